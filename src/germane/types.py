@@ -9,6 +9,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Scale:
                 f"scale {self.name!r} has {len(self.labels)} labels and {len(self.gains)} gains: "
                 "give at least two labels, worst first, and one gain each"
             )
-        if list(self.gains) != sorted(self.gains) or self.gains[0] < 0 or self.gains[-1] <= 0:
+        rises = all(0 <= low <= high < inf for low, high in zip(self.gains, self.gains[1:], strict=False))
+        if not rises or self.gains[-1] <= 0:
             raise InputError(f"scale {self.name!r} has gains {self.gains}: they must not fall, be negative, or all be 0")
 
     @property
