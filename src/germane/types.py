@@ -243,8 +243,8 @@ class JudgeCard:
 
     @property
     def passed(self) -> bool:
-        """True if every bar is met by the low end of its estimate's interval."""
-        return all(self.agreement[name].low >= bar for name, bar in self.bars.items())
+        """True if every bar is met by the low end of its estimate's interval; a statistic that has no value meets none."""
+        return all(name in self.agreement and self.agreement[name].low >= bar for name, bar in self.bars.items())
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
