@@ -1,0 +1,223 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from germane.stats.means import Moments, PairedMoments, p_value, relative_lift, stratified_difference, stratified_mean, t_quantile
+
+differences = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=30).filter(lambda x: np.std(x) > 1e-3)
+levels = st.lists(st.floats(0.125, 1, width=32), min_size=3, max_size=30).filter(lambda x: np.std(x) > 1e-3)
+
+
+def moments(**strata):
+    return {name: Moments.of(x) for name, x in strata.items()}
+
+
+@given(differences, differences)
+def test_swapping_the_arms_negates_the_difference(head, tail):
+    populations = {"head": 20, "tail": 80}
+    there = stratified_difference(moments(head=head, tail=tail), populations)
+    back = stratified_difference(moments(head=np.negative(head), tail=np.negative(tail)), populations)
+    assert back.value == pytest.approx(-there.value)
+    assert back.low == pytest.approx(-there.high)
+    assert back.se == pytest.approx(there.se)
+
+
+@given(differences)
+def test_four_copies_of_a_sample_scale_the_variance_exactly(x):
+    n = len(x)
+    once = stratified_difference(moments(all=x), {"all": 100})
+    four = stratified_difference(moments(all=x * 4), {"all": 100})
+    assert four.se**2 / once.se**2 == pytest.approx((n - 1) / (4 * n - 1))
+
+
+@given(differences)
+def test_splitting_a_stratum_into_duplicated_halves_keeps_the_value(x):
+    """Two strata that each hold the sample of m: se^2 is multiplied by (2m - 1)/(2m - 2) against the doubled sample."""
+    m = len(x)
+    whole = stratified_difference(moments(all=x * 2), {"all": 100})
+    halves = stratified_difference(moments(a=x, b=x), {"a": 50, "b": 50})
+    assert halves.value == pytest.approx(whole.value)
+    assert halves.se**2 / whole.se**2 == pytest.approx((2 * m - 1) / (2 * m - 2))
+
+
+@given(differences, st.randoms())
+def test_the_order_of_queries_does_not_matter(x, random):
+    shuffled = random.sample(x, len(x))
+    assert stratified_difference(moments(a=x), {"a": 1}).se == pytest.approx(
+        stratified_difference(moments(a=shuffled), {"a": 1}).se
+    )
+
+
+@given(differences, differences, differences)
+def test_moments_add_in_any_grouping(x, y, z):
+    a, b, c = Moments.of(x), Moments.of(y), Moments.of(z)
+    whole = Moments.of(x + y + z)
+    for added in ((a + b) + c, a + (b + c)):
+        assert (added.n, added.nonzero) == (whole.n, whole.nonzero)
+        assert added.mean == pytest.approx(whole.mean)
+        assert added.centred_sq == pytest.approx(whole.centred_sq)
+
+
+@given(levels, levels)
+def test_paired_moments_add_to_those_of_the_whole(x, y):
+    k = min(len(x), len(y))
+    c, t = np.array(x[:k]), np.array(y[:k])
+    added = PairedMoments.of(c[:2], t[:2]) + PairedMoments.of(c[2:], t[2:])
+    assert added.cross == pytest.approx(PairedMoments.of(c, t).cross)
+    assert added.cross == pytest.approx(((c - c.mean()) * ((t - c) - (t - c).mean())).sum())
+
+
+def test_moments_keep_their_digits_when_the_mean_is_large():
+    x = np.random.default_rng(1).normal(size=1000)
+    assert Moments.of(x + 1e9).variance == pytest.approx(Moments.of(x).variance, rel=1e-5)
+
+
+def test_one_stratum_is_the_paired_t_test_of_scipy():
+    rng = np.random.default_rng(3)
+    c, t = rng.uniform(size=50), rng.uniform(size=50)
+    e = stratified_difference({"all": PairedMoments.of(c, t).difference}, {"all": 50}, level=0.9)
+    oracle = stats.ttest_rel(t, c)
+    low, high = oracle.confidence_interval(0.9)
+    assert (e.value, e.low, e.high) == pytest.approx((np.mean(t - c), low, high))
+    assert p_value(e) == pytest.approx(oracle.pvalue)
+
+
+def test_two_equal_strata_are_welch_of_scipy():
+    """With weights 1/2 and -(-1/2), Satterthwaite's degrees of freedom are Welch's."""
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=12), rng.normal(2, 3, size=7)
+    e = stratified_mean(moments(a=a, b=-b), {"a": 50, "b": 50})
+    oracle = stats.ttest_ind(a, b, equal_var=False)
+    assert e.df == pytest.approx(oracle.df)
+    assert 2 * e.value / (2 * e.se) == pytest.approx(oracle.statistic)
+
+
+def test_statsmodels_weighted_means_agree_on_the_value():
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    x, y = [0.1, 0.5, 0.3], [0.7, 0.2, 0.9, 0.4]
+    e = stratified_mean(moments(x=x, y=y), {"x": 30, "y": 10})
+    oracle = DescrStatsW(x + y, weights=[0.75 / 3] * 3 + [0.25 / 4] * 4)
+    assert e.value == pytest.approx(oracle.mean)
+
+
+def test_the_lift_is_the_ratio_with_the_delta_methods_variance_by_hand():
+    c, t = np.array([0.5, 0.7, 0.4, 0.9]), np.array([0.6, 0.9, 0.4, 0.95])
+    e = relative_lift({"all": PairedMoments.of(c, t)}, {"all": 4})
+    d = t - c
+    ratio = d.mean() / c.mean()
+    var = (np.var(d, ddof=1) - 2 * ratio * np.cov(d, c)[0, 1] + ratio**2 * np.var(c, ddof=1)) / 4 / c.mean() ** 2
+    assert (e.value, e.se) == pytest.approx((ratio, var**0.5))
+
+
+@given(levels, st.floats(0.1, 10))
+def test_the_lift_does_not_depend_on_the_unit(x, factor):
+    t = [v * 1.1 + 0.01 * i for i, v in enumerate(x)]
+    one = relative_lift({"all": PairedMoments.of(x, t)}, {"all": 9})
+    other = relative_lift({"all": PairedMoments.of(np.multiply(x, factor), np.multiply(t, factor))}, {"all": 9})
+    assert (one.value, one.se) == pytest.approx((other.value, other.se))
+
+
+def test_a_stratum_without_a_change_borrows_variance_instead_of_promising_certainty():
+    busy, quiet = [0.1, -0.2, 0.3, 0.0], [0.0] * 6
+    e = stratified_difference(moments(busy=busy, quiet=quiet), {"busy": 10, "quiet": 90})
+    pooled = Moments.of(busy).centred_sq / 8
+    assert e.se**2 == pytest.approx(0.01 * Moments.of(busy).variance / 4 + 0.81 * pooled / 6)
+    lift = relative_lift(
+        {"busy": PairedMoments.of([0.5] * 4, np.add(0.5, busy)), "quiet": PairedMoments.of([0.5] * 6, [0.5] * 6)},
+        {"busy": 10, "quiet": 90},
+    )
+    assert lift.se == pytest.approx(e.se / 0.5)
+
+
+def test_arms_that_never_differ_say_so_instead_of_giving_a_p_value():
+    e = stratified_difference(moments(a=[0.0] * 50), {"a": 50})
+    assert (e.value, e.se, e.caveat) == (0, 0, "not reliable: 0 of 50 differences are not zero, 30 are needed")
+    with pytest.raises(ValueError, match="standard error is 0"):
+        p_value(e)
+
+
+def test_a_constant_is_a_constant_whatever_rounding_says():
+    assert Moments.of([0.1] * 7).centred_sq == 0
+    assert "nothing varied" in stratified_difference(moments(a=[0.1] * 50), {"a": 50}).caveat
+
+
+def test_thirty_nonzero_differences_are_asked_for():
+    few, enough = [0.0] * 71 + [0.01 * i for i in range(1, 30)], [0.0] * 70 + [0.01 * i for i in range(1, 31)]
+    assert stratified_difference(moments(a=few), {"a": 1}).caveat.startswith("not reliable: 29 of 100")
+    assert stratified_difference(moments(a=enough), {"a": 1}).caveat == ""
+    assert stratified_difference(moments(a=few), {"a": 1}, minimum_nonzero=29).caveat == ""
+
+
+@pytest.mark.parametrize("level", [0, 1, 1.5])
+def test_a_level_outside_zero_and_one_is_refused(level):
+    with pytest.raises(ValueError, match="give one between 0 and 1"):
+        stratified_mean(moments(a=[0, 1]), {"a": 1}, level=level)
+
+
+def test_a_wider_level_gives_a_wider_interval():
+    x = moments(a=np.linspace(-1, 1, 40))
+    narrow, wide = (stratified_difference(x, {"a": 1}, level=level) for level in (0.8, 0.99))
+    assert wide.low < narrow.low < narrow.high < wide.high
+    c = PairedMoments.of(np.linspace(0.2, 0.8, 40), np.linspace(0.1, 0.95, 40))
+    narrow, wide = (relative_lift({"a": c}, {"a": 1}, level=level) for level in (0.8, 0.99))
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+@pytest.mark.parametrize(
+    ("strata", "populations", "problem"),
+    [
+        ({"single": Moments.of([0.2])}, {"single": 5}, "'single' has 1 judged queries"),
+        ({"a": Moments.of([0.2, 0.1])}, {}, "'a' was sampled but has no population"),
+        ({"a": Moments.of([0.2, 0.1])}, {"a": 0}, "'a' was sampled but has no population"),
+        ({}, {}, "no strata"),
+    ],
+)
+def test_what_has_no_answer_is_refused_by_name(strata, populations, problem):
+    with pytest.raises(ValueError, match=problem):
+        stratified_difference(strata, populations)
+
+
+def test_values_that_are_missing_are_refused():
+    with pytest.raises(ValueError, match="value 1 is not a finite number"):
+        Moments.of([0.1, np.nan])
+    with pytest.raises(ValueError, match="no values"):
+        Moments.of([])
+    with pytest.raises(ValueError, match="2 control and 3 treatment"):
+        PairedMoments.of([0, 1], [0, 1, 2])
+    with pytest.raises(ValueError, match="needs one above 0"):
+        relative_lift({"a": PairedMoments.of([0, 0], [0, 1])}, {"a": 1})
+
+
+def test_quantiles_are_those_of_scipy():
+    assert t_quantile(0.9, 7) == pytest.approx(stats.t.ppf(0.9, 7))
+    assert t_quantile(0.9, None) == pytest.approx(stats.norm.ppf(0.9))
+
+
+@pytest.mark.simulation
+def test_the_interval_covers_the_truth():
+    """2,000 experiments, two unequal strata. Monte Carlo tolerance: 4 sqrt(p (1 - p) / 2000) = 0.0195."""
+    rng = np.random.default_rng(7)
+    truth = 0.2 * 0.05 + 0.8 * 0.01
+    hits = 0
+    for _ in range(2000):
+        e = stratified_difference(moments(head=rng.normal(0.05, 0.2, 40), tail=rng.normal(0.01, 0.1, 60)), {"head": 20, "tail": 80})
+        hits += e.low <= truth <= e.high
+    assert hits / 2000 == pytest.approx(0.95, abs=0.0195)
+
+
+@pytest.mark.simulation
+def test_the_lifts_interval_covers_the_truth():
+    """2,000 experiments of 150 queries, control and difference correlated. Monte Carlo tolerance 0.0195."""
+    rng = np.random.default_rng(8)
+    hits = 0
+    for _ in range(2000):
+        strata = {}
+        for name, mean in (("head", 0.6), ("tail", 0.4)):
+            c = rng.normal(mean, 0.15, 75)
+            strata[name] = PairedMoments.of(c, c + rng.normal(0.02, 0.08, 75) - 0.2 * (c - mean))
+        e = relative_lift(strata, {"head": 30, "tail": 70})
+        hits += e.low <= 0.02 / 0.46 <= e.high
+    assert hits / 2000 == pytest.approx(0.95, abs=0.0195)
