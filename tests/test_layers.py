@@ -116,7 +116,7 @@ def test_a_wrong_import_is_named_with_its_line(tmp_path, path, source, complaint
     [
         (
             "store.py",
-            "from germane import __version__\nfrom germane.metrics import sdcg\nfrom . import metrics\nimport numpy\n",
+            "import numpy\nfrom germane import __version__\nfrom . import metrics\nfrom .metrics import sdcg\n",
         ),
         ("pipeline/demo.py", "from germane.pipeline import sample\n"),
         ("sources/trec.py", "from . import quepid\nfrom .quepid import read\n"),

@@ -1,0 +1,124 @@
+"""`germane doctor`: is this machine ready, and what to do where it is not."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from germane import __version__, settings
+from germane.types import InputError
+
+OK, ABSENT, BROKEN = "ok", "absent", "broken"
+
+# Where a package is imported under another name than it is installed under.
+IMPORTED_AS = {"ibis-framework": "ibis", "vl-convert-python": "vl_convert"}
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at. state: "ok", "absent" (optional and not there) or "broken" (needed, or set and wrong)."""
+
+    subject: str
+    state: str
+    found: str
+    advice: str = ""
+
+
+def doctor(folder: Path) -> tuple[Finding, ...]:
+    """What this machine has, lacks, and needs: Python, packages, extras, data, models, disk, processors, settings."""
+    return (
+        _python(sys.version_info[:3]),
+        *_packages(),
+        _named_folder("GERMANE_DATA", "real data sets for the examples and tests (docs/data.md)"),
+        _named_folder("GERMANE_MODELS", "model weights that are not to be downloaded"),
+        _disk(folder),
+        Finding("processors", OK, f"{os.cpu_count()} of {sys.platform}"),
+        _settings(folder),
+    )
+
+
+def healthy(findings: tuple[Finding, ...]) -> bool:
+    """True if nothing that germane needs is broken."""
+    return all(finding.state != BROKEN for finding in findings)
+
+
+def _python(version: tuple[int, int, int]) -> Finding:
+    found = ".".join(map(str, version))
+    if (3, 11) <= version[:2] < (3, 14):
+        return Finding("Python", OK, f"{found}, germane {__version__}")
+    return Finding("Python", BROKEN, found, "germane needs Python 3.11, 3.12 or 3.13: make the environment with one of them")
+
+
+def _packages() -> Iterator[Finding]:
+    """One finding for the core, and one for each extra."""
+    wanted: dict[str, list[tuple[str, str]]] = {}
+    for line in metadata.requires("germane") or []:
+        requirement, _, marker = line.partition(";")
+        name, bounds = re.match(r"\s*([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(.*)", requirement).groups()  # type: ignore[union-attr]
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
+        wanted.setdefault(extra[1] if extra else "", []).append((name, bounds.strip()))
+    for extra, requirements in wanted.items():
+        faults = [fault for name, bounds in requirements if (fault := _fault(name, bounds, imported=not extra))]
+        found = ", ".join(faults) or f"{len(requirements)} found"
+        if not extra:
+            advice = "pip install --upgrade --force-reinstall germane" if faults else ""
+            yield Finding("core packages", BROKEN if faults else OK, found, advice)
+        else:
+            advice = f"pip install 'germane[{extra}]'" if faults else ""
+            yield Finding(f"extra {extra}", ABSENT if faults else OK, found, advice)
+
+
+def _fault(name: str, bounds: str, *, imported: bool) -> str:
+    """What is wrong with an installed package, or ''. Needed ones are imported, since that is where a broken one shows."""
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return f"no {name}"
+    for operator, limit in re.findall(r"(>=|<)\s*([0-9.]+)", bounds):
+        below = _numbers(version) < _numbers(limit)
+        if (operator == ">=" and below) or (operator == "<" and not below):
+            return f"{name} is {version}, needed is {bounds}"
+    if imported:
+        try:
+            importlib.import_module(IMPORTED_AS.get(name, name))
+        except Exception as problem:
+            return f"{name} {version} does not load ({problem})"
+    return ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])
+
+
+def _named_folder(variable: str, purpose: str) -> Finding:
+    value = os.environ.get(variable)
+    if not value:
+        return Finding(variable, ABSENT, "not set", f"set it to a folder to use {purpose}")
+    if not Path(value).is_dir():
+        return Finding(variable, BROKEN, f"{value} is not a folder", f"set it to a folder, or unset it: it names {purpose}")
+    return Finding(variable, OK, f"{value} ({sum(path.is_dir() for path in Path(value).iterdir())} folders)")
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < 1:
+        return Finding(
+            "disk", BROKEN, f"{free:.1f} GB free here", "germane needs about 1 GB: free some, or work on another disk"
+        )
+    return Finding("disk", OK, f"{free:.0f} GB free here")
+
+
+def _settings(folder: Path) -> Finding:
+    try:
+        found = settings.load(folder)
+    except InputError as problem:
+        return Finding(settings.FILE, BROKEN, str(problem), "mend that line, or remove it")
+    if found.path is None:
+        return Finding(settings.FILE, ABSENT, "none here or above", "`germane init` writes one")
+    return Finding(settings.FILE, OK, str(found.path))

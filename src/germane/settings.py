@@ -1,0 +1,99 @@
+"""germane.toml: a project's defaults for the options of the command line, and the folders of its files."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from germane.types import InputError
+
+FILE = "germane.toml"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a project keeps each kind of file, relative to germane.toml."""
+
+    queries: str = "queries"
+    docs: str = "docs"
+    runs: str = "runs"
+    judgments: str = "judgments"
+    pairs: str = "pairs"
+    designs: str = "designs"
+    cards: str = "cards"
+    reports: str = "reports"
+    guides: str = "guides"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What germane.toml says. An option on the command line wins over it; without a file these are the defaults.
+
+    scale: a built-in scale or the path of a TOML file. metric: of `compare`. k: depth of `collect` and `pairs`.
+    level: of every interval. seed: of every draw. path: the file itself, None where there is none.
+
+    >>> Settings().metric, str(Settings().folder("runs"))
+    ('sDCG@25', 'runs')
+    """
+
+    scale: str | None = None
+    metric: str = "sDCG@25"
+    k: int = 25
+    level: float = 0.95
+    seed: int = 1
+    folders: Folders = field(default_factory=Folders)
+    path: Path | None = None
+
+    def folder(self, kind: str) -> Path:
+        """The folder for files of a kind ("runs", "designs", ...)."""
+        return (self.path.parent if self.path else Path()) / str(getattr(self.folders, kind))
+
+
+def load(start: Path | None = None) -> Settings:
+    """The settings of the nearest germane.toml in `start` (the current folder) or above it; the defaults without one.
+
+    Raises: InputError for a file that is no TOML, an unknown key (with the nearest known one) and a value of a wrong type.
+    """
+    here = (start or Path()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FILE).is_file():
+            return read(Path(os.path.relpath(folder / FILE, Path().resolve())))
+    return Settings()
+
+
+def read(path: Path) -> Settings:
+    """The settings in one file."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise InputError(f"{path}: {problem}") from problem
+    folders = found.pop("folders", {})
+    if not isinstance(folders, dict):
+        raise InputError(f"{path}: 'folders' must be a table ([folders]), found {folders!r}")
+    values = _checked(path, Settings, found)
+    if str(values.get("scale", "")).endswith(".toml"):  # a user's own, named relative to germane.toml
+        values["scale"] = str(path.parent / values["scale"])
+    settings = Settings(**values, folders=Folders(**_checked(path, Folders, folders, inside="folders.")), path=path)
+    if not 0 < settings.level < 1:
+        raise InputError(f"{path}: 'level' must lie between 0 and 1, found {settings.level}")
+    if settings.k < 1:
+        raise InputError(f"{path}: 'k' must be at least 1, found {settings.k}")
+    return settings
+
+
+def _checked(path: Path, kind: type, found: dict[str, Any], *, inside: str = "") -> dict[str, Any]:
+    """`found`, if every key is a field of `kind` and every value has that field's type."""
+    known = {f.name: str(f.type) for f in fields(kind) if f.name not in ("folders", "path")}
+    for key, value in found.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {inside + near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise InputError(f"{path}: unknown key {inside + key!r}: {hint}")
+        wanted = {"int": (int,), "float": (int, float)}.get(known[key], (str,))
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise InputError(f"{path}: {inside + key!r} must be of type {wanted[-1].__name__}, found {value!r}")
+    return found
