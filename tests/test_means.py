@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from germane.stats.means import Moments, PairedMoments, p_value, relative_lift, stratified_difference, stratified_mean, t_quantile
+from germane.stats.means import (
+    Moments,
+    PairedMoments,
+    p_value,
+    relative_lift,
+    stratified_difference,
+    stratified_mean,
+    t_quantile,
+)
 
 differences = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=30).filter(lambda x: np.std(x) > 1e-3)
 levels = st.lists(st.floats(0.125, 1, width=32), min_size=3, max_size=30).filter(lambda x: np.std(x) > 1e-3)
@@ -203,7 +211,9 @@ def test_the_interval_covers_the_truth():
     truth = 0.2 * 0.05 + 0.8 * 0.01
     hits = 0
     for _ in range(2000):
-        e = stratified_difference(moments(head=rng.normal(0.05, 0.2, 40), tail=rng.normal(0.01, 0.1, 60)), {"head": 20, "tail": 80})
+        e = stratified_difference(
+            moments(head=rng.normal(0.05, 0.2, 40), tail=rng.normal(0.01, 0.1, 60)), {"head": 20, "tail": 80}
+        )
         hits += e.low <= truth <= e.high
     assert hits / 2000 == pytest.approx(0.95, abs=0.0195)
 

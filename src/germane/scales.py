@@ -46,10 +46,7 @@ ESCI = Scale(
     name="esci",
     labels=("I", "C", "S", "E"),
     gains=(0.0, 0.01, 0.1, 1.0),
-    aliases={
-        "irrelevant": 0, "complement": 1, "substitute": 2, "exact": 3,
-        "0": 0, "1": 1, "10": 2, "100": 3,
-    },  # fmt: skip
+    aliases={"irrelevant": 0, "complement": 1, "substitute": 2, "exact": 3} | {"0": 0, "1": 1, "10": 2, "100": 3},
     guide="""\
 Judge what the product is to somebody who searches with this query in order to buy.
 

@@ -446,11 +446,8 @@ def decode(kind: Any, value: Any) -> Any:
         hints = typing.get_type_hints(kind)
         return kind(*(decode(hints[name], item) for name, item in zip(kind._fields, value, strict=True)))
     if origin is tuple:
-        return tuple(decode(args[0] if args[-1] is Ellipsis else a, v) for a, v in zip(_repeat(args, value), value, strict=True))
+        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
+        return tuple(decode(a, v) for a, v in zip(kinds, value, strict=True))
     if origin is not None and issubclass(origin, Mapping):
         return {key: decode(args[1], item) for key, item in value.items()}
     return float(value) if kind is float else value
-
-
-def _repeat(args: tuple[Any, ...], value: list[Any]) -> list[Any]:
-    return [args[0]] * len(value) if args and args[-1] is Ellipsis else list(args)

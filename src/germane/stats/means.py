@@ -103,7 +103,11 @@ def stratified_mean(strata: Mapping[str, Moments], populations: Mapping[str, int
 
 
 def stratified_difference(
-    strata: Mapping[str, Moments], populations: Mapping[str, int], *, level: float = 0.95, minimum_nonzero: int = MINIMUM_NONZERO
+    strata: Mapping[str, Moments],
+    populations: Mapping[str, int],
+    *,
+    level: float = 0.95,
+    minimum_nonzero: int = MINIMUM_NONZERO,
 ) -> Estimate:
     """The mean paired difference in the population that the strata stand for, in units of the metric.
 
@@ -236,5 +240,6 @@ def _finite(values: ArrayLike) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     if x.size == 0:
         raise ValueError("no values: there is nothing to estimate from")
     if not np.isfinite(x).all():
-        raise ValueError(f"value {int(np.flatnonzero(~np.isfinite(x))[0])} is not a finite number: leave missing queries out, and say so")
+        row = int(np.flatnonzero(~np.isfinite(x))[0])
+        raise ValueError(f"value {row} is not a finite number: leave missing queries out, and say so")
     return x
