@@ -14,9 +14,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def neyman(
-    populations: ArrayLike, sds: ArrayLike | None, n: int, *, costs: ArrayLike | None = None, minimum: int = 2
-) -> Ints:
+def neyman(populations: ArrayLike, sds: ArrayLike | None, n: int, *, costs: ArrayLike | None = None, minimum: int = 2) -> Ints:
     """How many queries to sample in each stratum so that the stratified mean has the least variance, shape (H,).
 
     populations: (H,) queries in each stratum. sds: (H,) SD of the *paired difference* in each, None = equal in all.
