@@ -60,9 +60,9 @@ def _packages() -> Iterator[Finding]:
     wanted: dict[str, list[tuple[str, str]]] = {}
     for line in metadata.requires("germane") or []:
         requirement, _, marker = line.partition(";")
-        name, bounds = re.match(r"\s*([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(.*)", requirement).groups()  # type: ignore[union-attr]
-        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
-        wanted.setdefault(extra[1] if extra else "", []).append((name, bounds.strip()))
+        name, bounds = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(.*?)\s*$", requirement)[0]
+        extra = "".join(re.findall(r"extra\s*==\s*['\"]([^'\"]+)", marker))
+        wanted.setdefault(extra, []).append((name, bounds))
     for extra, requirements in wanted.items():
         faults = [fault for name, bounds in requirements if (fault := _fault(name, bounds, imported=not extra))]
         found = ", ".join(faults) or f"{len(requirements)} found"

@@ -37,7 +37,8 @@ def init(folder: Path, *, scale: str = "five-level") -> Project:
     scales.get(scale)
     names = vars(Folders())
     settings = TEMPLATE.format(scale=scale, folders="".join(f'{kind} = "{name}"\n' for kind, name in names.items()))
-    created, kept = [], []
+    created: list[str] = []
+    kept: list[str] = []
     try:
         for name in names.values():
             (kept if (folder / name).is_dir() else created).append(name)

@@ -1,0 +1,120 @@
+"""What the command line shows: results as text or JSON, a sign of life on long work. The only place that knows Rich."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from germane.types import Effect, Estimate, Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def show(result: object, *, as_json: bool = False) -> None:
+    """Print what a verb returned: text for people, or one JSON document."""
+    if as_json:
+        print(result.to_json() if isinstance(result, Report) else json.dumps(plain(result), indent=2, ensure_ascii=False))
+    elif isinstance(result, str):
+        print(result)
+    elif isinstance(result, Report):
+        _report(result)
+    elif isinstance(result, Sequence) and result and hasattr(result[0], "_fields"):
+        _rows(result)
+    else:
+        for name, value in _items(result):
+            listed = isinstance(value, Sequence) and not isinstance(value, str) and not hasattr(value, "_fields")
+            print(f"{name.replace('_', ' ')}: {', '.join(map(_cell, value)) if listed else _cell(value)}")
+
+
+def plain(value: object) -> Any:
+    """`value` as json.dumps takes it: dataclasses and named tuples as objects, numpy's numbers as numbers, paths as text."""
+    if is_dataclass(value) or hasattr(value, "_fields"):
+        return {name: plain(item) for name, item in _items(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if hasattr(value, "to_pylist"):
+        return plain(value.to_pylist())
+    return str(value) if isinstance(value, Path) else value
+
+
+@contextmanager
+def busy(doing: str) -> Iterator[None]:
+    """A spinner on stderr while the block runs, where stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with _console(stderr=True).status(doing):
+        yield
+
+
+def _items(value: object) -> list[tuple[str, object]]:
+    names = [f.name for f in fields(value)] if is_dataclass(value) else getattr(value, "_fields", None)
+    pairs = [(name, getattr(value, name)) for name in names] if names else list(getattr(value, "items", lambda: ())())
+    return pairs or [("result", value)]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Estimate):
+        return f"{value.value:.4f} ({value.low:.4f} to {value.high:.4f}, n = {value.n})"
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    wide = None if (sys.stderr if stderr else sys.stdout).isatty() else 4000  # in a pipe nothing is wrapped
+    return Console(stderr=stderr, highlight=False, width=wide)
+
+
+def _rows(rows: Sequence[Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0]._fields:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    _console().print(table)
+
+
+def _report(report: Report) -> None:
+    """The first screen of a report: question, answer, the estimate by segment, and what could make it wrong."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    console = _console()
+    console.print(Text(report.question, style="dim"))
+    console.print(Text(report.answer, style="bold"))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name, side in (
+        ("queries", "left"),
+        (report.metric, "right"),
+        (f"{report.delta.level:.0%} interval", "right"),
+        ("n", "right"),
+    ):
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    found: list[tuple[str, Estimate, Effect | None]] = [("all", report.delta, None)]
+    found += [(f"{effect.dimension}: {effect.name}", effect.delta, effect) for effect in report.by_segment if effect.delta]
+    for name, delta, effect in found:
+        mark = " *" if effect and effect.found else ""
+        table.add_row(name, f"{delta.value:+.4f}{mark}", f"{delta.low:+.4f} to {delta.high:+.4f}", f"{delta.n:,}")
+    console.print(table)
+    if any(effect.found for effect in report.by_segment):
+        console.print("* differs from 0 after looking at all segments")
+    for warning in report.warnings:
+        console.print(Text(f"! {warning}", style="yellow"))
+    for override in report.overrides:
+        console.print(Text(f"! overridden: {override}", style="red"))
