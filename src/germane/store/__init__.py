@@ -1,0 +1,32 @@
+"""Tables with a schema each, manifests beside them, and the store of judgments; parquet, with DuckDB underneath."""
+
+from germane.store.files import sha256, write_bytes, write_text
+from germane.store.manifests import InputFile, Manifest, manifest_path, read_manifest, up_to_date, write_manifest
+from germane.store.ranking import graded, rank
+from germane.store.schemas import SCHEMA_VERSION, SCHEMAS, Column, Schema, conform
+from germane.store.tables import attributed, attribution, check_kind, read_parquet, read_table, write_table
+
+__all__ = [
+    "SCHEMAS",
+    "SCHEMA_VERSION",
+    "Column",
+    "InputFile",
+    "Manifest",
+    "Schema",
+    "attributed",
+    "attribution",
+    "check_kind",
+    "conform",
+    "graded",
+    "manifest_path",
+    "rank",
+    "read_manifest",
+    "read_parquet",
+    "read_table",
+    "sha256",
+    "up_to_date",
+    "write_bytes",
+    "write_manifest",
+    "write_table",
+    "write_text",
+]

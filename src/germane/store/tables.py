@@ -1,0 +1,114 @@
+"""Tables on disk: parquet with its kind and schema version inside, and a manifest beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from germane.store.files import replacing, unreadable
+from germane.store.manifests import write_manifest
+from germane.store.schemas import SCHEMAS, conform
+from germane.types import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KIND, _VERSION = b"germane.kind", b"germane.schema_version"
+_ATTRIBUTION = b"germane.attribution"
+
+
+def read_table(path: str | Path, kind: str) -> pa.Table:
+    """The parquet table of a kind ("queries", "docs", "runs", "pairs", "judgments", "designs"), every row checked.
+
+    Raises: InputError naming file, column, what was found and what was expected.
+    """
+    table = read_parquet(path)
+    check_kind(table, kind, str(path))
+    return conform(table, kind, name=str(path))
+
+
+def read_parquet(path: str | Path) -> pa.Table:
+    """Whatever a parquet file holds.
+
+    Raises: InputError where it is missing, cut short or not parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if Path(path).is_dir():
+            raise IsADirectoryError
+        return pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):
+            raise InputError(f"cannot read {path}: {unreadable(error)}") from error
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path} is not a whole parquet file ({reason}): write or copy it again") from error
+
+
+def check_kind(table: pa.Table, kind: str, name: str) -> None:
+    """Nothing, if the table says of itself that it is of this kind, in a version known here, or says nothing.
+
+    Raises: InputError where it says something else.
+    """
+    said = table.schema.metadata or {}
+    found, version = said.get(_KIND, kind.encode()).decode(), int(said.get(_VERSION, b"0"))
+    if found != kind:
+        raise InputError(f"{name} is a table of {found}; expected {kind}: give another file")
+    if version > SCHEMAS[kind].version:
+        raise InputError(
+            f"{name} has version {version} of the schema of {kind}; this germane knows up to "
+            f"{SCHEMAS[kind].version}: update germane"
+        )
+
+
+def write_table(
+    table: pa.Table,
+    path: str | Path,
+    kind: str,
+    *,
+    verb: str,
+    inputs: Sequence[str | Path] = (),
+    parameters: Mapping[str, Any],
+    seed: int | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """The path of the parquet file, now in place whole, with its manifest beside it.
+
+    extra: for the manifest, such as the origin of a run. The table's attribution is added to it.
+
+    Raises: InputError where the table is not of its kind, or the file cannot be written.
+    """
+    import pyarrow.parquet as pq
+
+    schema = SCHEMAS[kind]
+    table = conform(table, kind, name=str(path))
+    said = {_KIND: kind.encode(), _VERSION: str(schema.version).encode()}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **said})
+    with replacing(path) as file:
+        pq.write_table(table, file, compression="zstd")
+    given = {"attribution": attribution(table)} if attribution(table) else {}
+    write_manifest(
+        path,
+        verb=verb,
+        inputs=inputs,
+        parameters=parameters,
+        seed=seed,
+        schema=f"{kind} {schema.version}",
+        rows=table.num_rows,
+        extra={**given, **(extra or {})},
+    )
+    return Path(path)
+
+
+def attribution(table: pa.Table) -> str:
+    """Whose data this is and under which licence, as its source said; "" if it did not."""
+    return (table.schema.metadata or {}).get(_ATTRIBUTION, b"").decode()
+
+
+def attributed(table: pa.Table, text: str) -> pa.Table:
+    """The table, carrying whose data it is."""
+    if not text:
+        return table
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _ATTRIBUTION: text.encode()})
