@@ -1,0 +1,338 @@
+"""What the HTML, the Markdown and the console say of a Report: its sentences, and its parts in reading order.
+
+A part that was not measured is None or empty here, and the templates leave it out or say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from germane import scales
+from germane.report import charts, words
+from germane.types import Effect, Estimate, JudgeCard, QueryResult, Report, Result
+
+SHOWN = 10  # ranks of a result list in view; the rest folds away
+
+
+class Verdict(NamedTuple):
+    """The verdict for a glance: a word, a sign that needs no colour, and the tone (a CSS class)."""
+
+    word: str
+    sign: str
+    tone: str
+
+
+VERDICTS = {
+    "better": Verdict("Better", "▲", "better"),
+    "worse": Verdict("Worse", "▼", "worse"),
+    "no clear difference": Verdict("No clear difference", "=", "open"),
+    "not reliable": Verdict("Not reliable", "!", "doubt"),
+    "overridden": Verdict("Overridden: read what could make it wrong", "!", "doubt"),
+}
+
+
+class Doubt(NamedTuple):
+    """Something that could make the answer wrong. tone: "override", "warning" or "note"."""
+
+    tone: str
+    head: str
+    text: str
+
+
+class SegmentRow(NamedTuple):
+    """One segment in a forest plot: `mark` is None where nothing was measured; `grey` where it should not be leaned on."""
+
+    effect: Effect
+    mark: charts.Mark | None
+    grey: bool
+    remark: str
+
+
+class Dimension(NamedTuple):
+    """A forest plot: the segments of one dimension on a common axis, below all queries together."""
+
+    name: str
+    axis: charts.Axis
+    overall: charts.Mark
+    rows: tuple[SegmentRow, ...]
+    places: int
+
+
+class Grade(NamedTuple):
+    """A grade in words with its colour step, 0 (worst) to 4 (best); step "none" = no grade."""
+
+    name: str
+    step: str
+
+
+class Shown(NamedTuple):
+    """A result as a reader sees it. move: what became of the document in the other arm. kind: same, up, down, gone, new."""
+
+    result: Result
+    grade: Grade
+    move: str
+    kind: str
+
+
+class Rank(NamedTuple):
+    """One rank of the two lists, side by side."""
+
+    rank: int
+    control: Shown | None
+    treatment: Shown | None
+
+
+class Compared(NamedTuple):
+    """A query with its two result lists: the first ranks, and the rest."""
+
+    query: QueryResult
+    first: tuple[Rank, ...]
+    rest: tuple[Rank, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """A Report prepared for reading. `places`: decimal places that its differences deserve."""
+
+    report: Report
+    places: int
+    verdict: Verdict
+    doubts: tuple[Doubt, ...]
+    truth: str
+    mde: str
+    overturn: tuple[str, ...]
+    axis: charts.Axis
+    mark: charts.Mark
+    dimensions: tuple[Dimension, ...]
+    histogram_axis: charts.Axis
+    bars: tuple[charts.Bar, ...]
+    sides: tuple[int, int, int] | None
+    winners: tuple[Compared, ...]
+    losers: tuple[Compared, ...]
+    grades: tuple[Grade, ...]
+    exposure_axis: charts.Axis
+
+
+def of(report: Report) -> View:
+    """A report prepared for reading."""
+    places = words.digits(report.delta.se)
+    axis = _headline_axis(report)
+    histogram_axis, bars = charts.bars(report.differences)
+    return View(
+        report=report,
+        places=places,
+        verdict=VERDICTS.get(report.verdict, Verdict(report.verdict, "!", "doubt")),
+        doubts=doubts(report, places),
+        truth=truth(report, places),
+        mde=mde(report, places),
+        overturn=overturn(report, places),
+        axis=axis,
+        mark=charts.mark(axis, report.delta),
+        dimensions=dimensions(report),
+        histogram_axis=histogram_axis,
+        bars=bars,
+        sides=sides(report),
+        winners=tuple(compared(report, q) for q in report.winners),
+        losers=tuple(compared(report, q) for q in report.losers),
+        grades=tuple(_grade_of_label(report, g.label) for g in report.grades),
+        exposure_axis=charts.axis([x for e in report.exposure for x in (e.delta.low, e.delta.high)]),
+    )
+
+
+# --- sentences ------------------------------------------------------------------------------------------------------
+
+
+def doubts(report: Report, places: int) -> tuple[Doubt, ...]:
+    """Everything that could make the answer wrong, the gravest first; the judge is always among them."""
+    found = [Doubt("override", "Override", text) for text in report.overrides]
+    if report.delta.caveat:
+        found.append(Doubt("warning", "Caveat", report.delta.caveat))
+    found += [Doubt("warning", "Warning", text) for text in report.warnings]
+    found.append(judge(report))
+    found += [Doubt("note", "What would overturn it", text) for text in overturn(report, places)[:1]]
+    return tuple(found)
+
+
+def judge(report: Report) -> Doubt:
+    """Who graded, and whether anybody checked."""
+    card = report.card
+    if report.judge.startswith("human:"):
+        return Doubt("note", "Measured by people", f"The grades are those of {report.judge.removeprefix('human:')}.")
+    head = f"Measured by {report.judge}, no human audit"
+    if card is None:
+        return Doubt("warning", head, "It has no judge card: nobody has compared it with people on this scale.")
+    if not card.bars:
+        return Doubt("note", head, "It was compared with people before, without bars to pass: see its judge card below.")
+    if not missed_bars(card):
+        return Doubt("note", head, "It passed the bars of its judge card, on other pairs than these: see below.")
+    return Doubt("warning", head, "It did not pass the bars of its judge card: see below.")
+
+
+def truth(report: Report, places: int) -> str:
+    """In a simulation: the known truth, and whether the interval holds it. Otherwise nothing."""
+    if report.truth is None:
+        return ""
+    inside = report.delta.low <= report.truth <= report.delta.high
+    where = "inside the interval" if inside else "outside the interval"
+    return f"This is a simulation: the known truth is {words.signed(report.truth, places)}, {where}."
+
+
+def mde(report: Report, places: int) -> str:
+    """The smallest difference that a sample like this one usually finds."""
+    if not report.mde > 0:
+        return ""
+    relative = ""
+    if report.control is not None and report.control.value > 0:
+        relative = f" ({words.percent(report.mde / report.control.value)} of the control's level)"
+    return f"A sample like this one finds a true difference of ±{words.plain(report.mde, places)}{relative} four times in five."
+
+
+def overturn(report: Report, places: int) -> tuple[str, ...]:
+    """What would change the answer: an error of the grades, and documents that have none."""
+    who = "the people who graded" if report.judge.startswith("human:") else report.judge
+    delta, tip = report.delta, report.tipping_bias
+    if tip > 0:
+        side = "treatment" if delta.value > 0 else "control"
+        part = f", {words.percent(tip / abs(delta.value))} of the measured difference" if delta.value else ""
+        by = f"{words.plain(tip, places)} a query on average{part}"
+        lean = f"If {who} favoured the {side} by {by}, the interval would reach zero."
+    else:
+        lean = "The interval already holds zero: no error of the grades is needed to leave the question open."
+    return (lean, unjudged(report, places))
+
+
+def unjudged(report: Report, places: int) -> str:
+    """How much of what was shown has no grade, what was done about it, and how far it could move the difference."""
+    u, k = report.unjudged, report.k
+    if u.control.value == 0 and u.treatment.value == 0:
+        return f"Every document in the top {k} of both arms has a grade."
+    shares = (
+        f"{words.percent(u.control.value)} of the control's and {words.percent(u.treatment.value)} of the treatment's top {k} "
+        f"have no grade (n = {words.count(u.control.n)} queries)"
+    )
+    done = {
+        "as zero": "They were counted as the worst grade.",
+        "condensed": "They were left out, and the documents below them moved up.",
+    }.get(u.mode, "")
+    low, high = words.signed(u.low, places), words.signed(u.high, places)
+    bounds = (
+        f"{words.many(u.moved, 'of them stands', 'of them stand')} at another rank in the other arm. Were all of these graded "
+        f"against the treatment, the difference would be {low}; for it, {high}."
+    )
+    return " ".join(part for part in (shares + ".", done, bounds) if part)
+
+
+def sides(report: Report) -> tuple[int, int, int] | None:
+    """Queries that got worse, stayed exactly the same and got better; None where a histogram bin holds both sides."""
+    h = report.differences
+    bins = list(zip(h.edges, h.edges[1:], h.counts, strict=False))
+    if not bins or any(low < 0 < high and n for low, high, n in bins):
+        return None
+    return sum(n for _, high, n in bins if high <= 0), h.zeros, sum(n for low, _, n in bins if low >= 0)
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _headline_axis(report: Report) -> charts.Axis:
+    held = [report.delta.low, report.delta.high, -report.mde, report.mde]
+    return charts.axis([*held, report.truth] if report.truth is not None else held, ticks=6)
+
+
+def dimensions(report: Report) -> tuple[Dimension, ...]:
+    """One forest plot a dimension, in the order of the report."""
+    names = dict.fromkeys(e.dimension for e in report.by_segment)
+    return tuple(_dimension(report, n, [e for e in report.by_segment if e.dimension == n]) for n in names)
+
+
+def _dimension(report: Report, name: str, effects: Sequence[Effect]) -> Dimension:
+    measured = [e.delta for e in effects if e.delta is not None]
+    axis = charts.forest([d for d in measured if not d.caveat] or measured, report.delta)
+    rows = tuple(_segment(axis, e) for e in effects)
+    return Dimension(name, axis, charts.mark(axis, report.delta), rows, min(4, words.digits(report.delta.se)))
+
+
+def _segment(axis: charts.Axis, effect: Effect) -> SegmentRow:
+    if effect.delta is None:
+        return SegmentRow(effect, None, True, effect.note or "not measured")
+    remark = "; ".join(text for text in (effect.delta.caveat, effect.note) if text)
+    return SegmentRow(effect, charts.mark(axis, effect.delta), bool(effect.delta.caveat), remark)
+
+
+def grade(report: Report, relevance: int | None) -> Grade:
+    """A relevance in words, with a colour step that spreads any scale over five."""
+    if relevance is None:
+        return Grade("no grade", "none")
+    if not 0 <= relevance < len(report.labels):
+        return Grade(f"grade {relevance}", "2")
+    step = round(4 * relevance / max(1, len(report.labels) - 1))
+    return Grade(_long_name(report, relevance), str(step))
+
+
+def _grade_of_label(report: Report, label: str) -> Grade:
+    if label in report.labels:
+        return grade(report, report.labels.index(label))
+    return Grade("no grade" if label == "unjudged" else label, "none")
+
+
+def _long_name(report: Report, relevance: int) -> str:
+    """ "Exact" for ESCI's "E": where a built-in scale's label is a letter, its longest alias says what it means."""
+    label = report.labels[relevance]
+    scale = scales.BUILT_IN.get(report.scale)
+    if len(label) > 2 or scale is None or scale.labels != report.labels:
+        return label
+    named = [a for a, index in scale.aliases.items() if index == relevance and a.isalpha()]
+    return max(named, key=len, default=label).lower()
+
+
+def compared(report: Report, query: QueryResult) -> Compared:
+    """A query's two result lists rank by rank, each document with its grade and what became of it in the other arm."""
+    here = {r.doc_id: r.rank for r in query.control_results}
+    there = {r.doc_id: r.rank for r in query.treatment_results}
+    control = {r.rank: _shown(report, r, there.get(r.doc_id), control=True) for r in query.control_results}
+    treatment = {r.rank: _shown(report, r, here.get(r.doc_id), control=False) for r in query.treatment_results}
+    ranks = tuple(Rank(rank, control.get(rank), treatment.get(rank)) for rank in sorted({*control, *treatment}))
+    return Compared(query, ranks[:SHOWN], ranks[SHOWN:])
+
+
+def _shown(report: Report, result: Result, other: int | None, *, control: bool) -> Shown:
+    grade_ = grade(report, result.relevance)
+    if other == result.rank:
+        return Shown(result, grade_, "same rank", "same")
+    if other is None:
+        return Shown(result, grade_, *(("not in the treatment", "gone") if control else ("not in the control", "new")))
+    if control:
+        return Shown(result, grade_, f"to {other}", "up" if other < result.rank else "down")
+    return Shown(result, grade_, f"from {other}", "up" if result.rank < other else "down")
+
+
+def estimates(report: Report) -> tuple[tuple[str, Estimate], ...]:
+    """The headline's other numbers: the level of each arm, where they were measured."""
+    arms = ((report.control_name, report.control), (report.treatment_name, report.treatment))
+    return tuple((name, e) for name, e in arms if e is not None)
+
+
+# --- judge cards ----------------------------------------------------------------------------------------------------
+
+
+def card_answer(card: JudgeCard) -> str:
+    """What a judge card says, in one sentence."""
+    if not card.bars:
+        return f"{card.judge} was compared with people; no bars were set for it to pass."
+    missed = missed_bars(card)
+    if not missed:
+        return f"{card.judge} passes every bar that was set: {', '.join(card.bars)}."
+    return f"{card.judge} does not pass {', '.join(missed)}: do not measure with it on this scale."
+
+
+def missed_bars(card: JudgeCard) -> tuple[str, ...]:
+    """The bars that a card does not pass; one that was not measured is not passed."""
+    return tuple(n for n, bar in card.bars.items() if n not in card.agreement or card.agreement[n].low < bar)
+
+
+def card_labels(card: JudgeCard) -> tuple[str, ...]:
+    """The labels of a card's scale where it is a built-in one of the same size; otherwise none."""
+    scale = scales.BUILT_IN.get(card.scale)
+    return scale.labels if scale and len(scale.labels) == len(card.confusion) else ()
