@@ -1,0 +1,237 @@
+"""Intervals for shares and for functions of count tables, where answers come in clusters: the pairs of one query are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, log, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from germane.stats.means import t_quantile
+from germane.types import Estimate, InputError
+
+FEW = 10
+"""With fewer clusters than this an estimate carries a caveat. Source: docs/statistics/agreement.md, coverage table."""
+
+Numbers = NDArray[np.float64]
+_AT_ONCE = 1 << 16  # leave-one-out tables held in memory together
+
+
+class Undefined(InputError):
+    """A statistic that has no value on these answers, as precision where nothing was answered. Never 0 or NaN instead."""
+
+
+class Tables(NamedTuple):
+    """Counts that add: `tables[d]` is what one cluster holds, `counts[d]` how many clusters hold exactly that.
+
+    tables: (D, ...) float, weighted counts. counts: (D,) int. n: pairs or units counted. many: pairs share clusters.
+    """
+
+    tables: Numbers
+    counts: NDArray[np.int64]
+    n: int
+    many: bool
+    weighted: bool
+
+    @classmethod
+    def of(
+        cls, cells: NDArray[np.int64], shape: tuple[int, ...], *, clusters: ArrayLike | None, weights: ArrayLike | None
+    ) -> Tables:
+        """One answer a row: cells (n,) are flat indices into `shape`. Without clusters every row stands for itself."""
+        size, n, w = int(np.prod(shape)), len(cells), scaled(weights, len(cells))
+        if clusters is not None:
+            code, count = codes(clusters, n)
+            flat = np.bincount(code * size + cells, weights=w, minlength=count * size)
+            tables = np.asarray(flat, np.float64).reshape(count, *shape)
+            return cls(tables, np.ones(count, np.int64), n, True, weights is not None)
+        value, value_of = np.unique(w, return_inverse=True)
+        different, counts = np.unique(value_of * size + cells, return_counts=True)
+        tables = np.zeros((len(different), size))
+        tables[np.arange(len(different)), different % size] = value[different // size]
+        return cls(tables.reshape(-1, *shape), counts.astype(np.int64), n, False, weights is not None)
+
+
+class LeftOut(NamedTuple):
+    """A statistic, and what it becomes without each cluster.
+
+    value: of all answers. values: (D,) without one cluster, counts: (D,) how many clusters give just that. size: the
+    effective number of clusters. n: pairs. many: pairs share clusters.
+    """
+
+    value: float
+    values: Numbers
+    counts: NDArray[np.int64]
+    size: float
+    n: int
+    many: bool
+    weighted: bool
+
+
+def share(
+    hit: ArrayLike,
+    *,
+    among: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    level: float = 0.95,
+    method: str = "share",
+) -> Estimate:
+    """The share (0 to 1) of answers that are hits, with a Wilson interval that respects clusters.
+
+    hit: (n,) bool. among: (n,) bool, the answers that count at all. clusters: (n,) any labels. weights: (n,) positive, as
+    1 / inclusion probability. With clusters or weights the variance is that of a ratio of cluster totals and the Wilson
+    interval takes the effective size p (1 - p) / variance, at most n, with t limits at clusters - 1. At a share of 0
+    or 1, which shows no variance, the effective number of clusters is the size: each counts as one answer.
+
+    Source: Wilson (1927), p. 209; Cochran (1977), eq. 3.34 (ratio of cluster totals); Korn and Graubard (1998), effective
+    size with t / z; Kish (1965), sec. 11.7, effective number.
+    Raises: Undefined where `among` leaves nothing; InputError for lengths that differ and weights that are not positive.
+
+    >>> e = share([True] * 8 + [False] * 2)
+    >>> round(e.value, 2), round(e.low, 3), round(e.high, 3)
+    (0.8, 0.49, 0.943)
+    """
+    x = np.asarray(hit, dtype=bool).ravel()
+    base = np.ones(x.size, bool) if among is None else np.asarray(among, dtype=bool).ravel()
+    if base.size != x.size:
+        raise InputError(f"{x.size} answers and {base.size} values in `among`: give one each")
+    w = scaled(weights, x.size)[base]
+    code, count = (np.arange(x.size), x.size) if clusters is None else codes(clusters, x.size)
+    x, code, n = x[base], code[base], int(base.sum())
+    if n == 0:
+        raise Undefined(f"{method}: none of the {base.size} answers counts, so the share has no value")
+    totals = np.bincount(code, weights=w, minlength=count)
+    hits = np.bincount(code, weights=w * x, minlength=count)
+    p = float(hits.sum() / totals.sum())
+    held = int((totals > 0).sum())
+    name = _named(method, held, "pairs" if clusters is None else "clusters", weights is not None, "Wilson")
+    if clusters is None and weights is None:
+        low, high = wilson(p, n, t_quantile((1 + level) / 2, None))
+        return Estimate(p, sqrt(p * (1 - p) / n), low, high, n, name, level)
+    if held < 2:
+        return _unknown(p, (0.0, 1.0), n, name, level, "clusters" if clusters is not None else "pairs")
+    variance = held / (held - 1) * float(((hits - p * totals) ** 2).sum()) / float(totals.sum()) ** 2
+    size = min(p * (1 - p) / variance, n) if variance > 0 else effective(np.asarray(totals, np.float64))
+    low, high = wilson(p, size, t_quantile((1 + level) / 2, held - 1))
+    return Estimate(p, sqrt(variance), low, high, n, name, level, float(held - 1), _few(held, clusters is not None))
+
+
+def jackknife(
+    statistic: Callable[[Numbers], Numbers],
+    tables: Tables,
+    *,
+    lowest: float,
+    level: float,
+    method: str,
+    base: Callable[[Numbers], Numbers] | None = None,
+) -> Estimate:
+    """A smooth function of the total table, with a leave-one-cluster-out standard error and t limits on a logit scale.
+
+    statistic: (..., tables) -> (...), at most 1 and at least `lowest`, NaN where it has no value. base: (..., tables) ->
+    (..., parts), the counts that each part of the statistic rests on, all counts unless given: see `limits`.
+
+    Raises: Undefined where the statistic has no value on all answers.
+    """
+    total = np.tensordot(tables.counts, tables.tables, 1)
+    value = float(statistic(total[None])[0])
+    if not np.isfinite(value):
+        raise Undefined(f"{method} has no value on these {tables.n} answers: all are the same")
+    parts = [tables.tables[start : start + _AT_ONCE] for start in range(0, len(tables.tables), _AT_ONCE)]
+    values = np.concatenate([statistic(total - part) for part in parts])
+    masses = tables.tables.reshape(len(tables.tables), -1).sum(1)[:, None] if base is None else base(tables.tables)
+    size = min(effective(column, tables.counts) for column in masses.T if column.any())
+    left = LeftOut(value, values, tables.counts, size, tables.n, tables.many, tables.weighted)
+    return limits(left, (lowest, 1.0), level=level, method=method)
+
+
+def limits(left: LeftOut, bounds: tuple[float, float], *, level: float, method: str) -> Estimate:
+    """The estimate with its jackknife interval, inside `bounds`: t limits at clusters - 1, on the logit of the value.
+
+    At a bound (perfect agreement) nothing varies. There the interval reaches to where a share of answers given at random
+    could still have stayed unseen: Wilson's limit at the effective number of clusters.
+
+    Source: Efron and Stein (1981), eq. 1.3, around the estimate itself; Wolter (2007), sec. 4.2; delta method to the logit.
+    """
+    (low, high), value = bounds, left.value
+    held, unit = int(left.counts.sum()), "clusters" if left.many else "pairs"
+    name = _named(method, held, unit, left.weighted, "jackknife")
+    if held < 2 or not np.isfinite(left.values).all():
+        return _unknown(value, bounds, left.n, name, level, unit)
+    quantile = t_quantile((1 + level) / 2, held - 1)
+    se = sqrt((held - 1) / held * float((left.counts * (left.values - value) ** 2).sum()))
+    place = (value - low) / (high - low)
+    caveat = _few(held, left.many)
+    if min(place, 1 - place) < 1e-12:
+        gap = 1 - wilson(1.0, left.size, quantile)[0]
+        below, above = (high - gap, high) if place > 0.5 else (low, low + gap)
+    else:
+        step = quantile * se / (high - low) / (place * (1 - place))
+        logit = log(place / (1 - place))
+        below, above = low + (high - low) * _expit(logit - step), low + (high - low) * _expit(logit + step)
+        if se == 0:
+            caveat = f"all {held} {unit} agree exactly alike: the interval has no width"
+    return Estimate(value, se, below, above, left.n, name, level, float(held - 1), caveat)
+
+
+def wilson(p: float, size: float, quantile: float) -> tuple[float, float]:
+    """Wilson's limits of a share p of `size` independent answers. Source: Wilson (1927), p. 209.
+
+    >>> [round(limit, 4) for limit in wilson(1.0, 10, 1.96)]
+    [0.7225, 1.0]
+    """
+    z2 = quantile**2
+    centre = p + z2 / (2 * size)
+    spread = quantile * sqrt(max(p * (1 - p), 0.0) / size + z2 / (4 * size**2))
+    below, above = (centre - spread) / (1 + z2 / size), (centre + spread) / (1 + z2 / size)
+    return (0.0 if p <= 0 else max(below, 0.0)), (1.0 if p >= 1 else min(above, 1.0))
+
+
+def effective(masses: Numbers, counts: NDArray[np.int64] | None = None) -> float:
+    """How many equal clusters would weigh as evenly as these. Source: Kish (1965), sec. 11.7.
+
+    >>> effective(np.array([2.0, 2.0])), effective(np.array([1.0, 0.0]))
+    (2.0, 1.0)
+    """
+    times = np.ones(len(masses)) if counts is None else counts
+    return float((times * masses).sum() ** 2 / (times * masses**2).sum())
+
+
+def codes(clusters: ArrayLike, n: int) -> tuple[NDArray[np.int64], int]:
+    """Cluster labels as 0, 1, ... and how many there are. Raises: InputError for another number of labels than rows."""
+    labels = np.asarray(clusters).ravel()
+    if labels.size != n:
+        raise InputError(f"{n} answers and {labels.size} cluster labels: give one each")
+    different, code = np.unique(labels, return_inverse=True)
+    return code.astype(np.int64), len(different)
+
+
+def scaled(weights: ArrayLike | None, n: int) -> Numbers:
+    """Weights (n,) with mean 1; all 1 where none are given. Raises: InputError for another number, and one not above 0."""
+    if weights is None:
+        return np.ones(n)
+    w = np.asarray(weights, dtype=np.float64).ravel()
+    if w.size != n:
+        raise InputError(f"{n} answers and {w.size} weights: give one each")
+    if wrong := np.flatnonzero(~(np.isfinite(w) & (w > 0))).tolist():
+        raise InputError(f"weight {w[wrong[0]]} at row {wrong[0]}: give positive numbers, as 1 / inclusion probability")
+    return np.asarray(w / w.mean())
+
+
+def _unknown(value: float, bounds: tuple[float, float], n: int, method: str, level: float, unit: str) -> Estimate:
+    """The value with the widest interval there is: it rests on one cluster, which says nothing about others."""
+    caveat = f"rests on one of the {unit} alone: nothing is known about others, and the interval holds every value"
+    return Estimate(value, (bounds[1] - bounds[0]) / 2, *bounds, n, method, level, None, caveat)
+
+
+def _few(held: int, clustered: bool) -> str:
+    return f"only {held} clusters: the interval is a rough one" if clustered and held < FEW else ""
+
+
+def _named(method: str, held: int, unit: str, weighted: bool, limits: str) -> str:
+    return f"{'weighted ' if weighted else ''}{method}, {limits} over {held} {unit}"
+
+
+def _expit(x: float) -> float:
+    return 1 / (1 + exp(-x)) if x >= 0 else exp(x) / (1 + exp(x))
