@@ -71,14 +71,20 @@ def place(out: Path | None, kind: str, name: str) -> Path | None:
     return found.folder(kind) / name if out is None and found.path else out
 
 
+def print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"germane {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def project(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True)
+    ] = False,
 ) -> None:
-    if version:
-        print(f"germane {__version__}")
-        raise typer.Exit
+    # A verb's options take their defaults from germane.toml. The verbs that mend or explain a project do not need one.
     if context.invoked_subcommand not in ("init", "doctor", "schema"):
         found = settings.load()
         defaults = {name: getattr(found, name) for name in ("scale", "metric", "k", "level", "seed")}
@@ -159,7 +165,14 @@ def compare(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Is the treatment's ranking more relevant than the control's, and by how much?"""
-    options = {"design": design, "metric": metric, "queries": queries, "docs": docs, "condensed": condensed, "card": card}
+    options: dict[str, Any] = {
+        "design": design,
+        "metric": metric,
+        "queries": queries,
+        "docs": docs,
+        "condensed": condensed,
+        "card": card,
+    }
     options |= {"allow": tuple(allow or ()), "groups": groups, "level": level}
     report = call("compare", control, treatment, judgments, scale=scale, **options)
     folder = place(out, "reports", f"{control.stem}-{treatment.stem}")
