@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from enum import StrEnum
@@ -210,6 +211,9 @@ def schema(
 
 def main() -> None:
     """Run the command line. Wrong input is one line on stderr; GERMANE_DEBUG=1 shows where it was found."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a console that cannot print a query's letters is no fault
     try:
         app(prog_name="germane")
     except BrokenPipeError:  # whoever read our output has had enough

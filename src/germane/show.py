@@ -28,8 +28,8 @@ def show(result: object, *, as_json: bool = False) -> None:
         _rows(result)
     else:
         for name, value in _items(result):
-            listed = isinstance(value, Sequence) and not isinstance(value, str) and not hasattr(value, "_fields")
-            print(f"{name.replace('_', ' ')}: {', '.join(map(_cell, value)) if listed else _cell(value)}")
+            told = ", ".join(_cell(item) for item in value) if isinstance(value, list | tuple) else _cell(value)
+            print(f"{name.replace('_', ' ')}: {told}")
 
 
 def plain(value: object) -> Any:
@@ -77,44 +77,45 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def _rows(rows: Sequence[Any]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in rows[0]._fields:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
-    _console().print(table)
+    _print(table)
+
+
+def _print(*parts: Any) -> None:
+    """Rich on a terminal; in a pipe the same words in full width, without the spaces that fill lines up."""
+    console = _console()
+    if console.is_terminal:
+        console.print(*parts, sep="\n")
+        return
+    with console.capture() as held:
+        console.print(*parts, sep="\n")
+    print("\n".join(line.rstrip() for line in held.get().strip("\n").splitlines() if line.strip()))
 
 
 def _report(report: Report) -> None:
     """The first screen of a report: question, answer, the estimate by segment, and what could make it wrong."""
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    console = _console()
-    console.print(Text(report.question, style="dim"))
-    console.print(Text(report.answer, style="bold"))
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name, side in (
-        ("queries", "left"),
-        (report.metric, "right"),
-        (f"{report.delta.level:.0%} interval", "right"),
-        ("n", "right"),
-    ):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("queries")
+    for name in (report.metric, f"{report.delta.level:.0%} interval", "n"):
+        table.add_column(name, justify="right")
     found: list[tuple[str, Estimate, Effect | None]] = [("all", report.delta, None)]
     found += [(f"{effect.dimension}: {effect.name}", effect.delta, effect) for effect in report.by_segment if effect.delta]
     for name, delta, effect in found:
         mark = " *" if effect and effect.found else ""
         table.add_row(name, f"{delta.value:+.4f}{mark}", f"{delta.low:+.4f} to {delta.high:+.4f}", f"{delta.n:,}")
-    console.print(table)
-    if any(effect.found for effect in report.by_segment):
-        console.print("* differs from 0 after looking at all segments")
-    for warning in report.warnings:
-        console.print(Text(f"! {warning}", style="yellow"))
-    for override in report.overrides:
-        console.print(Text(f"! overridden: {override}", style="red"))
+    notes = (
+        [Text("* differs from 0 after looking at all segments")] if any(effect.found for effect in report.by_segment) else []
+    )
+    notes += [Text(f"! {warning}", style="yellow") for warning in report.warnings]
+    notes += [Text(f"! overridden: {override}", style="red") for override in report.overrides]
+    _print(Text(report.question, style="dim"), Text(report.answer, style="bold"), table, *notes)
