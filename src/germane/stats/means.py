@@ -86,7 +86,7 @@ class PairedMoments:
         return PairedMoments(a + b, self.difference + other.difference, cross)
 
 
-def stratified_mean(strata: Mapping[str, Moments], populations: Mapping[str, int], *, level: float = 0.95) -> Estimate:
+def stratified_mean(strata: Mapping[str, Moments], populations: Mapping[str, float], *, level: float = 0.95) -> Estimate:
     """The mean in the population that the strata stand for, in units of the metric: a level such as sDCG@25 of one arm.
 
     strata: stratum -> moments of its sampled queries. populations: stratum -> its number of queries.
@@ -104,7 +104,7 @@ def stratified_mean(strata: Mapping[str, Moments], populations: Mapping[str, int
 
 def stratified_difference(
     strata: Mapping[str, Moments],
-    populations: Mapping[str, int],
+    populations: Mapping[str, float],
     *,
     level: float = 0.95,
     minimum_nonzero: int = MINIMUM_NONZERO,
@@ -131,7 +131,7 @@ def stratified_difference(
     return _stratified(strata, populations, level, method, caveat=caveat, pool=True)
 
 
-def relative_lift(strata: Mapping[str, PairedMoments], populations: Mapping[str, int], *, level: float = 0.95) -> Estimate:
+def relative_lift(strata: Mapping[str, PairedMoments], populations: Mapping[str, float], *, level: float = 0.95) -> Estimate:
     """The difference divided by the control's mean (0.02 = two per cent better), by the delta method per stratum.
 
     Var(R) = (Var theta - 2 R Cov(theta, mu_C) + R^2 Var mu_C) / mu_C^2, which is the variance of the stratified mean of
@@ -186,7 +186,7 @@ def t_quantile(probability: float, df: float | None) -> float:
 
 def _stratified(
     strata: Mapping[str, Moments],
-    populations: Mapping[str, int],
+    populations: Mapping[str, float],
     level: float,
     method: str,
     *,

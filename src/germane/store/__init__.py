@@ -2,7 +2,7 @@
 
 from germane.store.files import sha256, write_bytes, write_text
 from germane.store.manifests import InputFile, Manifest, manifest_path, read_manifest, up_to_date, write_manifest
-from germane.store.ranking import graded, rank
+from germane.store.ranking import database, graded, rank
 from germane.store.schemas import SCHEMA_VERSION, SCHEMAS, Column, Schema, conform
 from germane.store.tables import attributed, attribution, check_kind, read_parquet, read_table, write_table
 
@@ -17,6 +17,8 @@ __all__ = [
     "attribution",
     "check_kind",
     "conform",
+    "database",
+    "database",
     "graded",
     "manifest_path",
     "rank",

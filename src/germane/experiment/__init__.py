@@ -1,0 +1,186 @@
+"""Two runs, judgments and a design to a report: is the treatment more relevant, for which queries, and by how much?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from germane import cards, metrics
+from germane.experiment import describe, effects, frame, guards, pool, words
+from germane.experiment.guards import ALLOW
+from germane.stats.means import MINIMUM_NONZERO
+from germane.types import Estimate, Input, InputError, JudgeCard, Report, Run, Scale
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ALLOW", "Choices", "compare"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user decided about a comparison, all of it printed in the report.
+
+    condensed: leave unjudged documents out of both lists. allow: refusals to insist past, names of `ALLOW`.
+    groups: the column of the documents whose exposure is shown. minimum_nonzero: fewer nonzero differences than this and
+    an estimate is called not reliable.
+    """
+
+    metric: str = "sDCG@25"
+    level: float = 0.95
+    condensed: bool = False
+    allow: Sequence[str] = ()
+    groups: str | None = None
+    question: str | None = None
+    minimum_nonzero: int = MINIMUM_NONZERO
+
+
+def compare(
+    control: Run,
+    treatment: Run,
+    judgments: pa.Table,
+    *,
+    scale: Scale,
+    choices: Choices = Choices(),
+    design: pa.Table | None = None,
+    queries: pa.Table | None = None,
+    docs: pa.Table | None = None,
+    card: JudgeCard | None = None,
+    inputs: tuple[Input, ...] = (),
+) -> Report:
+    """The report on the same queries ranked twice, in units of the metric; `delta` is treatment minus control.
+
+    design: the sampled queries with stratum, population and inclusion probability; without one the judged queries count
+    as a simple random sample, and the report says so. queries, docs: for texts and titles of the lists that are shown.
+
+    Raises: Refusal where a number could be wrong and look right, naming the flag that insists; InputError for bad input.
+    """
+    if not 0 < choices.level < 1:
+        raise InputError(f"level {choices.level:g} is not between 0 and 1: pass 0.95 for a 95 % interval")
+    metric = metrics.Metric.parse(choices.metric).with_gains(scale.gains)
+    allow = guards.known(choices.allow)
+    overrides = list(cards.gate(judgments, card, scale=scale, allow=allow & set(cards.ALLOW)))
+    overrides += guards.lineage(judgments, card, treatment, control, allow)
+    grades = guards.once_each(judgments)
+    about, shown = _shown(control, treatment, grades, frame.build(control, treatment, grades, design, allow), metric, choices)
+    k = metric.k or int(max(shown.control_rank.max(), shown.treatment_rank.max()))
+    found = effects.per_query(shown, metric, scale, pool.judged_of(grades, about.queries), k)
+    level, least = choices.level, choices.minimum_nonzero
+    delta = effects.difference_of(about, found.difference, level=level, minimum_nonzero=least)
+    unjudged = effects.unjudged_of(about, shown, found, level=level, mode=_mode(shown, choices))
+    overrides += list(about.overrides) + list(guards.unjudged(about, shown, found, delta, unjudged, allow))
+    lift = effects.lift_of(about, found, level=level)
+    judges = _judges(judgments)
+    linear = pool.linear_parts(metric, scale, k)
+    winners, losers = describe.extremes(about, shown, found, queries, docs)
+    mde = words.mde_of(delta)
+    warnings = guards.warnings_of(judges, _all_human(judgments), _simulated(control, treatment), card, delta)
+    return Report(
+        question=choices.question or f"Is {treatment.name} more relevant than {control.name}?",
+        answer=words.answer(delta, lift, mde, str(metric), about.design.unit),
+        verdict=words.verdict_of(delta),
+        metric=str(metric),
+        k=k,
+        scale=scale.name,
+        labels=scale.labels,
+        judge=judges,
+        card=card,
+        control_name=control.name,
+        treatment_name=treatment.name,
+        control=_level(about, found, found.control, level),
+        treatment=_level(about, found, found.treatment, level),
+        delta=delta,
+        lift=lift,
+        mde=mde,
+        tipping_bias=words.tipping_bias(delta),
+        warnings=(*warnings, *words.unjudged_warning(unjudged), *about.warnings, *guards.guide_notes(judgments, scale)),
+        overrides=tuple(overrides),
+        by_segment=effects.segments(about, found, level=level, minimum_nonzero=least),
+        unjudged=unjudged,
+        grades=describe.grades(about, shown, scale),
+        differences=describe.histogram(found.difference),
+        winners=winners,
+        losers=losers,
+        exposure=_exposure(about, shown, docs, choices),
+        variance=describe.variance(about, shown, found, None if linear is None else linear[1]),
+        design=about.design,
+        notes=about.notes,
+        inputs=inputs,
+        parameters=_parameters(choices, str(metric)),
+        version=_version(),
+    )
+
+
+def _shown(
+    control: Run, treatment: Run, grades: pa.Table, about: frame.Frame, metric: metrics.Metric, choices: Choices
+) -> tuple[frame.Frame, pool.Pool]:
+    """The frame and its pool. Condensed lists say nothing of a query without judged documents: it is left out."""
+    shown = pool.build(control, treatment, grades, about.queries, k=metric.k)
+    if not len(shown.query):
+        raise InputError("neither run shows a document for any query of the experiment: are these runs of the same queries?")
+    if not choices.condensed:
+        return about, shown
+    if not (shown.moved & shown.unjudged).any():
+        raise InputError("every document that moved between the arms has a grade: --condensed would only lose the others")
+    judged = shown.per_query(~shown.unjudged) > 0
+    pages = shown.per_query(np.ones(len(shown.query))) > 0
+    about = frame.restrict(about, judged | ~pages, "none of their documents is judged, so a condensed list says nothing.")
+    return about, pool.build(control, treatment, grades, about.queries, k=metric.k, condensed=True)
+
+
+def _level(about: frame.Frame, found: effects.PerQuery, values: pool.Floats, level: float) -> Estimate:
+    """An arm's level; where documents are unjudged it is a least value, and says so."""
+    estimate = effects.level_of(about, values, level=level)
+    return estimate if found.level_known else replace(estimate, caveat="at least: unjudged documents count as not relevant")
+
+
+def _exposure(about: frame.Frame, shown: pool.Pool, docs: pa.Table | None, choices: Choices) -> tuple[Any, ...]:
+    if choices.groups is None:
+        return ()
+    if docs is None:
+        raise InputError(f"--groups {choices.groups} needs the documents: pass them with --docs")
+    return describe.exposure(about, shown, docs, choices.groups, level=choices.level)
+
+
+def _mode(shown: pool.Pool, choices: Choices) -> str:
+    if choices.condensed:
+        return "condensed"
+    if not shown.unjudged.any():
+        return "complete"
+    return "as zero" if (shown.unjudged & shown.moved).any() else "complete where it counts"
+
+
+def _judges(judgments: pa.Table) -> str:
+    import pyarrow.compute as pc
+
+    return ", ".join(sorted(str(name) for name in pc.unique(judgments["judge"]).to_pylist()))
+
+
+def _all_human(judgments: pa.Table) -> bool:
+    pairs = judgments.select(["judge", "fingerprint"]).group_by(["judge", "fingerprint"]).aggregate([]).to_pylist()
+    return all(cards.is_human(row["judge"] or "", row["fingerprint"] or "") for row in pairs)
+
+
+def _simulated(control: Run, treatment: Run) -> bool:
+    return any(bool(run.origin.get("simulated")) for run in (control, treatment))
+
+
+def _parameters(choices: Choices, metric: str) -> dict[str, Any]:
+    return {
+        "metric": metric,
+        "level": choices.level,
+        "condensed": choices.condensed,
+        "allow": sorted(choices.allow),
+        "groups": choices.groups,
+        "minimum_nonzero": choices.minimum_nonzero,
+        "multiple comparisons": "Benjamini-Hochberg over all segments of all dimensions",
+    }
+
+
+def _version() -> str:
+    from germane import __version__
+
+    return __version__

@@ -1,0 +1,191 @@
+"""Per-query values to estimates: levels, the paired difference, segments, and what unjudged documents could do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from germane import metrics
+from germane.experiment.frame import Frame, Names
+from germane.experiment.pool import Floats, Pool, linear_parts
+from germane.stats.means import Moments, PairedMoments, p_value, relative_lift, stratified_difference, stratified_mean
+from germane.stats.multiple import adjusted_p
+from germane.types import Effect, Estimate, InputError, Scale, Unjudged
+
+
+@dataclass(frozen=True)
+class PerQuery:
+    """The metric of each query, (Q,) each. low, high: the difference if every unjudged moved document were graded
+    against, or for, the treatment. level_known: False where an arm's own level rests on unjudged documents."""
+
+    control: Floats
+    treatment: Floats
+    difference: Floats
+    low: Floats
+    high: Floats
+    level_known: bool
+
+
+def per_query(pool: Pool, metric: metrics.Metric, scale: Scale, judged: metrics.Judged, k: int) -> PerQuery:
+    """Each query's metric in both arms. Unjudged documents count 0 here, and `low` and `high` say what that hides."""
+    values = {arm: _measured(pool, arm, metric, scale, judged) for arm in ("control", "treatment")}
+    undefined = int((np.isnan(values["control"]) | np.isnan(values["treatment"])).sum())
+    if undefined:
+        raise InputError(
+            f"{metric} is not defined for {undefined} of {pool.size} queries (nothing shown, or nothing judged): "
+            "compare by sDCG, which is, or leave these queries out"
+        )
+    level_known = not pool.unjudged.any()
+    parts = linear_parts(metric, scale, k)
+    if parts is None:
+        difference = values["treatment"] - values["control"]
+        reach = np.where(pool.per_query(pool.unjudged) > 0, 1.0, 0.0)  # no better bound is known: metrics lie in 0 to 1
+        low, high = np.maximum(difference - reach, -1.0), np.minimum(difference + reach, 1.0)
+        return PerQuery(values["control"], values["treatment"], difference, low, high, level_known)
+    weights, gains = parts
+    weight = weights[pool.treatment_rank] - weights[pool.control_rank]
+    gain = np.where(pool.unjudged, 0.0, gains[np.maximum(pool.relevance, 0)])
+    difference = pool.per_query(weight * gain)
+    lowest = difference + pool.per_query(np.where(pool.unjudged, np.minimum(weight, 0.0), 0.0))
+    highest = difference + pool.per_query(np.where(pool.unjudged, np.maximum(weight, 0.0), 0.0))
+    return PerQuery(values["control"], values["treatment"], difference, lowest, highest, level_known)
+
+
+def moments(values: Floats, strata: Names) -> dict[str, Moments]:
+    """Stratum -> moments of its queries' values."""
+    return {name: Moments.of(values[rows]) for name, rows in _rows(strata).items()}
+
+
+def paired(control: Floats, difference: Floats, strata: Names) -> dict[str, PairedMoments]:
+    """Stratum -> moments of (control, difference)."""
+    return {name: PairedMoments.of(control[rows], control[rows] + difference[rows]) for name, rows in _rows(strata).items()}
+
+
+def difference_of(frame: Frame, values: Floats, *, level: float, minimum_nonzero: int) -> Estimate:
+    """The stratified paired difference over the whole frame."""
+    return stratified_difference(moments(values, frame.strata), frame.populations, level=level, minimum_nonzero=minimum_nonzero)
+
+
+def level_of(frame: Frame, values: Floats, *, level: float) -> Estimate:
+    """The stratified mean over the whole frame."""
+    return stratified_mean(moments(values, frame.strata), frame.populations, level=level)
+
+
+def lift_of(frame: Frame, found: PerQuery, *, level: float) -> Estimate | None:
+    """The relative lift, or None where the control's level is unknown or 0."""
+    if not found.level_known or not found.control.any():
+        return None
+    return relative_lift(paired(found.control, found.difference, frame.strata), frame.populations, level=level)
+
+
+def segments(frame: Frame, found: PerQuery, *, level: float, minimum_nonzero: int) -> tuple[Effect, ...]:
+    """The effect in each segment of each dimension, p-values adjusted over all of them at once (Benjamini-Hochberg).
+
+    A segment with too few differences that are not zero is shown with its caveat and is not tested.
+    """
+    total = sum(frame.populations.values())
+    effects: list[Effect] = []
+    for dimension, names in frame.dimensions.items():
+        for name in sorted(set(names)):
+            effects.append(_segment(frame, found, (dimension, name, total), level, minimum_nonzero))
+    tested = [index for index, effect in enumerate(effects) if effect.p is not None]
+    adjusted = adjusted_p(np.array([effects[index].p for index in tested], dtype=np.float64))
+    for index, q in zip(tested, adjusted, strict=True):
+        effects[index] = replace(effects[index], q=float(q), found=bool(q <= 1 - level))
+    return tuple(effects)
+
+
+def _segment(frame: Frame, found: PerQuery, of: tuple[str, str, int], level: float, minimum_nonzero: int) -> Effect:
+    """One segment. Its strata keep their populations, shared out by sampled queries where a stratum lies across segments."""
+    dimension, name, total = of
+    inside = frame.dimensions[dimension] == name
+    populations: dict[str, float] = {}
+    for stratum, rows in _rows(frame.strata).items():
+        share = inside[rows].mean()
+        if share:
+            populations[stratum] = frame.populations[stratum] * float(share)
+    share_of_all = sum(populations.values()) / total
+    strata = _only(inside, frame.strata)
+    counts = {stratum: int((strata == stratum).sum()) for stratum in populations}
+    if min(counts.values()) < 2:  # one query has no variance: read the segment as one stratum
+        populations, strata = {name: sum(populations.values())}, _only(inside, np.full(len(inside), name, dtype=object))
+    if int(inside.sum()) < 2:
+        note = f"{int(inside.sum())} sampled query: 2 are the least for an interval"
+        return Effect(dimension, name, share_of_all, None, None, None, None, False, note)
+    delta = stratified_difference(moments(found.difference, strata), populations, level=level, minimum_nonzero=minimum_nonzero)
+    control = stratified_mean(moments(found.control, strata), populations, level=level) if found.level_known else None
+    p = None if delta.caveat else p_value(delta)
+    return Effect(dimension, name, share_of_all, control, delta, p, None, False, delta.caveat)
+
+
+def unjudged_of(frame: Frame, pool: Pool, found: PerQuery, *, level: float, mode: str) -> Unjudged:
+    """The unjudged shares of what each arm shows, and the bounds that they leave."""
+    control, treatment = (level_of(frame, share, level=level) for share in _unjudged_shares(pool))
+    low, high = (_weighted_mean(frame, values) for values in (found.low, found.high))
+    return Unjudged(control, treatment, int((pool.moved & pool.unjudged).sum()), low, high, mode)
+
+
+def share_difference(frame: Frame, pool: Pool, *, level: float) -> Estimate:
+    """The unjudged share of the treatment's results minus that of the control's."""
+    control, treatment = _unjudged_shares(pool)
+    return difference_of(frame, treatment - control, level=level, minimum_nonzero=0)
+
+
+def _unjudged_shares(pool: Pool) -> tuple[Floats, Floats]:
+    """(Q,) for each arm: the share of its results that nobody judged; an empty page has none."""
+    control, treatment = (
+        pool.per_query((ranks > 0) & pool.unjudged) / np.maximum(pool.per_query(ranks > 0), 1.0)
+        for ranks in (pool.control_rank, pool.treatment_rank)
+    )
+    return control, treatment
+
+
+def _measured(pool: Pool, arm: str, metric: metrics.Metric, scale: Scale, judged: metrics.Judged) -> Floats:
+    (values,) = metrics.measure([metric], pool.lists(arm), judged, gains=scale.gains).values()
+    return values
+
+
+def _weighted_mean(frame: Frame, values: Floats) -> float:
+    total = sum(frame.populations.values())
+    rows = _rows(frame.strata)
+    return float(sum(frame.populations[name] / total * values[where].mean() for name, where in rows.items()))
+
+
+def _rows(strata: Names) -> dict[str, NDArray[np.intp]]:
+    """Stratum -> indices of its queries, by name; None is nobody's stratum."""
+    import pyarrow as pa
+
+    encoded = pa.array(strata, pa.string(), from_pandas=True).dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    order = np.argsort(codes, kind="stable")
+    names = encoded.dictionary.to_pylist()
+    edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    return dict(sorted((str(name), order[edges[i] : edges[i + 1]]) for i, name in enumerate(names)))
+
+
+def _only(inside: NDArray[np.bool_], strata: Names) -> Names:
+    """The strata with None outside the segment."""
+    kept = strata.copy()
+    kept[~inside] = None
+    return kept
+
+
+def between_share(values: Floats, strata: Names, populations: Mapping[str, int]) -> tuple[float, float]:
+    """(SD over the population of queries, share of that variance which lies between stratum means).
+
+    The between part is freed of the noise of the stratum means, and is never below 0.
+    Source: Cochran, Sampling Techniques (1977), section 5.6, eq. 5.32.
+    """
+    parts = moments(values, strata)
+    total = sum(populations[name] for name in parts)
+    weights = {name: populations[name] / total for name in parts}
+    mean = sum(weights[name] * m.mean for name, m in parts.items())
+    inside = sum(weights[name] * m.variance for name, m in parts.items())
+    between = sum(weights[name] * (m.mean - mean) ** 2 for name, m in parts.items())
+    between -= sum(weights[name] * (1 - weights[name]) * m.variance / m.n for name, m in parts.items())
+    between = max(between, 0.0)
+    whole = inside + between
+    return whole**0.5, (between / whole if whole > 0 else 0.0)

@@ -1,0 +1,77 @@
+"""The answer in words that a product manager understands, from the numbers and nothing else."""
+
+from __future__ import annotations
+
+from germane.stats.means import t_quantile
+from germane.types import Estimate, Unjudged
+
+POWER = 0.8
+
+
+def verdict_of(delta: Estimate) -> str:
+    """ "better", "worse", "no clear difference", "no difference at all" or "not reliable".
+
+    >>> verdict_of(Estimate(0.02, 0.005, 0.01, 0.03, 500, "paired difference"))
+    'better'
+    """
+    if delta.se == 0 and delta.value == 0:
+        return "no difference at all"
+    if delta.caveat:
+        return "not reliable"
+    if delta.low > 0:
+        return "better"
+    return "worse" if delta.high < 0 else "no clear difference"
+
+
+def answer(delta: Estimate, lift: Estimate | None, mde: float, metric: str, unit: str) -> str:
+    """One sentence, sometimes two: the verdict, the size, the interval, and over what."""
+    verdict = verdict_of(delta)
+    interval = f"{delta.level:.0%} interval {delta.low:+.4f} to {delta.high:+.4f}"
+    over = f"{delta.n:,} {unit}"
+    relative = f", {lift.value:+.1%} of the control's level" if lift else ""
+    if verdict == "no difference at all":
+        return f"No difference: both arms score the same on every one of {over}."
+    if verdict == "not reliable":
+        return f"No reliable answer: {metric} differs by {delta.value:+.4f} ({interval}), on too few queries that differ."
+    if verdict == "no clear difference":
+        return (
+            f"No clear difference: {metric} changes by {delta.value:+.4f} ({interval}{relative}) over {over}. "
+            f"An effect of {mde:.4f} or more would probably have been seen."
+        )
+    moved = "more" if verdict == "better" else "less"
+    rises = "rises" if verdict == "better" else "falls"
+    size = f"{metric} {rises} by {abs(delta.value):.4f} ({interval}{relative})"
+    return f"The treatment's results are {moved} relevant: {size} over {over}."
+
+
+def mde_of(delta: Estimate) -> float:
+    """The smallest true difference that this experiment finds with 80 % probability, in units of the metric.
+
+    (z_{1 - alpha/2} + z_power) se = 2.8016 se at alpha 0.05. Source: Bloom (1995), minimum detectable effects.
+
+    >>> round(mde_of(Estimate(0.0, 0.01, 0, 0, 100, "paired difference")), 6)
+    0.028016
+    """
+    return (t_quantile((1 + delta.level) / 2, None) + t_quantile(POWER, None)) * delta.se
+
+
+def tipping_bias(delta: Estimate) -> float:
+    """How far the judge would have to favour one arm, in units of the metric, for the verdict to be another one.
+
+    >>> round(tipping_bias(Estimate(0.02, 0.005, 0.01, 0.03, 500, "paired difference")), 4)
+    0.01
+    """
+    return min(abs(delta.low), abs(delta.high))
+
+
+def unjudged_warning(unjudged: Unjudged) -> list[str]:
+    """What is to be said of documents without a grade."""
+    if unjudged.mode == "condensed":
+        return ["Condensed: documents that nobody judged were taken out of both lists before they were cut and compared."]
+    if unjudged.mode == "as zero":
+        return [
+            f"Unjudged results ({unjudged.control.value:.1%} of the control's, {unjudged.treatment.value:.1%} of the "
+            f"treatment's) count as not relevant; graded otherwise, the difference lies between {unjudged.low:+.4f} and "
+            f"{unjudged.high:+.4f}."
+        ]
+    return []

@@ -1,0 +1,81 @@
+"""`germane compare`: is the treatment's ranking more relevant than the control's, and by how much?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from germane import cards, experiment, scales, sources, store
+from germane.types import Input, InputError, JudgeCard, Report, Scale
+
+
+def compare(
+    control: Any,
+    treatment: Any,
+    judgments: Any,
+    *,
+    scale: Scale | str | Path,
+    design: Any = None,
+    metric: str = "sDCG@25",
+    level: float = 0.95,
+    condensed: bool = False,
+    allow: Sequence[str] = (),
+    card: JudgeCard | str | Path | None = None,
+    queries: Any = None,
+    docs: Any = None,
+    groups: str | None = None,
+    question: str | None = None,
+) -> Report:
+    """The report on two runs of the same queries; `report.delta` is treatment minus control, in units of the metric.
+
+    control, treatment: runs; judgments: grades on `scale`; design: the sampled queries with what they stand for; queries,
+    docs: texts for the lists that are shown. Each is a file, an Arrow table, a data frame or a dict. card: what
+    `germane check` found of a machine judge. groups: the column of docs whose exposure is reported. condensed: take
+    unjudged documents out of both lists. allow: refusals to insist past (`germane.experiment.ALLOW`); the report says so.
+
+    Raises: Refusal where a number could be wrong and look right, naming the flag that insists; InputError for bad input.
+
+    >>> control = {"q1": {"a": 2.0, "b": 1.0}, "q2": {"a": 2.0, "b": 1.0}, "q3": {"a": 2.0, "b": 1.0}}
+    >>> treatment = {"q1": {"a": 1.0, "b": 2.0}, "q2": {"a": 1.0, "b": 2.0}, "q3": {"a": 2.0, "b": 1.0}}
+    >>> grades = {"q1": {"a": 0, "b": 3}, "q2": {"a": 1, "b": 3}, "q3": {"a": 2, "b": 0}}
+    >>> report = compare(control, treatment, grades, scale="trec", metric="sDCG@2")
+    >>> round(report.delta.value, 3), report.verdict
+    (0.126, 'not reliable')
+    """
+    of = scale if isinstance(scale, Scale) else scales.get(scale)
+    runs = [_named(sources.read_run(run), name) for run, name in ((control, "control"), (treatment, "treatment"))]
+    if runs[0].name == runs[1].name:
+        runs = [run._replace(name=f"{run.name} ({arm})") for run, arm in zip(runs, ("control", "treatment"), strict=True)]
+    grades = sources.read_judgments(judgments, scale=of)
+    tables = {
+        "design": None if design is None else sources.read_design(design),
+        "queries": None if queries is None else sources.read_queries(queries),
+        "docs": None if docs is None else sources.read_docs(docs),
+    }
+    given = [("control", control, runs[0].table), ("treatment", treatment, runs[1].table), ("judgments", judgments, grades)]
+    given += [(role, {"design": design, "queries": queries, "docs": docs}[role], table) for role, table in tables.items()]
+    return experiment.compare(
+        runs[0],
+        runs[1],
+        grades,
+        scale=of,
+        choices=experiment.Choices(metric, level, condensed, tuple(allow), groups, question),
+        card=cards.read(card) if isinstance(card, str | Path) else card,
+        inputs=tuple(_input(role, source, table) for role, source, table in given if table is not None),
+        **tables,
+    )
+
+
+def _named(run: Any, fallback: str) -> Any:
+    return run if run.name else run._replace(name=fallback)
+
+
+def _input(role: str, source: Any, table: Any) -> Input:
+    """What the report says of a file that it rests on; data given from memory has no path and no digest."""
+    if not isinstance(source, str | Path) or str(source) == "-":
+        return Input(role, "(from memory)" if str(source) != "-" else "(standard input)", "", table.num_rows)
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"{role} file {path} is gone: it was there a moment ago")
+    return Input(role, str(path), store.sha256(path), table.num_rows, store.attribution(path) or "")
