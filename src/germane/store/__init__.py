@@ -18,7 +18,6 @@ __all__ = [
     "check_kind",
     "conform",
     "database",
-    "database",
     "graded",
     "manifest_path",
     "rank",

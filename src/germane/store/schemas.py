@@ -181,8 +181,10 @@ def conform(table: pa.Table, kind: str, *, name: str, at: Position | None = None
             fields.append(pa.field(extra.name, values.type))
             columns.append(values)
     kept = {key: value for key, value in (table.schema.metadata or {}).items() if key.startswith(b"germane.")}
-    out = pa.Table.from_arrays(columns, schema=pa.schema(fields)).replace_schema_metadata(kept)
-    _CHECKS.get(kind, lambda *_: None)(out, name, where)
+    built: Any = pa.Table.from_arrays(columns, schema=pa.schema(fields))
+    out: pa.Table = built.replace_schema_metadata(kept)
+    if kind in _CHECKS:
+        _CHECKS[kind](out, name, where)
     _check_duplicates(out, schema, name, where)
     return out
 

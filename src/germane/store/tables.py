@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from germane.store.files import replacing, unreadable
-from germane.store.manifests import write_manifest
+from germane.store.manifests import read_manifest, write_manifest
 from germane.store.schemas import SCHEMAS, conform
 from germane.types import InputError
 
@@ -102,9 +102,12 @@ def write_table(
     return Path(path)
 
 
-def attribution(table: pa.Table) -> str:
-    """Whose data this is and under which licence, as its source said; "" if it did not."""
-    return (table.schema.metadata or {}).get(_ATTRIBUTION, b"").decode()
+def attribution(source: pa.Table | str | Path) -> str:
+    """Whose data a table is, or a file by its manifest, and under which licence; "" where nothing says so."""
+    if isinstance(source, (str, Path)):
+        manifest = read_manifest(source)
+        return str(manifest.extra.get("attribution") or "") if manifest else ""
+    return (source.schema.metadata or {}).get(_ATTRIBUTION, b"").decode()
 
 
 def attributed(table: pa.Table, text: str) -> pa.Table:

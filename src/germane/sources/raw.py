@@ -1,0 +1,117 @@
+"""A table as it was found, with the way back from its rows to lines: what every format is read into first."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from germane.store.schemas import Position, compute, short
+from germane.types import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A table as found. name: in messages. at: where row i stands. text: its numbers are still text."""
+
+    table: pa.Table
+    name: str
+    form: str
+    at: Position = lambda row: f"row {row + 1:,}"
+    text: bool = False
+    path: str = ""
+    stem: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def find(self, names: Iterable[str]) -> str | None:
+        """The first column that goes by one of these names; case, spaces and hyphens do not matter."""
+        columns = {plain_name(c): c for c in reversed(self.table.column_names)}
+        return next((columns[name] for name in names if name in columns), None)
+
+    def require(self, role: str, names: Iterable[str]) -> str:
+        """The column of a role.
+
+        Raises: InputError listing what was found and what was expected.
+        """
+        names = tuple(names)
+        column = self.find(names)
+        if column is None:
+            found = short(", ".join(self.table.column_names), 300).strip("'")
+            raise InputError(f"{self.name}: no column for {role}: found {found}; expected {' or '.join(names)}")
+        return column
+
+    def with_table(self, table: pa.Table) -> Raw:
+        return replace(self, table=table)
+
+    def require_rows(self, what: str) -> None:
+        """Raises: InputError if there is no row."""
+        if not self.table.num_rows:
+            raise InputError(f"{self.name} holds no rows; expected at least one {what}")
+
+
+def plain_name(column: str) -> str:
+    """A column's name without case, with underscores."""
+    return re.sub(r"[\s\-]+", "_", column.strip().lower())
+
+
+def column_of(values: list[Any], column: str, name: str, at: Position) -> Any:
+    """An Arrow array of Python values; ids that are whole numbers too large for 64 bits become text.
+
+    Raises: InputError naming the first value whose type differs from those before it.
+    """
+    import pyarrow as pa
+
+    try:
+        return pa.array(values)
+    except OverflowError:
+        return pa.array([None if v is None else str(v) for v in values])
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeEncodeError):
+        kind: type | None = None
+        for row, value in enumerate(values):
+            if value is None:
+                continue
+            kind = kind or type(value)
+            if isinstance(value, bool) != issubclass(kind, bool) or not _alike(value, kind):
+                raise InputError(
+                    f"{name}, {at(row)}, column {column!r}: found {short(value)} ({type(value).__name__}); "
+                    f"expected {kind.__name__} as in the rows before"
+                ) from None
+            try:
+                pa.array([value])
+            except (pa.ArrowException, UnicodeEncodeError, TypeError):
+                break
+        raise InputError(f"{name}, {at(row)}, column {column!r}: found {short(value)}; expected text or a number") from None
+
+
+def _alike(value: object, kind: type) -> bool:
+    numbers = (int, float)
+    return isinstance(value, kind) or (isinstance(value, numbers) and issubclass(kind, numbers))
+
+
+def table_of(columns: Mapping[str, list[Any]], name: str, at: Position) -> pa.Table:
+    """A table of Python columns; see `column_of`."""
+    import pyarrow as pa
+
+    arrays: list[Any] = [column_of(values, column, name, at) for column, values in columns.items()]
+    return pa.Table.from_arrays(arrays, list(columns))
+
+
+def digest(table: pa.Table) -> str:
+    """64 hex digits of a table's content, for what came without a file."""
+    import pyarrow as pa
+
+    made = hashlib.sha256()
+    for batch in table.replace_schema_metadata(None).combine_chunks().to_batches():
+        made.update(batch.serialize())
+    return made.hexdigest() if isinstance(table, pa.Table) else ""
+
+
+def without_blanks(values: Any) -> Any:
+    """Text with "" as missing."""
+    pc = compute()
+    return pc.if_else(pc.equal(values, ""), None, values)

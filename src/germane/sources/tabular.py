@@ -1,0 +1,154 @@
+"""CSV, TSV, JSON lines and parquet with named columns, read into a table as found."""
+
+from __future__ import annotations
+
+import csv as python_csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from germane.sources.content import Content
+from germane.sources.raw import Raw, table_of
+from germane.store.schemas import short
+from germane.types import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read_parquet(content: Content) -> Raw:
+    """The rows of a parquet file, typed.
+
+    Raises: InputError where it is cut short or not parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from germane.store import read_parquet as from_path
+
+    if content.path is not None and not content.zipped:
+        table = from_path(content.path)
+    else:
+        try:
+            table = pq.ParquetFile(io.BytesIO(content.data)).read()
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{content.name} is not a whole parquet file ({error}): write or copy it again") from error
+    return Raw(table, content.name, "parquet", path=str(content.path or ""), stem=content.stem)
+
+
+def read_csv(content: Content, delimiter: str) -> Raw:
+    """The rows of a CSV or TSV file with a header line; every value is text, "" where empty.
+
+    Raises: InputError naming the first line that does not fit.
+    """
+    content.require_text()
+    header, _ = next(_records(content, delimiter))
+    header = [name.strip() for name in header]
+    if "" in header or len(set(header)) < len(header):
+        raise InputError(
+            f"{content.name}, line 1: found columns {short(', '.join(header), 200)}; expected a header line that "
+            "names each column, each once"
+        )
+    table = _fast_csv(content, delimiter, header)
+    if table is None:
+        table = _slow_csv(content, delimiter, header)
+
+    def at(row: int) -> str:
+        return next(f"line {line:,}" for index, (_, line) in enumerate(_records(content, delimiter)) if index == row + 1)
+
+    form = "TSV" if delimiter == "\t" else "CSV"
+    return Raw(table, content.name, form, at=at, text=True, path=str(content.path or ""), stem=content.stem)
+
+
+def _fast_csv(content: Content, delimiter: str, header: list[str]) -> pa.Table | None:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    with content.open() as stream:
+        try:
+            return csv.read_csv(
+                stream,
+                read_options=csv.ReadOptions(column_names=header, skip_rows=1, block_size=1 << 24),
+                parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                convert_options=csv.ConvertOptions(column_types={c: pa.string() for c in header}, strings_can_be_null=False),
+            )
+        except pa.ArrowInvalid:
+            return None
+
+
+def _slow_csv(content: Content, delimiter: str, header: list[str]) -> pa.Table:
+    import pyarrow as pa
+
+    rows = []
+    records = _records(content, delimiter)
+    next(records)
+    for fields, line in records:
+        if len(fields) != len(header):
+            raise InputError(
+                f"{content.name}, line {line:,}: found {len(fields)} fields; expected {len(header)}: "
+                f"{short(', '.join(header), 200)} (quote a field that holds the separator)"
+            )
+        rows.append(fields)
+    columns = zip(*rows, strict=True) if rows else ([] for _ in header)
+    return pa.Table.from_arrays([pa.array(list(values), pa.string()) for values in columns], header)
+
+
+def _records(content: Content, delimiter: str) -> Iterator[tuple[list[str], int]]:
+    """Each record that is not blank, header included, with the line it starts on; in Python, for errors and odd files."""
+    text = io.StringIO(content.data.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape"), newline="")
+    reader = python_csv.reader(text, delimiter=delimiter, strict=True)
+    start = 1
+    with _any_field_size():
+        while True:
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except python_csv.Error as error:
+                raise InputError(f"{content.name}, line {start:,}: {error}; expected fields quoted as in RFC 4180") from None
+            if any("\udc80" <= letter <= "\udcff" for field in fields for letter in field if letter > "\ud7ff"):
+                content.lines()  # names the line that is not UTF-8
+            if fields:
+                yield fields, start
+            start = reader.line_num + 1
+
+
+@contextmanager
+def _any_field_size() -> Iterator[None]:
+    """Without Python's limit of 131,072 characters a field; queries and ids have a limit of their own, in the schema."""
+    before = python_csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        yield
+    finally:
+        python_csv.field_size_limit(before)
+
+
+def read_jsonl(content: Content) -> Raw:
+    """The rows of a file with one JSON object a line.
+
+    Raises: InputError naming the first line that is no object, or whose value has another type than the lines before.
+    """
+    content.require_text()
+
+    def at(row: int) -> str:
+        filled = (number for number, line in enumerate(content.lines(), 1) if line.strip())
+        return f"line {next(number for index, number in enumerate(filled) if index == row):,}"
+
+    rows = []
+    for number, line in enumerate(content.lines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{content.name}, line {number:,}: no JSON ({error}); expected one object a line") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{content.name}, line {number:,}: found {short(row)}; expected an object: {{...}}")
+        rows.append(row)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in names}
+    table = table_of(columns, content.name, at)
+    return Raw(table, content.name, "JSON lines", at=at, path=str(content.path or ""), stem=content.stem)
