@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from hashlib import sha256
 from math import ceil
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from germane.store.schemas import MAX_CHARACTERS
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -50,27 +51,29 @@ MAY_CHANGE = "[^ !-@[-~]|  |^ | $"
 class LogFacts:
     """What was found in a log and how its segments were cut: what a manifest stores.
 
-    by: "users" or "impressions". columns: role -> the column that was read. empty: rows without a query, left out.
-    unsearched: rows with a count of 0, left out. anonymous: rows without a user, which count as impressions only. written:
-    distinct queries before normalisation. several_interests: queries with more than one, of which the most frequent was taken.
-    least: segment -> the fewest users (or impressions) of a query in it. traffic: segment -> its share of all of them.
+    by: "users" or "impressions". least: segment -> the fewest of these that a query in it has. sizes: its queries. traffic:
+    its share of all users (or impressions). columns: role -> the column that was read. Left out are rows without a query
+    (empty), with one too long to be a query (overlong), and with 0 impressions (unsearched). anonymous: rows without a user,
+    which count as impressions only. written: distinct queries before normalisation. several_interests: queries with more
+    than one, of which the most frequent was taken.
     """
 
-    rows: int
-    empty: int
-    unsearched: int
-    anonymous: int
-    written: int
     queries: int
     impressions: int
-    several_interests: int
     by: str
-    normalise: str
-    columns: Mapping[str, str]
     thresholds: Mapping[str, float]
     least: Mapping[str, int]
     sizes: Mapping[str, int]
     traffic: Mapping[str, float]
+    rows: int = 0
+    empty: int = 0
+    overlong: int = 0
+    unsearched: int = 0
+    anonymous: int = 0
+    written: int = 0
+    several_interests: int = 0
+    normalise: str = "none"
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 class Segmented(NamedTuple):
@@ -157,26 +160,16 @@ def with_segments(queries: pa.Table, *, thresholds: Mapping[str, float] = THRESH
     table = (table.drop_columns("segment") if "segment" in table.column_names else table).append_column("segment", column)
     inside = {name: counts[code == i] for i, name in enumerate(names) if (code == i).any()}
     total = int(counts.sum())
-    return Segmented(
-        table,
-        LogFacts(
-            rows=table.num_rows,
-            empty=0,
-            unsearched=0,
-            anonymous=0,
-            written=table.num_rows,
-            queries=table.num_rows,
-            impressions=int(table["impressions"].to_numpy().sum()) if "impressions" in table.column_names else 0,
-            several_interests=0,
-            by=by,
-            normalise="none",
-            columns={},
-            thresholds=dict(thresholds),
-            least={name: int(c.min()) for name, c in inside.items()},
-            sizes={name: int(c.size) for name, c in inside.items()},
-            traffic={name: int(c.sum()) / total for name, c in inside.items()},
-        ),
+    facts = LogFacts(
+        queries=table.num_rows,
+        impressions=int(table["impressions"].to_numpy().sum()) if "impressions" in table.column_names else 0,
+        by=by,
+        thresholds=dict(thresholds),
+        least={name: int(c.min()) for name, c in inside.items()},
+        sizes={name: int(c.size) for name, c in inside.items()},
+        traffic={name: int(c.sum()) / (total or 1) for name, c in inside.items()},
     )
+    return Segmented(table, facts)
 
 
 def popularity(counts: ArrayLike, thresholds: Mapping[str, float] = THRESHOLDS) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -344,8 +337,9 @@ def _counted(rows: Any, found: Mapping[str, str], name: str) -> dict[str, Any]:
     """How many rows there are, and how many cannot be used, and why; impressions or users that are no counts are an error."""
     import ibis
 
-    asked = rows.text != ""
-    counts = {"rows": rows.count(), "empty": (~asked).sum(), "written": rows.query.nunique(where=asked)}
+    asked = _is_query(rows)
+    counts = {"rows": rows.count(), "empty": (rows.text == "").sum(), "overlong": (rows.text.length() > MAX_CHARACTERS).sum()}
+    counts["written"] = rows.query.nunique(where=asked)
     counts["anonymous"] = (asked & rows.user.isnull()).sum() if "user" in found else ibis.literal(0)
     counts["unsearched"] = (asked & (rows.impressions == 0)).sum() if "impressions" in found else ibis.literal(0)
     wrong = {role: _no_count(rows[role]) for role in ("users", "impressions") if role in found}
@@ -359,6 +353,10 @@ def _counted(rows: Any, found: Mapping[str, str], name: str) -> dict[str, Any]:
                 f"{first[role]} for the query {_short(first['query'])}; correct them, or leave them out"
             )
     return {key: int(value or 0) for key, value in row.items()}
+
+
+def _is_query(rows: Any) -> Any:
+    return (rows.text != "") & (rows.text.length() <= MAX_CHARACTERS)
 
 
 def _no_count(number: Any) -> Any:
@@ -376,7 +374,7 @@ def _one_row_a_query(rows: Any, found: Mapping[str, str], name: str) -> tuple[pa
     """The log summed by text and language, and how many queries had several interests."""
     import ibis
 
-    rows = rows.filter(rows.text != "")
+    rows = rows.filter(_is_query(rows))
     if "impressions" in found:
         rows = rows.filter(rows.impressions > 0)
     key = ["text", *(["language"] if "language" in found else [])]
