@@ -53,6 +53,8 @@ def build(control: Run, treatment: Run, judgments: pa.Table, design: pa.Table | 
     in_control, in_treatment = (_asked(run) for run in (control, treatment))
     either = pc.unique(pa.concat_arrays([in_control, in_treatment]))
     frame = _assumed(control, treatment, judgments, either) if design is None else _designed(design, either)
+    if len(frame.queries) < 2:
+        raise InputError("the experiment has 1 query: 2 are the least for an interval, and some hundreds for a useful one")
     answered = [_among(frame.queries, arm) for arm in (in_control, in_treatment)]
     one_armed, none = int((answered[0] != answered[1]).sum()), int((~answered[0] & ~answered[1]).sum())
     return _paired(frame, one_armed, none, allow)
@@ -62,8 +64,6 @@ def restrict(frame: Frame, keep: NDArray[np.bool_], why: str) -> Frame:
     """The frame with only some of its queries; strata keep their populations, and what is lost is said."""
     if keep.all():
         return frame
-    if not keep.any():
-        raise InputError(f"no query is left: {why}")
     said = [f"{int((~keep).sum())} of {len(keep)} queries were left out: {why}"]
     strata = frame.strata[keep]
     lost = sorted(set(frame.populations) - set(strata))
@@ -73,6 +73,8 @@ def restrict(frame: Frame, keep: NDArray[np.bool_], why: str) -> Frame:
     populations = {name: size for name, size in frame.populations.items() if name not in lost}
     if tuple(populations) == ("all",) and frame.design.origin.endswith("(assumed: no design was given)"):
         populations = {"all": len(strata)}
+    if len(strata) < 2:
+        raise InputError(f"{len(strata)} queries are left, and 2 are the least for an interval: {why}")
     joined, populations, joining = _collapse(strata, populations)
     return replace(
         frame,
@@ -167,8 +169,6 @@ def _collapse(strata: Names, populations: Mapping[str, int]) -> tuple[Names, dic
     A query that is left alone even so joins the smallest other stratum. The rule looks at sizes only, never at outcomes.
     """
     names, counts = np.unique(strata.astype(str), return_counts=True)
-    if len(strata) < 2:
-        raise InputError("the experiment has 1 query: 2 are the least for an interval, and some hundreds for a useful one")
     alone = [str(name) for name, count in zip(names, counts, strict=True) if count < 2]
     if not alone:
         return strata, dict(populations), []
