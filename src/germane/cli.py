@@ -20,9 +20,14 @@ from germane.types import InputError
 VERBS = {
     "init": "germane.pipeline.init:init",
     "import": "germane.pipeline.import_:import_",
+    "segment": "germane.pipeline.sample:segment",
+    "sample": "germane.pipeline.sample:sample",
+    "collect": "germane.pipeline.collect:collect",
+    "pairs": "germane.pipeline.pairs:pairs",
+    "check": "germane.pipeline.check:check",
     "evaluate": "germane.pipeline.evaluate:evaluate",
     "compare": "germane.pipeline.compare:compare",
-    "write": "germane.report:write",
+    "demo": "germane.pipeline.demo:demo",
     "doctor": "germane.pipeline.doctor:doctor",
     "schema": "germane.pipeline.schema:schema",
 }
@@ -52,7 +57,10 @@ class Output(StrEnum):
 
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Text for people, or one JSON document.")]
-ScaleOption = Annotated[str | None, typer.Option(help="A built-in scale (five-level, three-level, esci, trec) or a TOML file.")]
+SCALES = "A built-in scale (five-level, three-level, esci, trec) or a TOML file."
+ScaleOption = Annotated[str | None, typer.Option(help=SCALES)]
+DepthOption = Annotated[int, typer.Option("--k", "-k", help="Results a query.", min=1)]
+SeedOption = Annotated[int, typer.Option(help="Of the draw: the same seed, the same draw.")]
 LevelOption = Annotated[float, typer.Option(help="Confidence level of every interval.", min=0.5, max=0.9999)]
 OutOption = Annotated[
     Path | None, typer.Option(help="Where to write; in a project, its folder by default.", show_default=False)
@@ -66,10 +74,47 @@ def call(verb: str, *arguments: Any, **options: Any) -> Any:
         return getattr(importlib.import_module(module), name)(*arguments, **options)
 
 
-def place(out: Path | None, kind: str, name: str) -> Path | None:
-    """`out`, or inside a project the named file in the project's folder for its kind."""
-    found = settings.load() if out is None else settings.Settings()
-    return found.folder(kind) / name if out is None and found.path else out
+def place(out: Path | None, kind: str, name: str) -> Path:
+    """`out`, or inside a project the named file in the project's folder for its kind.
+
+    Raises: InputError outside a project without `out`.
+    """
+    if out is None and not (found := settings.load()).path:
+        raise InputError("where to? name the file to write with --out, or make this folder a project with `germane init`")
+    return found.folder(kind) / name if out is None else out
+
+
+def table_place(out: Path | None, kind: str, name: str) -> Path:
+    """As `place`, for a table of our own, which is parquet.
+
+    Raises: InputError for another suffix.
+    """
+    path = place(out, kind, f"{name}.parquet")
+    if path.suffix != ".parquet":
+        raise InputError(f"--out {path}: a table of germane is a .parquet file; `germane import` writes other formats from it")
+    return path
+
+
+def named(pairs: list[str] | None, flag: str) -> dict[str, str]:
+    """{"k1": "1.2"} from ["k1=1.2"]."""
+    found = [pair.partition("=") for pair in pairs or []]
+    for name, equals, value in found:
+        if not (name and equals and value):
+            raise InputError(f"{flag} {name}{equals}{value}: expected NAME=VALUE")
+    return {name: value for name, _, value in found}
+
+
+def numbers(pairs: list[str] | None, flag: str) -> dict[str, float]:
+    """{"k1": 1.2} from ["k1=1.2"]."""
+    try:
+        return {name: float(value) for name, value in named(pairs, flag).items()}
+    except ValueError as problem:
+        raise InputError(f"{flag}: {problem}: expected NAME=NUMBER") from problem
+
+
+def words(text: str | None) -> list[str] | None:
+    """["title", "brand"] from "title,brand"; None for None and for "all"."""
+    return None if text in (None, "all") else [word.strip() for word in str(text).split(",") if word.strip()]
 
 
 def print_version(wanted: bool) -> None:
@@ -107,7 +152,7 @@ def init(
 
 @app.command("import")
 def import_(
-    kind: Annotated[str, typer.Argument(help="queries, docs, run, judgments or design")],
+    kind: Annotated[str, typer.Argument(help="queries, docs, run, judgments, pairs or design")],
     source: Annotated[Path, typer.Argument(help='The file to read; "-" for standard input.')],
     out: OutOption = None,
     scale: ScaleOption = None,
@@ -116,12 +161,125 @@ def import_(
 ) -> None:
     """How do I bring my own file in?
 
-    Reads TREC, ESCI, Quepid, UBI, CSV, JSON lines; writes a checked parquet table.
+    Reads TREC, ESCI, Quepid, UBI, CSV, JSON lines; writes a checked table, or a run or judgments in another format.
     """
-    result = call(
-        "import", kind, source, out=place(out, f"{kind.rstrip('s')}s", f"{source.stem}.parquet"), scale=scale, judge=judge
-    )
-    show(result, as_json=output == Output.JSON)
+    to = place(out, f"{kind.rstrip('s')}s" if kind != "queries" else kind, f"{source.stem}.parquet")
+    result = call("import", kind, source, to, scale=scale, judge=judge)
+    if str(to) != "-":
+        show(result, as_json=output == Output.JSON)
+
+
+@app.command("segment")
+def segment(
+    log: Annotated[Path, typer.Argument(help="A query log: .parquet, .csv, .tsv or .jsonl; one row a search, or a count.")],
+    out: OutOption = None,
+    column: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN where a column has a name of its own.")] = None,
+    threshold: Annotated[list[str] | None, typer.Option(help="As head=0.5: where a segment ends, by share of traffic.")] = None,
+    by: Annotated[str | None, typer.Option(help="users or impressions; users where the log has them.")] = None,
+    normalise: Annotated[str, typer.Option(help="Which spellings are one query; none to keep all.")] = "unicode+case+space",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Which of my queries are head, torso, tail and single?
+
+    Counts who asked what, and cuts queries into segments by their share of traffic.
+    """
+    options: dict[str, Any] = {"columns": named(column, "--column"), "by": by, "normalise": normalise}
+    options["thresholds"] = numbers(threshold, "--threshold") or None
+    show(call("segment", log, table_place(out, "queries", log.stem), **options), as_json=output == Output.JSON)
+
+
+@app.command("sample")
+def sample(
+    queries: Annotated[Path, typer.Argument(help="All queries, from `segment` or `import`.")],
+    n: Annotated[int, typer.Option("-n", "--n", help="How many queries to draw.", min=1)],
+    out: OutOption = None,
+    strata: Annotated[str | None, typer.Option(help="Columns, as interest,segment; none for a simple sample.")] = None,
+    allocation: Annotated[str, typer.Option(help="How n is divided among the strata.")] = "neyman",
+    pilot: Annotated[Path | None, typer.Option(help="A CSV: stratum, sd of its paired difference, n, cost.")] = None,
+    minimum: Annotated[int, typer.Option(help="Queries in each stratum at least.", min=1)] = 2,
+    seed: SeedOption = 1,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Which queries do I have to judge?
+
+    Draws queries with known odds from strata, so that the sample stands for all of them.
+    """
+    columns = [] if strata == "none" else words(strata)
+    options = {"n": n, "seed": seed, "strata": columns, "allocation": allocation, "pilot": pilot, "minimum": minimum}
+    show(call("sample", queries, table_place(out, "designs", "design"), **options), as_json=output == Output.JSON)
+
+
+@app.command("collect")
+def collect(
+    queries: Annotated[Path, typer.Argument(help="The queries to ask.")],
+    docs: Annotated[Path, typer.Argument(help="The documents to search.")],
+    out: OutOption = None,
+    fields: Annotated[str, typer.Option(help="The fields to search, as title,brand; all for every text.")] = "title",
+    engine: Annotated[str, typer.Option(help="The search engine.")] = "bm25",
+    option: Annotated[list[str] | None, typer.Option(help="Of the engine, as k1=1.2; may be given again.")] = None,
+    k: DepthOption = 25,
+    design: Annotated[Path | None, typer.Option(help="Ask only the queries that it sampled.")] = None,
+    candidates: Annotated[Path | None, typer.Option(help="Judgments or pairs: rank only each query's documents there.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the run; the file's by default.", show_default=False)] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """What does this ranking return for my queries?
+
+    Asks an engine each query, and writes its top k as a run.
+    """
+    to = table_place(out, "runs", name or f"{engine}-{fields.replace(',', '-')}")
+    options: dict[str, Any] = {"engine": engine, "fields": words(fields), "options": numbers(option, "--option"), "k": k}
+    options |= {"design": design, "candidates": candidates, "name": name}
+    show(call("collect", queries, docs, to, **options), as_json=output == Output.JSON)
+
+
+@app.command("pairs")
+def pairs(
+    control: Annotated[Path, typer.Argument(help="The run as it is today.")],
+    treatment: Annotated[Path, typer.Argument(help="The run that may replace it.")],
+    queries: Annotated[Path, typer.Option(help="The queries' text.")],
+    docs: Annotated[Path, typer.Option(help="The documents' fields.")],
+    out: OutOption = None,
+    k: DepthOption = 25,
+    design: Annotated[Path | None, typer.Option(help="Only its queries, by what each stands for.")] = None,
+    judgments: Annotated[Path | None, typer.Option(help="Leave out the pairs that have a grade here.")] = None,
+    scale: ScaleOption = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Documents that did not move, too.")] = False,
+    fields: Annotated[str, typer.Option(help="Fields that the judge reads, as title,brand.")] = "all",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Which documents need a grade?
+
+    Only those that moved between the two runs can change the answer: exactly these, most valuable first.
+    """
+    options: dict[str, Any] = {"queries": queries, "docs": docs, "k": k, "design": design, "judgments": judgments}
+    options |= {"scale": scale if judgments else None, "everything": everything, "fields": words(fields)}
+    to = table_place(out, "pairs", f"{control.stem}-{treatment.stem}")
+    show(call("pairs", control, treatment, to, **options), as_json=output == Output.JSON)
+
+
+@app.command("check")
+def check(
+    gold: Annotated[Path, typer.Argument(help="People's judgments.")],
+    judgments: Annotated[Path, typer.Argument(help="The judge's, of the same pairs.")],
+    scale: Annotated[str, typer.Option(help=SCALES)],
+    bar: Annotated[list[str] | None, typer.Option(help="As 'quadratic kappa=0.6': what the low end must reach.")] = None,
+    relevant: Annotated[str | None, typer.Option(help="The lowest label that counts as relevant.")] = None,
+    design: Annotated[Path | None, typer.Option(help="Inclusion probabilities of gold's queries.")] = None,
+    level: LevelOption = 0.95,
+    out: OutOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Can I trust this judge?
+
+    Agreement with people on the same pairs, with intervals, as a judge card; exit code 1 if a bar is not met.
+    """
+    folder = out or (place(out, "cards", judgments.stem) if settings.load().path else None)
+    options = {"bars": numbers(bar, "--bar") or None, "relevant": relevant, "design": design, "level": level, "out": folder}
+    card = call("check", gold, judgments, scale=scale, **options)
+    show(card, as_json=output == Output.JSON)
+    if not card.passed:
+        raise typer.Exit(1)
 
 
 @app.command("evaluate")
@@ -152,13 +310,13 @@ def compare(
     control: Annotated[Path, typer.Option(help="The run as it is today.")],
     treatment: Annotated[Path, typer.Option(help="The run that may replace it.")],
     judgments: Annotated[Path, typer.Option(help="Grades of the documents in both.")],
-    scale: Annotated[str, typer.Option(help="A built-in scale (five-level, three-level, esci, trec) or a TOML file.")],
+    scale: Annotated[str, typer.Option(help=SCALES)],
     design: Annotated[Path | None, typer.Option(help="From `sample`; without it, a simple random sample.")] = None,
     metric: Annotated[str, typer.Option(help="For example sDCG@25, sDCG(gain=exp)@10.")] = "sDCG@25",
     queries: Annotated[Path | None, typer.Option(help="The queries' text, for the report.")] = None,
     docs: Annotated[Path | None, typer.Option(help="The documents' fields, for the report.")] = None,
     condensed: Annotated[bool, typer.Option("--condensed", help="Drop unjudged documents first; the report says so.")] = False,
-    allow: Annotated[list[str] | None, typer.Option(help="A refusal to override; may be given again.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="A refusal to insist past; may be given again.")] = None,
     card: Annotated[Path | None, typer.Option(help="The judge card, from `check`.")] = None,
     groups: Annotated[str | None, typer.Option(help="A column of docs: each group's exposure in both arms.")] = None,
     level: LevelOption = 0.95,
@@ -176,11 +334,21 @@ def compare(
     }
     options |= {"allow": tuple(allow or ()), "groups": groups, "level": level}
     report = call("compare", control, treatment, judgments, scale=scale, **options)
-    folder = place(out, "reports", f"{control.stem}-{treatment.stem}")
-    show(report, as_json=output == Output.JSON)
-    if folder:
-        call("write", report, folder)
-        print(f"report: {folder / 'report.html'}", file=sys.stderr if output == Output.JSON else sys.stdout)
+    folder = out or (place(out, "reports", f"{control.stem}-{treatment.stem}") if settings.load().path else None)
+    show(report, as_json=output == Output.JSON, folder=folder)
+
+
+@app.command("demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder for its files and report.")] = Path("demo"),
+    seed: SeedOption = 1,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """What does the answer look like?
+
+    The whole line on a simulated marketplace whose truth is known, from query log to report.
+    """
+    show(call("demo", out, seed=seed), as_json=output == Output.JSON)
 
 
 @app.command("doctor")

@@ -10,25 +10,35 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from germane.types import Effect, Estimate, Report
+from germane.types import Effect, Estimate, JudgeCard, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def show(result: object, *, as_json: bool = False) -> None:
-    """Print what a verb returned: text for people, or one JSON document."""
+def show(result: object, *, as_json: bool = False, folder: Path | None = None) -> None:
+    """Print what a verb returned: text for people, or one JSON document. A report is also written to `folder`."""
+    if folder and isinstance(result, Report):
+        from germane.report import write
+
+        write(result, folder)
     if as_json:
-        print(result.to_json() if isinstance(result, Report) else json.dumps(plain(result), indent=2, ensure_ascii=False))
+        text = result.to_json() if isinstance(result, Report | JudgeCard) else None
+        print(text or json.dumps(plain(result), indent=2, ensure_ascii=False))
     elif isinstance(result, str):
         print(result)
     elif isinstance(result, Report):
         _report(result)
+        if folder:
+            print(f"report: {folder / 'report.html'}")
+    elif isinstance(result, JudgeCard):
+        _card(result)
     elif isinstance(result, Sequence) and result and hasattr(result[0], "_fields"):
         _rows(result)
     else:
         for name, value in _items(result):
-            told = ", ".join(_cell(item) for item in value) if isinstance(value, list | tuple) else _cell(value)
+            items = [f"{key} {_cell(item)}" for key, item in value.items()] if isinstance(value, dict) else value
+            told = ", ".join(map(_cell, items)) if isinstance(items, list | tuple) else _cell(items)
             print(f"{name.replace('_', ' ')}: {told}")
 
 
@@ -86,6 +96,22 @@ def _rows(rows: Sequence[Any]) -> None:
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     _print(table)
+
+
+def _card(card: JudgeCard) -> None:
+    """A judge card's verdict, and each statistic with its interval and bar."""
+    from rich.table import Table
+    from rich.text import Text
+
+    verdict = "meets every bar" if card.passed else "does not meet every bar"
+    head = f"{card.judge} against {card.gold} on scale {card.scale}: {verdict}"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("agreement", "value", "interval", "n", "bar"):
+        table.add_column(name, justify="left" if name == "agreement" else "right")
+    for name, found in card.agreement.items():
+        bar = f"{card.bars[name]:.2f} {'met' if found.low >= card.bars[name] else 'not met'}" if name in card.bars else ""
+        table.add_row(name, f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", f"{found.n:,}", bar)
+    _print(Text(head, style="bold"), table, *(Text(f"! {caveat}", style="yellow") for caveat in card.caveats))
 
 
 def _print(*parts: Any) -> None:
