@@ -121,6 +121,27 @@ def false_relevant_rate(
     return share(b >= threshold, among=a < threshold, clusters=clusters, weights=weights, level=level, method=name)
 
 
+def specificity(
+    gold: ArrayLike,
+    other: ArrayLike,
+    *,
+    threshold: int,
+    clusters: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Estimate:
+    """1 - the false-relevant rate: of the pairs that people grade below `threshold`, the share that `other` does too.
+
+    Raises: Undefined where gold has no pair below the threshold.
+
+    >>> specificity([0, 0, 1, 2], [2, 0, 1, 2], threshold=1).value
+    0.5
+    """
+    a, b = grades(gold, other)
+    name = f"specificity at grade {threshold}"
+    return share(b < threshold, among=a < threshold, clusters=clusters, weights=weights, level=level, method=name)
+
+
 def confusion(gold: ArrayLike, other: ArrayLike, *, size: int | None = None, weights: ArrayLike | None = None) -> NDArray[Any]:
     """Pairs by gold's grade (rows) and the other's (columns): (size, size), whole numbers; weighted ones sum to n as well.
 
