@@ -129,7 +129,7 @@ def full() -> Report:
         delta=estimate(0.0123, 0.0036, 400), lift=estimate(0.0221, 0.0065, 400, "ratio of stratified means, delta method"),
         mde=0.0101, tipping_bias=0.0052,
         warnings=(
-            "1.1% of the control's and 1.2% of the treatment's top 25 have no grade; the bounds below do not cross zero.",
+            "Judged under guide version 1a2b3c4d5e6f; the scale's guide is now 9f0c2ab41d7e.",
             "Stratum “toys / single” had one sampled query and was merged with “toys / tail”.",
         ),
         overrides=("--allow-unsealed-card: the judge was checked on golden pairs that its prompt has seen",),

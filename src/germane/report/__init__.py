@@ -17,7 +17,7 @@ def html(report: Report) -> str:
     from germane.report import render, view
 
     v = view.of(report)
-    return render.html_page("report.html.j2", v=v, **_design(report), judge=view.judge(report))
+    return render.html_page("report.html.j2", v=v, judge=view.judge(report))
 
 
 def markdown(report: Report) -> str:
@@ -25,7 +25,7 @@ def markdown(report: Report) -> str:
     from germane.report import render, view
 
     v = view.of(report)
-    return render.markdown_page("report.md.j2", v=v, **_design(report), judge=view.judge(report))
+    return render.markdown_page("report.md.j2", v=v, judge=view.judge(report))
 
 
 def card_html(card: JudgeCard) -> str:
@@ -56,13 +56,9 @@ def write(report: Report, folder: str | Path) -> dict[str, Path]:
     return paths
 
 
-def _design(report: Report) -> dict[str, int]:
-    strata = report.design.strata
-    return {"population": sum(s.population for s in strata), "sampled": sum(s.sample for s in strata)}
-
-
 def _card(card: JudgeCard) -> dict[str, Any]:
+    from germane import cards
     from germane.report import view
 
-    passed = not view.missed_bars(card)
+    passed = not cards.misses(card)
     return {"card": card, "answer": view.card_answer(card), "labels": view.card_labels(card), "passed": passed}

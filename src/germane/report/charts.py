@@ -61,7 +61,7 @@ def axis(values: Iterable[float], *, room: float = 0.06, ticks: int = 5) -> Axis
     """
     held = [0.0, *(v for v in values if math.isfinite(v))]
     low, high = min(held), max(held)
-    if low == high:
+    if high - low < 1e-9:
         low, high = low - 1, high + 1
     low, high = low - room * (high - low), high + room * (high - low)
     rough = (high - low) / ticks

@@ -16,6 +16,7 @@ from germane.report.visible import LIMIT, TITLE, visible
 if TYPE_CHECKING:
     import jinja2
 
+NUMBERS = ("plain", "signed", "percent", "points", "count", "chance", "interval", "level", "many")
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]()#|~$!^@]")
 _ENTITY = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
@@ -84,7 +85,7 @@ def html_environment() -> jinja2.Environment:
     from markupsafe import Markup, escape
 
     env = _environment(autoescape=True, finalize=lambda value: _gate(value, visible))
-    for name in ("plain", "signed", "percent", "count", "chance", "interval", "level", "many"):
+    for name in NUMBERS:
         env.filters[name] = getattr(words, name)
     env.filters["mark"] = lambda e, axis: charts.mark(axis, e)
     env.filters["at"] = lambda x: Markup(f"{x:.2f}".rstrip("0").rstrip("."))
@@ -96,7 +97,7 @@ def html_environment() -> jinja2.Environment:
 def markdown_environment() -> jinja2.Environment:
     """The Jinja environment of Markdown pages: the same filters, escaping for Markdown."""
     env = _environment(autoescape=False, finalize=lambda value: _gate(value, markdown_text))
-    for name in ("plain", "signed", "percent", "count", "chance", "interval", "level", "many"):
+    for name in NUMBERS:
         env.filters[name] = _written(getattr(words, name))
     env.filters["bdi"] = lambda text, limit=TITLE: markdown_text(text, limit)
     return env

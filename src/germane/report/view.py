@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from germane import scales
+from germane import cards, scales
 from germane.report import charts, words
-from germane.types import Effect, Estimate, JudgeCard, QueryResult, Report, Result
+from germane.types import Effect, JudgeCard, QueryResult, Report, Result
 
+POPULARITY = ("head", "torso", "tail", "single")
 SHOWN = 10  # ranks of a result list in view; the rest folds away
 
 
@@ -28,6 +29,7 @@ VERDICTS = {
     "better": Verdict("Better", "▲", "better"),
     "worse": Verdict("Worse", "▼", "worse"),
     "no clear difference": Verdict("No clear difference", "=", "open"),
+    "no difference at all": Verdict("No difference at all", "=", "open"),
     "not reliable": Verdict("Not reliable", "!", "doubt"),
     "overridden": Verdict("Overridden: read what could make it wrong", "!", "doubt"),
 }
@@ -102,6 +104,7 @@ class View:
     doubts: tuple[Doubt, ...]
     truth: str
     mde: str
+    design: str
     overturn: tuple[str, ...]
     axis: charts.Axis
     mark: charts.Mark
@@ -127,6 +130,7 @@ def of(report: Report) -> View:
         doubts=doubts(report, places),
         truth=truth(report, places),
         mde=mde(report, places),
+        design=design(report),
         overturn=overturn(report, places),
         axis=axis,
         mark=charts.mark(axis, report.delta),
@@ -145,13 +149,20 @@ def of(report: Report) -> View:
 
 
 def doubts(report: Report, places: int) -> tuple[Doubt, ...]:
-    """Everything that could make the answer wrong, the gravest first; the judge is always among them."""
-    found = [Doubt("override", "Override", text) for text in report.overrides]
-    if report.delta.caveat:
-        found.append(Doubt("warning", "Caveat", report.delta.caveat))
-    found += [Doubt("warning", "Warning", text) for text in report.warnings]
-    found.append(judge(report))
-    found += [Doubt("note", "What would overturn it", text) for text in overturn(report, places)[:1]]
+    """Everything that could make the answer wrong, the gravest first; who judged is always among them."""
+    said = " ".join(report.warnings).casefold()
+    found = [Doubt("override", "Overridden", text) for text in report.overrides]
+    if report.delta.caveat and report.delta.caveat.casefold().rstrip(".") not in said:
+        found.append(Doubt("warning", "Not reliable", report.delta.caveat))
+    found += [Doubt("warning", "", text) for text in report.warnings]
+    who = judge(report)
+    if report.card is not None and report.judge.casefold() in said:
+        who = who._replace(head="Judge card")
+    if report.card is not None or report.judge.casefold() not in said:
+        found.append(who)
+    if report.unjudged.moved and "njudged" not in said:
+        found.append(Doubt("note", "Documents without a grade", unjudged(report, places)))
+    found.append(Doubt("note", "What would overturn it", tipping(report, places)))
     return tuple(found)
 
 
@@ -164,10 +175,15 @@ def judge(report: Report) -> Doubt:
     if card is None:
         return Doubt("warning", head, "It has no judge card: nobody has compared it with people on this scale.")
     if not card.bars:
-        return Doubt("note", head, "It was compared with people before, without bars to pass: see its judge card below.")
-    if not missed_bars(card):
-        return Doubt("note", head, "It passed the bars of its judge card, on other pairs than these: see below.")
-    return Doubt("warning", head, "It did not pass the bars of its judge card: see below.")
+        return Doubt("note", head, "It was compared with people before, and no bars were set for it to pass.")
+    missed = cards.misses(card)
+    if missed:
+        return Doubt("warning", head, f"Against people it does not pass the bars of its card: {'; '.join(missed)}.")
+    return Doubt("note", head, f"Against people it passed the bars of its card ({', '.join(_against(card))}).")
+
+
+def _against(card: JudgeCard) -> list[str]:
+    return [f"{n} {words.plain(e.value)}, n = {words.count(e.n)}" for n, e in card.agreement.items() if n in card.bars]
 
 
 def truth(report: Report, places: int) -> str:
@@ -175,8 +191,8 @@ def truth(report: Report, places: int) -> str:
     if report.truth is None:
         return ""
     inside = report.delta.low <= report.truth <= report.delta.high
-    where = "inside the interval" if inside else "outside the interval"
-    return f"This is a simulation: the known truth is {words.signed(report.truth, places)}, {where}."
+    where = "inside" if inside else "outside"
+    return f"The known truth of this simulation is {words.signed(report.truth, places)}: {where} the interval."
 
 
 def mde(report: Report, places: int) -> str:
@@ -191,46 +207,67 @@ def mde(report: Report, places: int) -> str:
 
 def overturn(report: Report, places: int) -> tuple[str, ...]:
     """What would change the answer: an error of the grades, and documents that have none."""
+    return (tipping(report, places), unjudged(report, places))
+
+
+def tipping(report: Report, places: int) -> str:
+    """How far the judge would have to lean towards an arm for another verdict."""
     who = "the people who graded" if report.judge.startswith("human:") else report.judge
     delta, tip = report.delta, report.tipping_bias
-    if tip > 0:
+    lean = f"{words.plain(tip, places)} a query on average"
+    if delta.low > 0 or delta.high < 0:
         side = "treatment" if delta.value > 0 else "control"
-        part = f", {words.percent(tip / abs(delta.value))} of the measured difference" if delta.value else ""
-        by = f"{words.plain(tip, places)} a query on average{part}"
-        lean = f"If {who} favoured the {side} by {by}, the interval would reach zero."
-    else:
-        lean = "The interval already holds zero: no error of the grades is needed to leave the question open."
-    return (lean, unjudged(report, places))
+        part = f" ({100 * tip / abs(delta.value):.0f}% of the measured difference)" if delta.value else ""
+        return f"If {who} favoured the {side} by {lean}{part}, the interval would reach zero."
+    if not tip > 0:
+        return "One end of the interval is zero: the least error of the grades would turn the answer."
+    side, then = ("control", "better") if abs(delta.low) < abs(delta.high) else ("treatment", "worse")
+    return f"If {who} favoured the {side} by {lean}, the treatment would in truth be clearly {then}."
 
 
 def unjudged(report: Report, places: int) -> str:
     """How much of what was shown has no grade, what was done about it, and how far it could move the difference."""
     u, k = report.unjudged, report.k
+    if u.mode == "condensed":
+        return "Documents without a grade were taken out of both lists before these were cut: only graded ones are compared."
     if u.control.value == 0 and u.treatment.value == 0:
         return f"Every document in the top {k} of both arms has a grade."
     shares = (
         f"{words.percent(u.control.value)} of the control's and {words.percent(u.treatment.value)} of the treatment's top {k} "
-        f"have no grade (n = {words.count(u.control.n)} queries)"
+        f"have no grade (n = {words.count(u.control.n)} queries)."
     )
-    done = {
-        "as zero": "They were counted as the worst grade.",
-        "condensed": "They were left out, and the documents below them moved up.",
-    }.get(u.mode, "")
+    if not u.moved:
+        return f"{shares} All of these stand at the same rank in both arms, so they cannot change the difference."
+    counted = " They were counted as the worst grade." if u.mode == "as zero" else ""
     low, high = words.signed(u.low, places), words.signed(u.high, places)
-    bounds = (
-        f"{words.many(u.moved, 'of them stands', 'of them stand')} at another rank in the other arm. Were all of these graded "
-        f"against the treatment, the difference would be {low}; for it, {high}."
+    moved = words.many(u.moved, "of these stands", "of these stand")
+    return (
+        f"{shares}{counted} {moved} at another rank in the other arm: "
+        f"graded against the treatment they would make the difference {low}, for it {high}."
     )
-    return " ".join(part for part in (shares + ".", done, bounds) if part)
+
+
+def design(report: Report) -> str:
+    """What the sampled queries stand for."""
+    d = report.design
+    sampled, population = sum(s.sample for s in d.strata), sum(s.population for s in d.strata)
+    seed = "" if d.seed is None else f", drawn with seed {d.seed}"
+    queries = words.many(sampled, "query", "queries")
+    if len(d.strata) > 1:
+        return f"{queries} in {len(d.strata)} strata stand for {words.count(population)} {d.unit}{seed}."
+    if population > sampled:
+        return f"{queries} stand for {words.count(population)} {d.unit}, as a simple random sample{seed}."
+    return f"{queries}, taken as a simple random sample of those that they stand for{seed}."
 
 
 def sides(report: Report) -> tuple[int, int, int] | None:
     """Queries that got worse, stayed exactly the same and got better; None where a histogram bin holds both sides."""
     h = report.differences
     bins = list(zip(h.edges, h.edges[1:], h.counts, strict=False))
-    if not bins or any(low < 0 < high and n for low, high, n in bins):
+    noise = 1e-9 * max((abs(edge) for edge in h.edges), default=0.0)
+    if not bins or any(low < -noise and high > noise and n for low, high, n in bins):
         return None
-    return sum(n for _, high, n in bins if high <= 0), h.zeros, sum(n for low, _, n in bins if low >= 0)
+    return sum(n for _, high, n in bins if high <= noise), h.zeros, sum(n for low, _, n in bins if low >= -noise)
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
@@ -244,7 +281,14 @@ def _headline_axis(report: Report) -> charts.Axis:
 def dimensions(report: Report) -> tuple[Dimension, ...]:
     """One forest plot a dimension, in the order of the report."""
     names = dict.fromkeys(e.dimension for e in report.by_segment)
-    return tuple(_dimension(report, n, [e for e in report.by_segment if e.dimension == n]) for n in names)
+    return tuple(_dimension(report, n, _ordered([e for e in report.by_segment if e.dimension == n])) for n in names)
+
+
+def _ordered(effects: list[Effect]) -> list[Effect]:
+    """Popularity from head to single; anything else by its share of the population, the largest first."""
+    if all(e.name.split()[0] in POPULARITY for e in effects if e.name):
+        return sorted(effects, key=lambda e: POPULARITY.index(e.name.split()[0]))
+    return sorted(effects, key=lambda e: -e.share)
 
 
 def _dimension(report: Report, name: str, effects: Sequence[Effect]) -> Dimension:
@@ -257,7 +301,7 @@ def _dimension(report: Report, name: str, effects: Sequence[Effect]) -> Dimensio
 def _segment(axis: charts.Axis, effect: Effect) -> SegmentRow:
     if effect.delta is None:
         return SegmentRow(effect, None, True, effect.note or "not measured")
-    remark = "; ".join(text for text in (effect.delta.caveat, effect.note) if text)
+    remark = "; ".join(dict.fromkeys(text for text in (effect.delta.caveat, effect.note) if text))
     return SegmentRow(effect, charts.mark(axis, effect.delta), bool(effect.delta.caveat), remark)
 
 
@@ -308,12 +352,6 @@ def _shown(report: Report, result: Result, other: int | None, *, control: bool) 
     return Shown(result, grade_, f"from {other}", "up" if result.rank < other else "down")
 
 
-def estimates(report: Report) -> tuple[tuple[str, Estimate], ...]:
-    """The headline's other numbers: the level of each arm, where they were measured."""
-    arms = ((report.control_name, report.control), (report.treatment_name, report.treatment))
-    return tuple((name, e) for name, e in arms if e is not None)
-
-
 # --- judge cards ----------------------------------------------------------------------------------------------------
 
 
@@ -321,15 +359,10 @@ def card_answer(card: JudgeCard) -> str:
     """What a judge card says, in one sentence."""
     if not card.bars:
         return f"{card.judge} was compared with people; no bars were set for it to pass."
-    missed = missed_bars(card)
+    missed = cards.misses(card)
     if not missed:
         return f"{card.judge} passes every bar that was set: {', '.join(card.bars)}."
-    return f"{card.judge} does not pass {', '.join(missed)}: do not measure with it on this scale."
-
-
-def missed_bars(card: JudgeCard) -> tuple[str, ...]:
-    """The bars that a card does not pass; one that was not measured is not passed."""
-    return tuple(n for n, bar in card.bars.items() if n not in card.agreement or card.agreement[n].low < bar)
+    return f"{card.judge} does not pass its bars on this scale: {'; '.join(missed)}."
 
 
 def card_labels(card: JudgeCard) -> tuple[str, ...]:

@@ -52,6 +52,15 @@ def percent(share: float, *, sign: bool = False) -> str:
     return (signed if sign else plain)(100 * share, places) + "%"
 
 
+def points(share: float, places: int = 1) -> str:
+    """A difference of shares in percentage points, with its sign.
+
+    >>> points(-0.018), points(0.00012, 2)
+    ('−1.8', '+0.01')
+    """
+    return signed(100 * share, places)
+
+
 def count(n: int) -> str:
     """A whole number, grouped in thousands.
 
