@@ -385,9 +385,9 @@ def test_one_wide_interval_does_not_squash_the_others_and_shows_where_it_is_cut(
 
 def test_a_report_without_any_difference_can_be_drawn(full):
     none = Estimate(0.0, 0.0, 0.0, 0.0, 40, "x")
-    flat = replace(full, delta=none, mde=0.0, tipping_bias=0.0, truth=None,
-                   differences=Histogram((-1.0, 0.0, 1.0), (0, 0), 40),
-                   by_segment=(Effect("all", "all", 1.0, none, none, None, None, False),), verdict="no difference at all")  # fmt: skip
+    effect = Effect("all", "all", 1.0, none, none, None, None, False)
+    flat = replace(full, delta=none, mde=0.0, tipping_bias=0.0, truth=None, by_segment=(effect,))
+    flat = replace(flat, differences=Histogram((-1.0, 0.0, 1.0), (0, 0), 40), verdict="no difference at all")
     assert "No difference at all" in report.html(flat)
     assert "0.0000" in report.markdown(flat)
 
