@@ -81,21 +81,11 @@ def _segments(out: Path, made: bool, facts: Mapping[str, Any]) -> Segments:
         "anonymous": "rows without a user, which count as impressions only",
         "several_interests": "queries with several interests, of which the most frequent was taken",
     }
-    notes += [f"{facts[key]:,} {words}" for key, words in said.items() if facts[key]]
+    notes += [f"{words}: {facts[key]:,}" for key, words in said.items() if facts[key]]
     if facts["written"] > facts["queries"]:
-        notes.append(
-            f"{facts['written']:,} queries as written are {facts['queries']:,} after normalisation ({facts['normalise']})"
-        )
-    numbers = (
-        facts["rows"],
-        facts["queries"],
-        facts["by"],
-        facts["normalise"],
-        facts["sizes"],
-        facts["traffic"],
-        facts["least"],
-    )
-    return Segments(str(out), made, *numbers, tuple(notes))
+        notes.append(f"queries as written: {facts['written']:,}; after normalisation: {facts['queries']:,}")
+    same = {name: facts[name] for name in ("rows", "queries", "by", "normalise", "traffic", "least")}
+    return Segments(str(out), made, segments=facts["sizes"], notes=tuple(notes), **same)
 
 
 def sample(

@@ -133,7 +133,7 @@ def mde(se: float, *, level: float = 0.95, power: float = 0.8) -> float:
     """
     if not (isfinite(se) and se >= 0):
         raise InputError(f"a standard error of {se} has no detectable effect: expected a finite number, 0 or more")
-    return _reach(level, power) * se
+    return _reach(level, power) * float(se)
 
 
 def relative_mde(se: float, control_mean: float, *, level: float = 0.95, power: float = 0.8) -> float:
@@ -146,7 +146,7 @@ def relative_mde(se: float, control_mean: float, *, level: float = 0.95, power: 
     """
     if not control_mean > 0:
         raise InputError(f"the control's mean is {control_mean}: an effect relative to it needs a mean above 0; use mde")
-    return mde(se, level=level, power=power) / control_mean
+    return mde(se, level=level, power=power) / float(control_mean)
 
 
 def sample_size(sd: float, effect: float, *, level: float = 0.95, power: float = 0.8) -> int:
