@@ -7,7 +7,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from germane.sources.raw import Raw, table_of
-from germane.store.schemas import short
+from germane.store.checks import short
 from germane.types import InputError, Run
 
 _NESTED = {  # role -> the columns of {outer: {inner: value}} and of {outer: value}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from germane.store.schemas import Position, compute, short
+from germane.store.checks import Position, compute, short
 from germane.types import InputError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from germane.sources import esci, memory, tabular, trec, ubi
 from germane.sources.content import Content
 from germane.sources.raw import Raw, column_of, digest
-from germane.store import attributed, attribution, check_kind, conform, rank, read_manifest, sha256
-from germane.store.schemas import compute, short
+from germane.store import attributed, attribution, check_kind, conform, ranked, read_manifest, sha256
+from germane.store.checks import compute, short
 from germane.types import InputError, Outcome, Run, Scale
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def read_run(obj: Any, *, name: str | None = None) -> Run:
     columns = [raw.require(role, _names(role)) if column is None else column for role, column in given.items()]
     table = raw.table.select(columns).rename_columns(list(given))
     table = conform(table, "runs", name=raw.name, at=raw.at, parse=raw.text)
-    return Run(name or raw.stem or "run", rank(table), _origin(raw, table))
+    origin = _origin(raw, table)
+    return Run(name or raw.stem or "run", attributed(ranked(table), str(origin["attribution"])), origin)
 
 
 def read_judgments(obj: Any, *, scale: Scale | None = None, judge: str | None = None) -> pa.Table:

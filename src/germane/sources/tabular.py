@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from germane.sources.content import Content
 from germane.sources.raw import Raw, table_of
-from germane.store.schemas import short
+from germane.store.checks import short
 from germane.types import InputError
 
 if TYPE_CHECKING:

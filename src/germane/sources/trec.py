@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from germane.sources.content import Content
 from germane.sources.raw import Raw
-from germane.store.schemas import compute, short
+from germane.store.checks import compute, short
 from germane.types import InputError
 
 if TYPE_CHECKING:

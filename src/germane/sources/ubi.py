@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from germane.sources.raw import Raw
-from germane.store.schemas import compute
+from germane.store.checks import compute
 
 
 def is_ubi(raw: Raw) -> bool:

@@ -1,9 +1,11 @@
 """Tables with a schema each, manifests beside them, and the store of judgments; parquet, with DuckDB underneath."""
 
+from germane.store.checks import conform
+from germane.store.database import database
 from germane.store.files import sha256, write_bytes, write_text
 from germane.store.manifests import InputFile, Manifest, manifest_path, read_manifest, up_to_date, write_manifest
-from germane.store.ranking import database, graded, rank
-from germane.store.schemas import SCHEMA_VERSION, SCHEMAS, Column, Schema, conform
+from germane.store.ranking import graded, rank, ranked
+from germane.store.schemas import SCHEMA_VERSION, SCHEMAS, Column, Schema
 from germane.store.tables import attributed, attribution, check_kind, read_parquet, read_table, write_table
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "graded",
     "manifest_path",
     "rank",
+    "ranked",
     "read_manifest",
     "read_parquet",
     "read_table",

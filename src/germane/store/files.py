@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import platform
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,7 +59,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target)
-        draft = target.with_name(f"{_draft_prefix(target)}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        draft = target.with_name(f"{_draft_prefix(target)}{os.getpid()}-{os.urandom(4).hex()}.tmp")
         try:
             with draft.open("xb") as file:
                 yield file

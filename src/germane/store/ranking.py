@@ -1,21 +1,19 @@
-"""Ranks from scores as trec_eval makes them, and the grades of what was ranked: in DuckDB, spilling to disk if need be."""
+"""Ranks from scores as trec_eval makes them, and the grades of what was ranked."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from germane.store.checks import compute, conform, first_duplicate
+from germane.store.database import database
 from germane.types import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
-MEMORY_SHARE = 0.5  # of the machine, for one join; what does not fit goes to a temporary folder
-# trec_eval 9: scores are single precision, ties go by document id, both falling
-_RANK = "row_number() OVER (PARTITION BY query_id ORDER BY CAST(score AS FLOAT) DESC, doc_id DESC)::INTEGER AS rank"
+_OFFSETS_END = 2**31 - 1  # bytes that one Arrow array of strings can hold
 
 
 def rank(run: pa.Table) -> pa.Table:
@@ -25,12 +23,13 @@ def rank(run: pa.Table) -> pa.Table:
 
     Raises: InputError where a document is twice in a query, or a score is no finite number.
     """
-    from germane.store.schemas import conform
+    return ranked(conform(run, "runs", name="run"))
 
-    run = conform(run, "runs", name="run")
-    with database(run=run.select(["query_id", "doc_id", "score"])) as query:
-        ranked = query(f"SELECT query_id, doc_id, score, {_RANK} FROM run ORDER BY query_id, rank")
-    return ranked.replace_schema_metadata(run.schema.metadata)
+
+def ranked(run: pa.Table) -> pa.Table:
+    """`rank` of a run that is known to conform."""
+    order, ranks = _order(run)
+    return _take(run.select(["query_id", "doc_id", "score"]), order).append_column("rank", ranks)
 
 
 def graded(
@@ -44,70 +43,125 @@ def graded(
     """query_id, doc_id, rank, relevance of a run, sorted by query_id and rank; relevance null = unjudged.
 
     k: cut each query there. condensed: take unjudged documents out first, so that ranks close up. queries: only these.
-    A judgment without a label leaves its document unjudged.
+    A judgment without a label leaves its document unjudged. Ranks are made from scores, as `rank` does.
 
     Raises: InputError where a pair has more than one label: keep one judge, or aggregate them, first.
     """
+    import numpy as np
     import pyarrow as pa
 
-    tables: dict[str, Any] = {"run": run.select(["query_id", "doc_id", "score"]), "judgments": judgments}
-    source = "run"
+    pc = compute()
+    run = run.select(["query_id", "doc_id", "score"])
     if queries is not None:
-        tables["wanted"] = pa.Table.from_arrays([queries], ["query_id"])
-        source = "(SELECT run.* FROM run SEMI JOIN wanted USING (query_id))"
-    cut = "" if k is None else f"QUALIFY rank <= {int(k)}"
-    labels = "labels AS (SELECT query_id, doc_id, relevance FROM judgments WHERE relevance IS NOT NULL)"
+        run = run.filter(pc.is_in(run["query_id"], value_set=queries))
+    judgments = judgments.filter(pc.is_valid(judgments["relevance"]))
+    _require_one_label(judgments)
     if condensed:
-        sql = f"""WITH {labels},
-            pool AS (SELECT r.query_id, r.doc_id, score, relevance FROM {source} r JOIN labels USING (query_id, doc_id))
-            SELECT query_id, doc_id, {_RANK}, relevance FROM pool {cut} ORDER BY query_id, rank"""
+        rows, relevance = _labels(run, judgments)
+        run = _take(run, rows)
+    order, ranks = _order(run, k)
+    run = _take(run, order).drop_columns(["score"])
+    if condensed:
+        grades: Any = pa.array(relevance[order])
     else:
-        sql = f"""WITH {labels}, ranked AS (SELECT query_id, doc_id, {_RANK} FROM {source} r {cut})
-            SELECT r.query_id, r.doc_id, rank, relevance
-            FROM ranked r LEFT JOIN labels USING (query_id, doc_id) ORDER BY r.query_id, rank"""
-    with database(**tables) as query:
-        _one_label_each(query)
-        return query(sql)
+        rows, relevance = _labels(run, judgments)
+        known = np.zeros(run.num_rows, dtype=bool)
+        known[rows] = True
+        values = np.zeros(run.num_rows, dtype=np.int16)
+        values[rows] = relevance
+        grades = pa.array(values, mask=~known)
+    return run.append_column("rank", ranks).append_column("relevance", grades)
 
 
-def _one_label_each(query: Callable[[str], pa.Table]) -> None:
-    twice = query(
-        """SELECT query_id, doc_id, list(DISTINCT judge ORDER BY judge) AS judges, list(relevance ORDER BY relevance) AS labels
-        FROM judgments WHERE relevance IS NOT NULL GROUP BY query_id, doc_id HAVING count(*) > 1
-        ORDER BY query_id, doc_id LIMIT 1"""
-    ).to_pylist()
-    if twice:
-        pair = twice[0]
-        raise InputError(
-            f"judgments: query {pair['query_id']!r}, document {pair['doc_id']!r} has labels {pair['labels']} by "
-            f"{', '.join(pair['judges'])}; expected one a pair: keep one judge, or aggregate them first"
-        )
+def _labels(run: pa.Table, judgments: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    """The rows of the run that have a label, rising, and the labels."""
+    import numpy as np
+    import pyarrow as pa
+
+    numbers: Any = pa.array(np.arange(run.num_rows))
+    pairs = run.select(["query_id", "doc_id"]).append_column("row", numbers)
+    with database(run=pairs, labels=judgments.select(["query_id", "doc_id", "relevance"])) as query:
+        found = query("SELECT row, relevance::SMALLINT AS relevance FROM run JOIN labels USING (query_id, doc_id)")
+    rows, relevance = found["row"].to_numpy(), found["relevance"].to_numpy()
+    order = np.argsort(rows)
+    return rows[order], relevance[order]
 
 
-@contextmanager
-def database(**tables: Any) -> Iterator[Callable[[str], pa.Table]]:
-    """A function from SQL to an Arrow table, over these Arrow tables by name; it spills to a folder that goes away."""
-    import duckdb
+def _order(run: pa.Table, k: int | None = None) -> tuple[NDArray[np.int64], Any]:
+    """The rows by query_id and rank, at most k a query, and their ranks."""
+    import numpy as np
+    import pyarrow as pa
 
-    with tempfile.TemporaryDirectory(prefix="germane-") as spill:
-        settings: dict[str, Any] = {"temp_directory": spill, "autoinstall_known_extensions": False}
-        if memory := _memory():
-            settings["memory_limit"] = f"{memory >> 20}MiB"
-        connection = duckdb.connect(":memory:", config=settings)
-        try:
-            for name, table in tables.items():
-                connection.register(name, table)
-            yield lambda sql: connection.sql(sql).to_arrow_table()
-        except duckdb.OutOfMemoryException as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"not enough memory or temporary disk space for this join: {reason}") from error
-        finally:
-            connection.close()
+    query = _codes(run["query_id"])
+    with np.errstate(over="ignore"):
+        score = run["score"].to_numpy().astype(np.float32) + np.float32(0)  # -0 is 0
+    if not np.isfinite(score).all():
+        conform(run, "runs", name="run")  # names the row
+    bits = score.view(np.uint32)
+    falling = np.where(bits >> 31, bits, ~(bits | np.uint32(1 << 31)))  # as integers in the order of falling scores
+    key = query << np.uint64(32) | falling
+    order = np.arange(len(key)) if (key[1:] > key[:-1]).all() else np.argsort(key)
+    key = key[order]
+    _settle_ties(order, key, run["doc_id"])
+    query = (key >> np.uint64(32)).astype(np.int64)
+    starts = np.flatnonzero(np.diff(query, prepend=-1))
+    ranks = np.arange(1, len(query) + 1) - np.repeat(starts, np.diff(starts, append=len(query)))
+    if k is not None:
+        order, ranks = order[ranks <= k], ranks[ranks <= k]
+    return order, pa.array(ranks, pa.int32())
 
 
-def _memory() -> int:
-    """Bytes that one join may hold; 0 where the system does not say how much there is."""
-    try:
-        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * MEMORY_SHARE)
-    except (AttributeError, ValueError, OSError):
-        return 0
+def _settle_ties(order: NDArray[np.int64], key: NDArray[np.uint64], doc_ids: Any) -> None:
+    """Put rows with equal keys, which stand together in `order`, in the order of falling document ids, in place."""
+    import numpy as np
+    import pyarrow as pa
+
+    equal = key[1:] == key[:-1]
+    tied = np.flatnonzero(np.append(equal, False) | np.insert(equal, 0, False)) if len(key) else np.array([], np.int64)
+    if len(tied):
+        rows = pa.Table.from_arrays([pa.array(key[tied]), doc_ids.take(pa.array(order[tied]))], ["key", "doc"])
+        settled = compute().sort_indices(rows, [("key", "ascending"), ("doc", "descending")])
+        order[tied] = order[tied][settled.to_numpy()]
+
+
+def _codes(ids: pa.ChunkedArray[Any]) -> NDArray[np.uint64]:
+    """Whole numbers in the order of the ids as bytes."""
+    import numpy as np
+
+    if not len(ids):
+        return np.array([], dtype=np.uint64)
+    encoded: Any = ids.dictionary_encode().unify_dictionaries()
+    order = compute().sort_indices(encoded.chunk(0).dictionary).to_numpy()
+    codes = np.empty(len(order), dtype=np.uint64)
+    codes[order] = np.arange(len(order), dtype=np.uint64)
+    return np.asarray(codes[np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])])
+
+
+def _take(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    """These rows, in this order."""
+    import numpy as np
+    import pyarrow as pa
+
+    if len(rows) == table.num_rows and (rows == np.arange(len(rows))).all():
+        return table
+    wide = [c for c in table.column_names if pa.types.is_string(table[c].type) and table[c].nbytes > _OFFSETS_END]
+    for column in wide:  # gathered as one array, these would overflow 32-bit offsets
+        table = table.set_column(table.column_names.index(column), column, table[column].cast(pa.large_string()))
+    table = table.take(rows)
+    for column in wide:
+        slices = [table[column].slice(at, 1 << 20).cast(pa.string()) for at in range(0, len(rows), 1 << 20)]
+        whole = pa.chunked_array([chunk for part in slices for chunk in part.chunks], pa.string())
+        table = table.set_column(table.column_names.index(column), column, whole)
+    return table
+
+
+def _require_one_label(labels: Any) -> None:
+    twice = first_duplicate(labels, ["query_id", "doc_id"])
+    if twice is None:
+        return
+    pairs = [{c: labels[c][row].as_py() for c in labels.column_names} for row in twice]
+    said = " and ".join(f"{pair['relevance']} by {pair.get('judge') or 'a judge without a name'}" for pair in pairs)
+    raise InputError(
+        f"judgments: query {pairs[0]['query_id']!r}, document {pairs[0]['doc_id']!r} has the labels {said}; expected one a "
+        "pair: keep one judge, or aggregate them first"
+    )

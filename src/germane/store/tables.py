@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from germane.store.checks import conform
 from germane.store.files import replacing, unreadable
 from germane.store.manifests import read_manifest, write_manifest
-from germane.store.schemas import SCHEMAS, conform
+from germane.store.schemas import SCHEMAS
 from germane.types import InputError
 
 if TYPE_CHECKING:
