@@ -208,7 +208,8 @@ def macro_f1(
     def statistic(table: Numbers) -> Numbers:
         values = _by_grade(table)
         there = np.isfinite(values)
-        return np.asarray(np.where(there, values, 0.0).sum(-1) / there.sum(-1))
+        mean = np.where(there, values, 0.0).sum(-1) / np.maximum(there.sum(-1), 1)
+        return np.where(there.any(-1), mean, np.nan)
 
     tables = _crossed(gold, other, clusters, weights)
     return jackknife(statistic, tables, lowest=0.0, level=level, method="macro F1", base=_given)
@@ -279,7 +280,7 @@ def krippendorff_alpha(
     if not kept.any():
         raise Undefined("Krippendorff's alpha: no unit has two ratings, so it has no value")
     w = scaled(weights, len(x))[kept]
-    own = np.arange(len(w)) if clusters is None else codes(np.asarray(clusters).ravel()[kept], len(w))[0]
+    own = np.arange(len(w)) if clusters is None else np.unique(codes(clusters, len(x))[0][kept], return_inverse=True)[1]
     values, sums = _coincidences(x[kept], own, w / w.mean())
     tables = Tables(sums, np.ones(len(sums), np.int64), len(w), clusters is not None, weights is not None)
 

@@ -11,7 +11,8 @@ from germane.stats.clustered import LeftOut, Numbers, Tables, Undefined, codes, 
 from germane.types import Estimate, InputError
 
 Codes = NDArray[np.int64]
-_SMALL = 400  # different cells above which we go pair by pair
+SMALL = 400  # different cells above which we go pair by pair
+AT_ONCE = 2_000_000  # numbers of a matrix of rows against rows held in memory
 
 
 def kendall_tau_b(
@@ -60,7 +61,7 @@ def _rank_correlation(
         raise InputError("a value is missing or infinite: leave such rows out, and report how many")
     (first, code_a), (second, code_b) = (np.unique(side, return_inverse=True) for side in (a, b))
     shape = (len(first), len(second))
-    if shape[0] * shape[1] <= _SMALL:
+    if shape[0] * shape[1] <= SMALL:
         tables = Tables.of(code_a * shape[1] + code_b, shape, clusters=clusters, weights=weights)
         return jackknife(of_tables, tables, lowest=-1.0, level=level, method=method)
     w = scaled(weights, a.size)
@@ -128,8 +129,8 @@ def _rho_left_out(x: Numbers, y: Numbers, w: Numbers, blocks: list[Codes]) -> tu
 
 
 def _pieces(rows: Codes, n: int) -> list[Codes]:
-    """Rows in parts whose matrix against all n rows stays below 2 million numbers."""
-    return np.array_split(rows, -(-len(rows) * n // 2_000_000) or 1)
+    """Rows in parts whose matrix against all n rows fits."""
+    return np.array_split(rows, -(-len(rows) * n // AT_ONCE))
 
 
 def _weighted_correlation(a: Numbers, b: Numbers, w: Numbers) -> float:
