@@ -73,8 +73,17 @@ def test_ranks_count_from_one_in_each_query():
 def test_only_the_candidates_of_each_query_are_ranked():
     pool = pa.table({"query_id": ["q0", "q0", "q0", "elsewhere"], "doc_id": ["b", "c", "d", "a"]})
     run = BM25(CHAIRS).search(queries("blue garden chair", "chair"), candidates=pool)
-    assert ranked(run) == ["b", "c"]
+    assert ranked(run) == ["b", "c", "d"]  # d has no word of the query: it is last, and not left out
+    assert run["score"].to_pylist()[2] == 0
     assert ranked(run, "q1") == []
+
+
+def test_stop_words_are_not_searched():
+    table = docs(a="the chair of the garden", b="the the the")
+    assert ranked(BM25(table).search(queries("the chair"))) == ["a", "b"]
+    assert ranked(BM25(table, stopwords="english").search(queries("the chair"))) == ["a"]
+    with pytest.raises(InputError, match="stopwords 'klingon' are not known"):
+        BM25(table, stopwords="klingon")
 
 
 def test_german_and_greek_words_match_whatever_their_case():
@@ -116,36 +125,3 @@ def test_the_origin_says_what_made_the_run():
 def test_what_cannot_be_searched_is_named(make, message):
     with pytest.raises(InputError, match=message):
         make()
-
-
-def test_bm25_on_all_fields_of_esci_seems_to_win_only_while_unjudged_counts_zero(data):
-    """FACTS: +0.026 (t 2.5), unjudged 23 % and 18 %, against +0.007 (t 1.1) in the judged pool; settings unknown."""
-    import pyarrow.parquet as pq
-
-    folder = data("esci_us_120")
-    products = pq.read_table(folder / "products.parquet")
-    fields = ("title", "description", "bullet_points", "brand", "color")
-    table = pa.table({"doc_id": products["product_id"], **{f: products[f] for f in fields}})
-    judged = pq.read_table(folder / "judgments.parquet")
-    pool = pa.table({"query_id": judged["query_id"].cast(pa.string()), "doc_id": judged["product_id"]})
-    asked = pq.read_table(folder / "queries.parquet").select(["query_id", "query"])
-    asked = asked.set_column(0, "query_id", asked["query_id"].cast(pa.string()))
-    gains = dict(zip("ESCI", (1, 0.1, 0.01, 0), strict=True))
-    keys = zip(pool["query_id"].to_pylist(), pool["doc_id"].to_pylist(), strict=True)
-    gain = {key: gains[str(label)] for key, label in zip(keys, judged["esci_label"].to_pylist(), strict=True)}
-
-    def measured(engine: BM25, candidates: pa.Table | None) -> tuple[np.ndarray, float]:
-        rows = engine.search(asked, k=25, candidates=candidates).to_pylist()
-        sums = dict.fromkeys(asked["query_id"].to_pylist(), 0.0)
-        for row in rows:
-            sums[row["query_id"]] += gain.get((row["query_id"], row["doc_id"]), 0) / np.log2(row["rank"] + 1) / 8.131766
-        return np.array(list(sums.values())), float(np.mean([(r["query_id"], r["doc_id"]) not in gain for r in rows]))
-
-    engines = BM25(table), BM25(table, fields)
-    (title, missing_title), (every, missing_every) = (measured(engine, None) for engine in engines)
-    (title_pool, _), (every_pool, _) = (measured(engine, pool) for engine in engines)
-    naive, fair = every - title, every_pool - title_pool
-    t_naive, t_fair = (d.mean() / (d.std(ddof=1) / np.sqrt(len(d))) for d in (naive, fair))
-    assert (missing_title, missing_every) == pytest.approx((0.21, 0.17), abs=0.02)
-    assert (naive.mean(), fair.mean()) == pytest.approx((0.0195, 0.0114), abs=0.002)
-    assert t_naive > 2 > 1.5 > t_fair

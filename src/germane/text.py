@@ -85,8 +85,9 @@ def document_texts(
 
 
 def text_fields(docs: pa.Table) -> list[str]:
-    """The columns of a docs table that hold text: every column of strings but doc_id."""
+    """The columns of a docs table that hold text: every column of strings but doc_id and addresses (url, image_url)."""
     import pyarrow as pa
 
     kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return [f.name for f in docs.schema if f.name != "doc_id" and any(is_kind(f.type) for is_kind in kinds)]
+    strings = [f.name for f in docs.schema if any(is_kind(f.type) for is_kind in kinds)]
+    return [name for name in strings if name not in ("doc_id", "url") and not name.endswith("_url")]

@@ -80,7 +80,7 @@ def compare(
     warnings = guards.warnings_of(judges, _all_human(judgments), _simulated(control, treatment), card, delta)
     return Report(
         question=choices.question or f"Is {treatment.name} more relevant than {control.name}?",
-        answer=words.answer(delta, lift, mde, str(metric), about.design.unit),
+        answer=words.answer(delta, lift, mde, choices.metric.strip(), about.design.unit),
         verdict=words.verdict_of(delta),
         metric=str(metric),
         k=k,
@@ -128,7 +128,10 @@ def _shown(
     judged = shown.per_query(~shown.unjudged) > 0
     pages = shown.per_query(np.ones(len(shown.query))) > 0
     about = frame.restrict(about, judged | ~pages, "none of their documents is judged, so a condensed list says nothing.")
-    return about, pool.build(control, treatment, grades, about.queries, k=metric.k, condensed=True)
+    closed = pool.build(control, treatment, grades, about.queries, k=metric.k, condensed=True)
+    return replace(
+        about, warnings=(*about.warnings, *words.short_lists(*(closed.shown(arm) for arm in ARMS), metric.k))
+    ), closed
 
 
 def _level(about: frame.Frame, found: effects.PerQuery, values: pool.Floats, level: float) -> Estimate:

@@ -48,13 +48,20 @@ class Pool:
         """The sum of `values` (n,) over each query's documents, (size,)."""
         return np.asarray(np.bincount(self.query, np.asarray(values, dtype=np.float64), self.size), dtype=np.float64)
 
+    def shown(self, arm: str) -> float:
+        """How many documents the arm's pages hold, on average over queries."""
+        return float((self._ranks(arm) > 0).sum() / self.size)
+
     def lists(self, arm: str) -> metrics.Lists:
         """One arm's result lists for metrics.measure."""
-        ranks = self.control_rank if arm == "control" else self.treatment_rank
+        ranks = self._ranks(arm)
         rows = np.flatnonzero(ranks > 0)
         rows = rows[np.lexsort((ranks[rows], self.query[rows]))]
         counts = np.bincount(self.query[rows], minlength=self.size)
         return metrics.Lists(np.concatenate(([0], np.cumsum(counts))), self.relevance[rows])
+
+    def _ranks(self, arm: str) -> Ints:
+        return self.control_rank if arm == "control" else self.treatment_rank
 
 
 def build(

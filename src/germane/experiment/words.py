@@ -64,6 +64,22 @@ def tipping_bias(delta: Estimate) -> float:
     return min(abs(delta.low), abs(delta.high))
 
 
+def short_lists(control: float, treatment: float, k: int | None) -> list[str]:
+    """A warning where condensed lists do not reach down to k, since their missing ranks count as nothing.
+
+    control, treatment: documents that a page holds, on average.
+
+    >>> short_lists(25.0, 25.0, 25)
+    []
+    """
+    if k is None or min(control, treatment) > 0.98 * k:
+        return []
+    return [
+        f"Condensed lists are short: {control:.1f} of {k} results a query in the control, {treatment:.1f} in the treatment; "
+        "missing ranks count as no gain. Collect deeper runs, or rank each query's judged documents (collect --candidates)."
+    ]
+
+
 def unjudged_warning(unjudged: Unjudged) -> list[str]:
     """What is to be said of documents without a grade."""
     if unjudged.mode == "condensed":

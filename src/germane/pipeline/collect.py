@@ -35,7 +35,7 @@ def collect(
     *,
     engine: str = "bm25",
     fields: Sequence[str] | None = ("title",),
-    options: Mapping[str, float] | None = None,
+    options: Mapping[str, Any] | None = None,
     k: int = 25,
     design: Path | None = None,
     candidates: Path | None = None,
@@ -80,8 +80,8 @@ def _collected(out: Path, made: bool, found: Mapping[str, Any]) -> Collected:
 
 
 def _bm25(docs: pa.Table, options: Mapping[str, Any]) -> Any:
-    for wrong in [option for option in options if option not in ("fields", "k1", "b")]:
-        raise InputError(f"bm25 has no option {wrong!r}: expected k1 or b")
+    for wrong in [option for option in options if option not in ("fields", "k1", "b", "stopwords")]:
+        raise InputError(f"bm25 has no option {wrong!r}: expected k1, b or stopwords")
     return engines.BM25(docs, **options)
 
 
