@@ -189,14 +189,17 @@ def _sdcg(top: Lists, k: int, gain: Gain, *, observed: bool = False) -> Floats:
 
 
 def _ndcg(metric: Metric, top: Lists, judged: Judged | None) -> Floats:
-    """Source: Jarvelin and Kekalainen, TOIS 2002, as trec_eval 9 computes it (m_ndcg_cut.c)."""
+    """DCG over that of the best order of: all judged documents cut at k; the same "uncut"; the k results "shown".
+
+    Source: Jarvelin and Kekalainen, TOIS 2002, with the discount and ideal of trec_eval 9 (m_ndcg_cut.c).
+    """
     kind = metric["gain"]
     gain: Gain = _table(kind, metric) if isinstance(kind, tuple) else {"linear": _linear, "exp": _exponential}[kind]
-    if metric["ideal"] == "retrieved":
+    if metric["ideal"] == "shown":
         judged = Judged(top.offsets, np.maximum(top.relevance, 0))
     if judged is None:
         raise InputError(f"metric {metric} needs all judged grades of each query for its ideal: pass judged, or use sDCG")
-    ideal = _dcg(_top(sorted_by_query(judged), metric.k), gain)
+    ideal = _dcg(_top(sorted_by_query(judged), None if metric["ideal"] == "uncut" else metric.k), gain)
     value = np.divide(_dcg(top, gain), ideal, out=np.zeros(len(ideal)), where=ideal > 0)
     return np.where(np.diff(judged.offsets) > 0, value, np.nan)
 

@@ -25,7 +25,7 @@ _KNOWN: Mapping[str, Mapping[str, Any]] = {  # metric -> its parameters and thei
 }
 _NEEDS_K = {"sDCG", "P", "ERR", "SDCG"}
 _ALIASES = {"NDCG": "nDCG", "MRR": "RR"}
-_WORDS = {"short": ("zero", "observed"), "ideal": ("judged", "retrieved"), "gain": ("linear", "exp", "scale")}
+_WORDS = {"short": ("zero", "observed"), "ideal": ("judged", "uncut", "shown"), "gain": ("linear", "exp", "scale")}
 _EXAMPLES = "nDCG@10, sDCG@25, P(rel=2)@5, RR, ERR@10, Judged@10, Share(rel=3)@25, SDCG(max_rel=3)@25"
 
 
@@ -69,7 +69,7 @@ class Metric:
             raise InputError(f"metric {name} has cutoff {self.k}: expected 1 or more")
         checked = {key: _checked(name, key, given[key]) for key in known if key in given}
         if name == "SDCG" and checked.get("min_rel", 0) >= checked["max_rel"]:
-            raise InputError(f"metric {name} has min_rel={checked['min_rel']}: expected less than max_rel={checked['max_rel']}")
+            raise InputError(f"metric {name} needs max_rel={checked['max_rel']} above min_rel={checked.get('min_rel', 0)}")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "params", tuple((key, value) for key, value in checked.items() if value != known[key]))
 
