@@ -129,9 +129,8 @@ def _shown(
     pages = shown.per_query(np.ones(len(shown.query))) > 0
     about = frame.restrict(about, judged | ~pages, "none of their documents is judged, so a condensed list says nothing.")
     closed = pool.build(control, treatment, grades, about.queries, k=metric.k, condensed=True)
-    return replace(
-        about, warnings=(*about.warnings, *words.short_lists(*(closed.shown(arm) for arm in ARMS), metric.k))
-    ), closed
+    short = words.short_lists(closed.shown("control"), closed.shown("treatment"), metric.k)
+    return replace(about, warnings=(*about.warnings, *short)), closed
 
 
 def _level(about: frame.Frame, found: effects.PerQuery, values: pool.Floats, level: float) -> Estimate:
