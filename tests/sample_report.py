@@ -113,7 +113,7 @@ def card() -> JudgeCard:
 
 def full() -> Report:
     names = [f"{i} / {p}" for i, _, _ in INTEREST for p, _, _ in POPULARITY]
-    strata = tuple(Stratum(name, 40 + 211 * (j % 4), 6 + 7 * (j % 4)) for j, name in enumerate(names))
+    strata = tuple(Stratum(name, 40 + 211 * (j % 4), 8 + 8 * (j % 4)) for j, name in enumerate(names))
     grades = zip(
         (*LABELS[::-1], "unjudged"),
         (0.231, 0.312, 0.218, 0.142, 0.086, 0.011),

@@ -66,7 +66,7 @@ def axis(values: Iterable[float], *, room: float = 0.06, ticks: int = 5) -> Axis
     low, high = low - room * (high - low), high + room * (high - low)
     rough = (high - low) / ticks
     unit: float = 10.0 ** math.floor(math.log10(rough))
-    step = next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= rough * 0.999)
+    step = next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= rough * 0.8)
     places = max(0, -math.floor(math.log10(step)) + (1 if f"{step:.1e}".startswith("2.5") else 0))
     marks = [round(i * step, 12) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
     bare = Axis(low, high, (), places)

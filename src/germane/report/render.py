@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import jinja2
 
 NUMBERS = ("plain", "signed", "percent", "points", "count", "chance", "interval", "level", "many")
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]()#|~$!^@]")
+_MARKDOWN = re.compile(r"[\\`*_\[\]|~$]")
 _ENTITY = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -31,12 +31,12 @@ def markdown_text(text: str, limit: int = LIMIT) -> Written:
     """One line that Markdown shows as it is: no markup, no HTML, no table cells, no links, no lists.
 
     >>> str(markdown_text("a | <b> [x](y)"))
-    'a \\\\| &lt;b&gt; \\\\[x\\\\]\\\\(y\\\\)'
+    'a \\\\| &lt;b&gt; \\\\[x\\\\](y)'
     """
     shown = re.sub("[&<>]", lambda m: _ENTITY[m[0]], visible(text, limit))
     shown = re.sub(r"(?i)\b(https?|ftp|mailto|www)([:.])", r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", shown))
     shown = re.sub(r"^(\d+)([.)])(\s|$)", r"\1\\\2\3", shown)
-    return Written(re.sub(r"^([-+=])", r"\\\1", shown))
+    return Written(re.sub(r"^([-+=#])", r"\\\1", shown))
 
 
 def _gate(value: Any, clean: Callable[[str], str]) -> Any:
@@ -49,15 +49,7 @@ def _gate(value: Any, clean: Callable[[str], str]) -> Any:
         return clean(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, _undefined()):
-        return value
     raise TypeError(f"a template printed {value!r} as it is: write it in words first")
-
-
-def _undefined() -> type:
-    import jinja2
-
-    return jinja2.Undefined
 
 
 def _parameter(value: Any) -> str:

@@ -5,6 +5,7 @@ A part that was not measured is None or empty here, and the templates leave it o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -96,10 +97,12 @@ class Compared(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """A Report prepared for reading. `places`: decimal places that its differences deserve."""
+    """A Report prepared for reading. `places`: decimal places that its differences deserve. `metric`: its name
+    without parameters, for where the full name has been said."""
 
     report: Report
     places: int
+    metric: str
     verdict: Verdict
     doubts: tuple[Doubt, ...]
     truth: str
@@ -126,6 +129,7 @@ def of(report: Report) -> View:
     return View(
         report=report,
         places=places,
+        metric=re.sub(r"\(.*\)", "", report.metric),
         verdict=VERDICTS.get(report.verdict, Verdict(report.verdict, "!", "doubt")),
         doubts=doubts(report, places),
         truth=truth(report, places),
@@ -170,7 +174,8 @@ def judge(report: Report) -> Doubt:
     """Who graded, and whether anybody checked."""
     card = report.card
     if report.judge.startswith("human:"):
-        return Doubt("note", "Measured by people", f"The grades are those of {report.judge.removeprefix('human:')}.")
+        who = report.judge.removeprefix("human:")
+        return Doubt("note", "Measured by people", f"The grades are of “{who}”; what they got wrong is not in the interval.")
     head = f"Measured by {report.judge}, no human audit"
     if card is None:
         return Doubt("warning", head, "It has no judge card: nobody has compared it with people on this scale.")
@@ -215,6 +220,8 @@ def tipping(report: Report, places: int) -> str:
     who = "the people who graded" if report.judge.startswith("human:") else report.judge
     delta, tip = report.delta, report.tipping_bias
     lean = f"{words.plain(tip, places)} a query on average"
+    if delta.caveat:
+        return "The interval itself is not reliable: more queries that differ are needed before anything can be overturned."
     if delta.low > 0 or delta.high < 0:
         side = "treatment" if delta.value > 0 else "control"
         part = f" ({100 * tip / abs(delta.value):.0f}% of the measured difference)" if delta.value else ""

@@ -43,7 +43,7 @@ def signed(x: float, places: int = 4) -> str:
 def percent(share: float, *, sign: bool = False) -> str:
     """A share (0 to 1) as a percentage with the digits that its size deserves.
 
-    >>> percent(0.2345), percent(0.0345), percent(0.0002), percent(0.021, sign=True), percent(-0.4, sign=True)
+    >>> percent(0.2345), percent(0.0342), percent(0.0002), percent(0.021, sign=True), percent(-0.4, sign=True)
     ('23.4%', '3.4%', '0.02%', '+2.1%', '−40.0%')
     """
     places = 1 if abs(share) >= 0.001 or share == 0 else 2
