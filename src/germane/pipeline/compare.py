@@ -78,4 +78,4 @@ def _input(role: str, source: Any, table: Any) -> Input:
     path = Path(source)
     if not path.is_file():
         raise InputError(f"{role} file {path} is gone: it was there a moment ago")
-    return Input(role, str(path), store.sha256(path), table.num_rows, store.attribution(path) or "")
+    return Input(role, str(path), store.sha256(path), table.num_rows, store.attribution(table) or store.attribution(path))
