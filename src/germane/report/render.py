@@ -49,7 +49,7 @@ def _gate(value: Any, clean: Callable[[str], str]) -> Any:
         return clean(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise TypeError(f"a template printed {value!r} as it is: write it in words first")
+    raise TypeError(f"a template printed {value!s} as it is: write it in words first")  # an undefined name says its own
 
 
 def _parameter(value: Any) -> str:
