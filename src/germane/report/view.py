@@ -282,7 +282,7 @@ def sides(report: Report) -> tuple[int, int, int] | None:
 
 def _headline_axis(report: Report) -> charts.Axis:
     held = [report.delta.low, report.delta.high, -report.mde, report.mde]
-    return charts.axis([*held, report.truth] if report.truth is not None else held, ticks=6)
+    return charts.axis([*held, report.truth] if report.truth is not None else held)
 
 
 def dimensions(report: Report) -> tuple[Dimension, ...]:
