@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from germane.store.schemas import MAX_CHARACTERS
+from germane.store.checks import MAX_CHARACTERS
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -314,7 +314,8 @@ def _typed(rows: Any, found: Mapping[str, str]) -> Any:
             return text if role == "query" else text.nullif("")
         return raw.try_cast("float64") if raw.type().is_string() else raw.cast("float64")
 
-    return rows.select(**{role: column(role) for role in found})
+    as_found = {f"{role} as found": rows[found[role]].cast("string") for role in ("users", "impressions") if role in found}
+    return rows.select(**{role: column(role) for role in found}, **as_found)
 
 
 def _with_normal_text(rows: Any, steps: Sequence[str]) -> Any:
@@ -347,10 +348,10 @@ def _counted(rows: Any, found: Mapping[str, str], name: str) -> dict[str, Any]:
     row = rows.aggregate(**counts).to_pyarrow().to_pylist()[0]
     for role, condition in wrong.items():
         if row[role]:
-            first = rows.filter(condition).select("query", role).limit(1).to_pyarrow().to_pylist()[0]
+            first = rows.filter(condition).select("query", f"{role} as found").limit(1).to_pyarrow().to_pylist()[0]
             raise InputError(
                 f"{name} has {row[role]} of {row['rows']} rows whose {found[role]} is not a whole number, 0 or more: "
-                f"{first[role]} for the query {_short(first['query'])}; correct them, or leave them out"
+                f"{first[f'{role} as found']} for the query {_short(first['query'])}; correct them, or leave them out"
             )
     return {key: int(value or 0) for key, value in row.items()}
 
@@ -360,7 +361,7 @@ def _is_query(rows: Any) -> Any:
 
 
 def _no_count(number: Any) -> Any:
-    return number.isnull() | number.isnan() | (number < 0) | (number > 2**53) | (number != number.floor())
+    return number.isnull() | number.isnan() | (number < 0) | (number > 2**53) | (number % 1 != 0)
 
 
 def _short(text: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import logs, sampling, sources, store
 from germane.stats.power import shrunken_sd
+from germane.store.checks import MAX_CHARACTERS
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _segments(out: Path, made: bool, facts: Mapping[str, Any]) -> Segments:
         notes.append("no column of users: segments are by impressions, and their names say so")
     said = {
         "empty": "rows without a query, left out",
-        "overlong": f"rows with a query of more than {store.schemas.MAX_CHARACTERS:,} characters, left out",
+        "overlong": f"rows with a query of more than {MAX_CHARACTERS:,} characters, left out",
         "unsearched": "rows with 0 impressions, left out",
         "anonymous": "rows without a user, which count as impressions only",
         "several_interests": "queries with several interests, of which the most frequent was taken",
