@@ -103,6 +103,9 @@ def card() -> JudgeCard:
         "quadratic kappa": Estimate(0.683, 0.018, 0.646, 0.717, 1180, "bootstrap over queries"),
         "tau per query": Estimate(0.651, 0.021, 0.609, 0.691, 118, "mean over queries"),
     }
+    for label, f1 in zip(LABELS, (0.69, 0.61, 0.63, 0.68, 0.86), strict=True):
+        agreement[f"recall of {label}"] = Estimate(f1 + 0.02, 0.03, f1 - 0.04, f1 + 0.07, 230, "ratio of means")
+        agreement[f"F1 of {label}"] = Estimate(f1, 0.03, f1 - 0.06, f1 + 0.05, 1180, "ratio of means")
     confusion = ((96, 31, 6, 2, 0), (38, 141, 40, 7, 1), (8, 42, 168, 51, 5), (1, 9, 46, 213, 38), (0, 1, 4, 44, 258))
     return JudgeCard(
         "replay-five", "4be1c0ffee12", "five-level", "9f0c2ab41d7e", "golden_test.parquet", agreement, confusion,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from germane import report
-from germane.report import charts, render, view, words
+from germane.report import card, charts, render, view, words
 from germane.report.visible import visible
 from germane.types import Effect, Estimate, Histogram, Report, Stratum, Unjudged
 
@@ -261,6 +261,16 @@ def test_a_judge_that_fails_a_bar_is_a_warning_even_where_the_statistic_is_missi
     assert "exact" in doubt.text
     assert "macro F1" in doubt.text
     assert "Not passed" in report.card_html(failed)
+
+
+def test_a_card_shows_its_bars_first_and_gathers_what_it_says_of_each_grade(full):
+    found = card.of(full.card)
+    assert [line.name for line in found.lines] == ["exact", "quadratic kappa", "within one", "tau per query"]
+    assert [row.label for row in found.by_grade] == list(sample_report.LABELS)
+    assert [part is None for part in found.by_grade[0].parts] == [True, False, False]
+    assert found.labels == sample_report.LABELS
+    assert card.of(replace(full.card, scale="mine")).labels == sample_report.LABELS
+    assert card.of(replace(full.card, scale="mine", agreement={})).labels == ("0", "1", "2", "3", "4")
 
 
 def test_nothing_is_said_twice(full):

@@ -7,39 +7,42 @@ same bytes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from germane.types import JudgeCard, Report
 
 
 def html(report: Report) -> str:
     """A self-contained HTML page of the report."""
+    from germane.report import card as card_view
     from germane.report import render, view
 
     v = view.of(report)
-    return render.html_page("report.html.j2", v=v, judge=view.judge(report))
+    return render.html_page("report.html.j2", v=v, judge=view.judge(report), c=report.card and card_view.of(report.card))
 
 
 def markdown(report: Report) -> str:
     """The report as GitHub-flavoured Markdown."""
+    from germane.report import card as card_view
     from germane.report import render, view
 
     v = view.of(report)
-    return render.markdown_page("report.md.j2", v=v, judge=view.judge(report))
+    return render.markdown_page("report.md.j2", v=v, judge=view.judge(report), c=report.card and card_view.of(report.card))
 
 
 def card_html(card: JudgeCard) -> str:
     """A self-contained HTML page of a judge card."""
+    from germane.report import card as card_view
     from germane.report import render
 
-    return render.html_page("card.html.j2", **_card(card))
+    return render.html_page("card.html.j2", c=card_view.of(card))
 
 
 def card_markdown(card: JudgeCard) -> str:
     """A judge card as GitHub-flavoured Markdown."""
+    from germane.report import card as card_view
     from germane.report import render
 
-    return render.markdown_page("card.md.j2", **_card(card))
+    return render.markdown_page("card.md.j2", c=card_view.of(card))
 
 
 def write(report: Report, folder: str | Path) -> dict[str, Path]:
@@ -54,11 +57,3 @@ def write(report: Report, folder: str | Path) -> dict[str, Path]:
     for kind, path in paths.items():
         write_text(path, texts[kind])
     return paths
-
-
-def _card(card: JudgeCard) -> dict[str, Any]:
-    from germane import cards
-    from germane.report import view
-
-    passed = not cards.misses(card)
-    return {"card": card, "answer": view.card_answer(card), "labels": view.card_labels(card), "passed": passed}

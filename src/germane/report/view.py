@@ -357,22 +357,3 @@ def _shown(report: Report, result: Result, other: int | None, *, control: bool) 
     if control:
         return Shown(result, grade_, f"to {other}", "up" if other < result.rank else "down")
     return Shown(result, grade_, f"from {other}", "up" if result.rank < other else "down")
-
-
-# --- judge cards ----------------------------------------------------------------------------------------------------
-
-
-def card_answer(card: JudgeCard) -> str:
-    """What a judge card says, in one sentence."""
-    if not card.bars:
-        return f"{card.judge} was compared with people; no bars were set for it to pass."
-    missed = cards.misses(card)
-    if not missed:
-        return f"{card.judge} passes every bar that was set: {', '.join(card.bars)}."
-    return f"{card.judge} does not pass its bars on this scale: {'; '.join(missed)}."
-
-
-def card_labels(card: JudgeCard) -> tuple[str, ...]:
-    """The labels of a card's scale where it is a built-in one of the same size; otherwise none."""
-    scale = scales.BUILT_IN.get(card.scale)
-    return scale.labels if scale and len(scale.labels) == len(card.confusion) else ()
