@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from germane import cards, experiment, scales, sources, store
-from germane.types import Input, InputError, JudgeCard, Report, Scale
+from germane.types import Input, InputError, JudgeCard, Report, Run, Scale
 
 
 def compare(
@@ -44,7 +44,7 @@ def compare(
     (0.126, 'not reliable')
     """
     of = scale if isinstance(scale, Scale) else scales.get(scale)
-    runs = [_named(sources.read_run(run), name) for run, name in ((control, "control"), (treatment, "treatment"))]
+    runs = [_read(run, name) for run, name in ((control, "control"), (treatment, "treatment"))]
     if runs[0].name == runs[1].name:
         runs = [run._replace(name=f"{run.name} ({arm})") for run, arm in zip(runs, ("control", "treatment"), strict=True)]
     grades = sources.read_judgments(judgments, scale=of)
@@ -67,8 +67,9 @@ def compare(
     )
 
 
-def _named(run: Any, fallback: str) -> Any:
-    return run if run.name else run._replace(name=fallback)
+def _read(run: Any, arm: str) -> Run:
+    """A run under its own name, or under that of its arm if it has none."""
+    return sources.read_run(run, name=None if isinstance(run, str | Path | Run) else arm)
 
 
 def _input(role: str, source: Any, table: Any) -> Input:
