@@ -31,7 +31,7 @@ class Content:
         self.zipped = bool(suffixes) and suffixes[-1] == ".gz"
         self.suffix = "".join(suffixes[:-1][-1:] if self.zipped else suffixes[-1:])
         self.stem = "stdin" if self.path is None else self.path.name.removesuffix(".gz").rsplit(".", 1)[0]
-        self._piped = sys.stdin.buffer.read() if self.path is None else b""
+        self._piped = self._drained()
         with self.open() as stream:
             self.head = self._read(stream, _LOOK)
         if not self.head.strip():
@@ -39,14 +39,20 @@ class Content:
 
     def open(self) -> BinaryIO:
         """A new stream of its bytes, unzipped, from the start."""
-        if self.path is None:
-            return io.BytesIO(self._piped)
+        if self._piped is not None or self.path is None:
+            return io.BytesIO(self._piped or b"")
         try:
             if self.path.is_dir():
                 raise IsADirectoryError
             return gzip.open(self.path, "rb") if self.zipped else self.path.open("rb")  # type: ignore[return-value]
         except OSError as error:
             raise InputError(f"cannot read {self.name}: {unreadable(error)}") from error
+
+    def _drained(self) -> bytes | None:
+        """All of what can be read once only: standard input or a named pipe."""
+        if self.path is None:
+            return sys.stdin.buffer.read()
+        return self.path.read_bytes() if self.path.is_fifo() else None
 
     @cached_property
     def data(self) -> bytes:
@@ -56,6 +62,7 @@ class Content:
 
     @property
     def is_parquet(self) -> bool:
+        """True if it begins as parquet files do."""
         return self.head.startswith(b"PAR1")
 
     def lines(self) -> list[bytes]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from germane.sources.raw import Raw
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ATTRIBUTION = "Amazon Shopping Queries (ESCI), Apache-2.0"  # Reddy et al. 2022, arXiv 2206.06588
 
@@ -16,6 +21,25 @@ FIELDS = {
 }
 LABELS = ("esci_label", "esci_query_ids")  # they say which queries a product was judged for: never text, never a field
 PAIR = ("example_id", "query_id", "query", "split", "small_version", "large_version")
+
+
+LANGUAGES = {"us": "en", "es": "es", "jp": "ja"}
+
+
+def language_of(raw: Raw) -> str | None:
+    """The column that says which shop, and so which language, a query was asked in."""
+    return "product_locale" if "product_locale" in raw.table.column_names else None
+
+
+def with_language(queries: pa.Table) -> pa.Table:
+    """The queries with the shop's language, as a BCP 47 tag, in place of the shop."""
+    import pyarrow as pa
+
+    if "product_locale" not in queries.column_names or "language" in queries.column_names:
+        return queries
+    shops = queries["product_locale"].to_pylist()
+    tags: Any = pa.array([LANGUAGES.get(str(shop)) for shop in shops], pa.string())
+    return queries.drop_columns(["product_locale"]).append_column("language", tags)
 
 
 def is_esci(raw: Raw) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from germane.store.checks import Position, compute, short
+from germane.store.checks import Position, short
+from germane.store.manifests import Manifest
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Raw:
     text: bool = False
     path: str = ""
     stem: str = ""
-    origin: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)  # of a Run
+    manifest: Manifest | None = None  # of the file, where it has one
 
     def find(self, names: Iterable[str]) -> str | None:
         """The first column that goes by one of these names; case, spaces and hyphens do not matter."""
@@ -109,9 +111,3 @@ def digest(table: pa.Table) -> str:
     for batch in table.replace_schema_metadata(None).combine_chunks().to_batches():
         made.update(batch.serialize())
     return made.hexdigest() if isinstance(table, pa.Table) else ""
-
-
-def without_blanks(values: Any) -> Any:
-    """Text with "" as missing."""
-    pc = compute()
-    return pc.if_else(pc.equal(values, ""), None, values)

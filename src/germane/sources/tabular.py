@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from germane.sources.content import Content
 from germane.sources.raw import Raw, table_of
-from germane.store.checks import short
+from germane.store.checks import Position, short
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def read_parquet(content: Content) -> Raw:
 
     from germane.store import read_parquet as from_path
 
-    if content.path is not None and not content.zipped:
+    if content.path is not None and content.path.is_file() and not content.zipped:
         table = from_path(content.path)
     else:
         try:
@@ -137,6 +137,33 @@ def read_jsonl(content: Content) -> Raw:
         filled = (number for number, line in enumerate(content.lines(), 1) if line.strip())
         return f"line {next(number for index, number in enumerate(filled) if index == row):,}"
 
+    table = _fast_jsonl(content)
+    if table is None:
+        table = _slow_jsonl(content, at)
+    return Raw(table, content.name, "JSON lines", at=at, path=str(content.path or ""), stem=content.stem)
+
+
+def _fast_jsonl(content: Content) -> pa.Table | None:
+    """The table by pyarrow's reader; None where it fails, or takes text for times or large ids for decimals."""
+    import pyarrow as pa
+    from pyarrow import json as arrow_json
+
+    try:
+        with content.open() as stream:
+            table = arrow_json.read_json(stream, arrow_json.ReadOptions(block_size=1 << 24))
+        table.validate(full=True)  # UTF-8 too
+    except pa.ArrowInvalid:
+        return None
+    simple = (pa.types.is_string, pa.types.is_int64, pa.types.is_float64, pa.types.is_boolean, pa.types.is_null)
+    ids = ("query_id", "doc_id")
+    for column in table.schema:
+        kind = column.type.value_type if pa.types.is_list(column.type) else column.type
+        if not any(check(kind) for check in simple) or (column.name in ids and pa.types.is_float64(kind)):
+            return None
+    return table
+
+
+def _slow_jsonl(content: Content, at: Position) -> pa.Table:
     rows = []
     for number, line in enumerate(content.lines(), 1):
         if not line.strip():
@@ -150,5 +177,4 @@ def read_jsonl(content: Content) -> Raw:
         rows.append(row)
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in names}
-    table = table_of(columns, content.name, at)
-    return Raw(table, content.name, "JSON lines", at=at, path=str(content.path or ""), stem=content.stem)
+    return table_of(columns, content.name, at)

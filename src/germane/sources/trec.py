@@ -105,7 +105,7 @@ def run_lines(table: pa.Table, tag: str, name: str) -> bytes:
     pc = compute()
     _require_plain(table, name)
     tag = re.sub(r"\s+", "_", tag.strip()) or "germane"
-    parts = (table["query_id"], "Q0", table["doc_id"], table["rank"].cast(pa.string()), _digits(table["score"]), tag)
+    parts = (table["query_id"], "Q0", table["doc_id"], table["rank"].cast(pa.string()), table["score"].cast(pa.string()), tag)
     return _join(pc.binary_join_element_wise(*parts, " "))
 
 
@@ -122,12 +122,6 @@ def qrel_lines(table: pa.Table, name: str) -> bytes:
     return _join(
         pc.binary_join_element_wise(table["query_id"], "0", table["doc_id"], table["relevance"].cast(pa.string()), " ")
     )
-
-
-def _digits(scores: Any) -> Any:
-    import pyarrow as pa
-
-    return scores.cast(pa.string())
 
 
 def _join(lines: Any) -> bytes:

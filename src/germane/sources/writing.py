@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from germane.sources import trec
-from germane.store import attribution, conform, rank, write_bytes, write_manifest, write_table
+from germane.store import attribution, conform, database, rank, write_bytes, write_manifest, write_table
 from germane.types import InputError, Run
 
 if TYPE_CHECKING:
@@ -101,5 +101,6 @@ def _csv(table: pa.Table, delimiter: str) -> bytes:
 
 
 def _jsonl(table: pa.Table) -> bytes:
-    lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in table.to_pylist())
-    return "".join(f"{line}\n" for line in lines).encode()
+    with database(rows=table) as query:
+        lines = query("SELECT to_json(rows)::VARCHAR AS line FROM rows")["line"]
+    return "".join(f"{line}\n" for line in lines.to_pylist()).encode()

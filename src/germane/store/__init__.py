@@ -3,6 +3,7 @@
 from germane.store.checks import conform
 from germane.store.database import database
 from germane.store.files import sha256, write_bytes, write_text
+from germane.store.judgments import JudgmentStore, document_key, query_key
 from germane.store.manifests import InputFile, Manifest, manifest_path, read_manifest, up_to_date, write_manifest
 from germane.store.ranking import graded, rank, ranked
 from germane.store.schemas import SCHEMA_VERSION, SCHEMAS, Column, Schema
@@ -13,6 +14,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Column",
     "InputFile",
+    "JudgmentStore",
     "Manifest",
     "Schema",
     "attributed",
@@ -20,8 +22,10 @@ __all__ = [
     "check_kind",
     "conform",
     "database",
+    "document_key",
     "graded",
     "manifest_path",
+    "query_key",
     "rank",
     "ranked",
     "read_manifest",

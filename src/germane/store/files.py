@@ -7,7 +7,7 @@ import hashlib
 import os
 import platform
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -43,6 +43,19 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_bytes(path, text.encode())
 
 
+def create_bytes(path: str | Path, data: bytes) -> bool:
+    """True if this made the file, whole; False if another was there first, which then stays as it is.
+
+    Raises: InputError where the file cannot be written.
+    """
+    try:
+        with _drafted(path, _place_first) as file:
+            file.write(data)
+    except _Taken:
+        return False
+    return True
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file to write; when the block ends well it takes the place of `path`, otherwise nothing changes.
@@ -51,6 +64,17 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
     Raises: InputError where the file cannot be written.
     """
+    with _drafted(path, os.replace) as file:
+        yield file
+
+
+class _Taken(Exception):
+    """The place of a new file is taken."""
+
+
+@contextmanager
+def _drafted(path: str | Path, place: Callable[[Path, Path], None]) -> Iterator[BinaryIO]:
+    """A file beside `path` that is flushed to disk and then put in place by `place(draft, target)`."""
     with explained(path):
         target = Path(os.path.realpath(path))  # a link stays a link
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
@@ -65,12 +89,25 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(draft, target)
-        except BaseException:
+            place(draft, target)
+        finally:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
-            raise
         _flush_folder(target.parent)
+
+
+def _place_first(draft: Path, target: Path) -> None:
+    """Put the draft in a place that nobody has taken; where the file system has no links, claim it first, empty."""
+    try:
+        os.link(draft, target)
+    except FileExistsError as error:
+        raise _Taken from error
+    except OSError:
+        try:
+            target.open("xb").close()
+        except FileExistsError as error:
+            raise _Taken from error
+        os.replace(draft, target)
 
 
 @contextmanager

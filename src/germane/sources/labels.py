@@ -1,0 +1,149 @@
+"""Judgments from any format: labels as found become indices on a scale, and no label stays no label."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from germane.sources.loading import DOC_ID, LABEL, QUERY_ID, load
+from germane.sources.raw import Raw, column_of
+from germane.sources.reading import whose
+from germane.store import attributed, conform
+from germane.store.checks import compute, short
+from germane.types import InputError, Outcome, Scale
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BEIR = {"query_id", "corpus_id", "score"}
+
+
+def read_judgments(obj: Any, *, scale: Scale | None = None, judge: str | None = None) -> pa.Table:
+    """Judgments: the columns of types.Judgment, relevance an index on the scale; attribution in its schema metadata.
+
+    obj: a path (.qrels .csv .tsv .jsonl .json .parquet, each also .gz, or "-"), an Arrow table, a data frame,
+    {query_id: {doc_id: label}}, or rows such as Judgment or ir_measures' Qrel.
+    scale: maps labels as found ("E", 100) to their index; None keeps whole numbers as they are. Judgments that name a
+    scale already hold indices, and must name this one. judge: of a file that names none; "human:" + its stem by default.
+    An empty label is a judgment without an answer, never 0.
+
+    Raises: InputError naming file, row, column, what was found and what was expected.
+    """
+    import pyarrow as pa
+
+    raw = load(obj, "judgments", "judgments")
+    pc, source = compute(), raw.table
+    columns: dict[str, Any] = {
+        "query_id": source[raw.find((*QUERY_ID, "query")) or raw.require("query_id", QUERY_ID)],
+        "doc_id": source[raw.require("doc_id", DOC_ID)],
+        "relevance": _relevance(raw, scale),
+    }
+    if raw.find(["probs"]):
+        columns["probs"] = _probs(raw)
+    others = _said(raw, "judge") - {judge}
+    if judge and others:
+        raise InputError(f"{raw.name}: judgments by {', '.join(sorted(others))}; expected {judge}: leave the judge out")
+    columns["judge"] = _text(raw, "judge", judge or f"human:{raw.stem or 'given'}")
+    columns["fingerprint"] = _text(raw, "fingerprint", "")
+    columns["scale"] = _text(raw, "scale", scale.name if scale else "")
+    columns["guide_version"] = _text(raw, "guide_version", "")
+    answered = pc.if_else(pc.is_valid(columns["relevance"]), str(Outcome.LABEL), str(Outcome.ABSTAINED))
+    columns["outcome"] = _text(raw, "outcome", answered)
+    columns["note"] = _text(raw, "note", "")
+    table = pa.Table.from_arrays(list(columns.values()), list(columns))
+    table = conform(table, "judgments", name=raw.name, at=raw.at, parse=raw.text)
+    return attributed(table, whose(raw))
+
+
+def _relevance(raw: Raw, scale: Scale | None) -> Any:
+    """The index of each label; whole numbers as they are where no scale is known."""
+    import pyarrow as pa
+
+    column = raw.find(LABEL)
+    if column is None and {c.lower().replace("-", "_") for c in raw.table.column_names} == _BEIR:
+        column = "score"
+    column = column or raw.require("the label", LABEL)
+    found = raw.table[column]
+    made_on = _said(raw, "scale")
+    if made_on and scale and made_on != {scale.name}:
+        names = ", ".join(sorted(made_on))
+        raise InputError(f"{raw.name}: judgments on scale {names}; expected {scale.name}: give that scale, or other judgments")
+    labels = found.cast(found.type.value_type) if pa.types.is_dictionary(found.type) else found
+    index = {}
+    for label in labels.unique().to_pylist():
+        try:
+            index[label] = _index(label, scale, indices=bool(made_on))
+        except InputError as error:
+            row = labels.to_pylist().index(label)
+            raise InputError(f"{raw.name}, {raw.at(row)}, column {column!r}: {error}") from None
+        except TypeError:
+            raise InputError(f"{raw.name}, column {column!r}: has type {labels.type}; expected labels") from None
+    return pa.array([index.get(label) for label in labels.to_pylist()], pa.int16())
+
+
+def _index(label: Any, scale: Scale | None, *, indices: bool) -> int | None:
+    """The relevance that one label stands for; None for an empty one. indices: the labels are indices already."""
+    if label is None or label != label or (isinstance(label, str) and not label.strip()):
+        return None
+    number = _whole(label)
+    if scale and not indices:
+        return scale.relevance(label if number is None else number)
+    last = len(scale.labels) - 1 if scale else 2**15 - 1
+    if number is None or not (0 if scale else -(2**15)) <= number <= last:
+        wanted = (
+            f"an index on scale {scale.name!r}, 0 to {last}" if scale else "a whole number, or name the scale that it is on"
+        )
+        raise InputError(f"found {short(label)}; expected {wanted}")
+    return number
+
+
+def _whole(label: Any) -> int | None:
+    """The whole number that a label is, "1.0" and 1.0 included; None if it is none."""
+    if isinstance(label, bool):
+        return None
+    try:
+        number = float(label)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return int(number) if number.is_integer() else None
+
+
+def _said(raw: Raw, column: str) -> set[str]:
+    """The values of a text column, without the empty one."""
+    found = raw.find([column])
+    return {str(v) for v in raw.table[found].unique().to_pylist() if v} if found else set()
+
+
+def _text(raw: Raw, column: str, default: Any) -> Any:
+    """A text column, with a default where it is absent or empty."""
+    import pyarrow as pa
+
+    pc = compute()
+    found = raw.find([column])
+    if found is None or pa.types.is_null(raw.table[found].type):
+        return pa.repeat(default, raw.table.num_rows) if isinstance(default, str) else default
+    values = raw.table[found]
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    values = values.cast(pa.string()) if pa.types.is_large_string(values.type) else values
+    if not pa.types.is_string(values.type):
+        return values  # conform says what is wrong with it
+    return pc.if_else(pc.or_kleene(pc.is_null(values), pc.equal(values, "")), default, values)
+
+
+def _probs(raw: Raw) -> Any:
+    """Probabilities as lists, out of JSON text where the format has no lists."""
+    import pyarrow as pa
+
+    values = raw.table[str(raw.find(["probs"]))]
+    if not raw.text:
+        return values
+    lists: list[Any] = []
+    for row, text in enumerate(values.to_pylist()):
+        try:
+            lists.append(json.loads(text) if text else None)
+        except ValueError:
+            found = f"{raw.name}, {raw.at(row)}, column 'probs': found {short(text)}"
+            raise InputError(f"{found}; expected a list such as [0.1, 0.9]") from None
+    made = column_of(lists, "probs", raw.name, raw.at)
+    return pa.nulls(len(lists), pa.list_(pa.float32())) if pa.types.is_null(made.type) else made
