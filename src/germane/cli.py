@@ -220,16 +220,15 @@ def collect(
     k: DepthOption = 25,
     design: Annotated[Path | None, typer.Option(help="Ask only the queries that it sampled.")] = None,
     candidates: Annotated[Path | None, typer.Option(help="Judgments or pairs: rank only each query's documents there.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of the run; the file's by default.", show_default=False)] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """What does this ranking return for my queries?
 
     Asks an engine each query, and writes its top k as a run.
     """
-    to = table_place(out, "runs", name or f"{engine}-{fields.replace(',', '-')}")
+    to = table_place(out, "runs", f"{engine}-{fields.replace(',', '-')}")
     options: dict[str, Any] = {"engine": engine, "fields": words(fields), "options": numbers(option, "--option"), "k": k}
-    options |= {"design": design, "candidates": candidates, "name": name}
+    options |= {"design": design, "candidates": candidates}
     show(call("collect", queries, docs, to, **options), as_json=output == Output.JSON)
 
 
@@ -384,13 +383,15 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a console that cannot print a query's letters is no fault
     try:
         app(prog_name="germane")
-    except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except Exception as problem:
         if os.environ.get("GERMANE_DEBUG"):
             raise
         sys.exit(fail(problem))
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read our output has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(problem: Exception) -> int:

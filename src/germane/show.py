@@ -36,10 +36,7 @@ def show(result: object, *, as_json: bool = False, folder: Path | None = None) -
     elif isinstance(result, Sequence) and result and hasattr(result[0], "_fields"):
         _rows(result)
     else:
-        for name, value in _items(result):
-            items = [f"{key} {_cell(item)}" for key, item in value.items()] if isinstance(value, dict) else value
-            told = ", ".join(map(_cell, items)) if isinstance(items, list | tuple) else _cell(items)
-            print(f"{name.replace('_', ' ')}: {told}")
+        _facts(result)
 
 
 def plain(value: object) -> Any:
@@ -73,10 +70,25 @@ def _items(value: object) -> list[tuple[str, object]]:
     return pairs or [("result", value)]
 
 
+def _facts(result: object) -> None:
+    """One line for each thing that a verb says of what it made; what is empty is left out, notes come last, one by one."""
+    facts = dict(_items(result))
+    made, notes = facts.pop("made", True), facts.pop("notes", ())
+    for name, value in facts.items():
+        items = [f"{key} {_cell(item)}" for key, item in value.items()] if isinstance(value, dict) else value
+        told = ", ".join(map(_cell, items)) if isinstance(items, list | tuple) else _cell(items)
+        if told:
+            print(f"{name.replace('_', ' ')}: {told}{'' if made or name != 'out' else ' (as it was: nothing had changed)'}")
+    for note in notes if isinstance(notes, list | tuple) else ():
+        print(f"note: {note}")
+
+
 def _cell(value: object) -> str:
     if isinstance(value, Estimate):
         return f"{value.value:.4f} ({value.low:.4f} to {value.high:.4f}, n = {value.n})"
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if type(value) is int else "" if value is None else str(value)
 
 
 def _console(*, stderr: bool = False) -> Console:
