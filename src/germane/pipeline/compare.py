@@ -53,6 +53,7 @@ def compare(
         "queries": None if queries is None else sources.read_queries(queries),
         "docs": None if docs is None else sources.read_docs(docs),
     }
+    given: list[tuple[str, Any, Any]]
     given = [("control", control, runs[0].table), ("treatment", treatment, runs[1].table), ("judgments", judgments, grades)]
     given += [(role, {"design": design, "queries": queries, "docs": docs}[role], table) for role, table in tables.items()]
     return experiment.compare(
