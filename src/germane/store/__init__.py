@@ -1,6 +1,6 @@
 """Tables with a schema each, manifests beside them, and the store of judgments; parquet, with DuckDB underneath."""
 
-from germane.store.checks import conform
+from germane.store.checks import conform, first_duplicate
 from germane.store.database import database
 from germane.store.files import sha256, write_bytes, write_text
 from germane.store.judgments import JudgmentStore, document_key, query_key
@@ -23,6 +23,7 @@ __all__ = [
     "conform",
     "database",
     "document_key",
+    "first_duplicate",
     "graded",
     "manifest_path",
     "query_key",
