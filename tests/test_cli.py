@@ -84,7 +84,7 @@ def test_every_verb_can_print_json(germane, verb):
         (("import", "run", "base.run", "--out", "x.parquet", "--judge", "me"), "--judge"),
         (("sample", "j.qrels", "-n", "3", "--out", "x.csv"), "x.csv: a table of germane is a .parquet file"),
         (("collect", "q.csv", "d.csv", "--out", "x.parquet", "--option", "k1"), "--option k1: expected NAME=VALUE"),
-        (("collect", "q.csv", "d.csv", "--out", "x.parquet", "--option", "k1=a"), "expected NAME=NUMBER"),
+        (("segment", "q.csv", "--out", "x.parquet", "--threshold", "head=a"), "expected NAME=NUMBER"),
     ],
 )
 def test_wrong_input_is_one_line_on_stderr_and_exit_code_2(folder, germane, arguments, complaint):

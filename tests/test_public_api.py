@@ -40,7 +40,7 @@ PUBLIC = {
         "ScoredDoc",
     },
     "errors": {"InputError", "Refusal"},
-    "modules": {"metrics", "scales", "simulate"},
+    "modules": {"metrics", "report", "scales", "simulate"},
 }
 NAMES = sorted(set().union(*PUBLIC.values()))
 

@@ -36,10 +36,11 @@ _HOMES = {
     "Scale": "germane.types",
     "ScoredDoc": "germane.types",
 }
-_MODULES = ("metrics", "scales", "simulate")
+_MODULES = ("metrics", "report", "scales", "simulate")
 
 if TYPE_CHECKING:  # the same names once more, for type checkers and editors; tests/test_public_api.py compares the two
     from germane import metrics as metrics
+    from germane import report as report
     from germane import scales as scales
     from germane import simulate as simulate
     from germane.pipeline.compare import compare as compare

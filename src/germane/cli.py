@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -110,6 +111,12 @@ def numbers(pairs: list[str] | None, flag: str) -> dict[str, float]:
         return {name: float(value) for name, value in named(pairs, flag).items()}
     except ValueError as problem:
         raise InputError(f"{flag}: {problem}: expected NAME=NUMBER") from problem
+
+
+def values(pairs: list[str] | None, flag: str) -> dict[str, float | str]:
+    """{"k1": 1.2, "stopwords": "en"} from ["k1=1.2", "stopwords=en"]."""
+    found = named(pairs, flag)
+    return {name: float(value) if re.fullmatch(r"[\d.]+", value) else value for name, value in found.items()}
 
 
 def words(text: str | None) -> list[str] | None:
@@ -227,7 +234,7 @@ def collect(
     Asks an engine each query, and writes its top k as a run.
     """
     to = table_place(out, "runs", f"{engine}-{fields.replace(',', '-')}")
-    options: dict[str, Any] = {"engine": engine, "fields": words(fields), "options": numbers(option, "--option"), "k": k}
+    options: dict[str, Any] = {"engine": engine, "fields": words(fields), "options": values(option, "--option"), "k": k}
     options |= {"design": design, "candidates": candidates}
     show(call("collect", queries, docs, to, **options), as_json=output == Output.JSON)
 
