@@ -151,11 +151,18 @@ def grade_arrays(
 def sorted_by_query(pool: Judged) -> Lists:
     """Each query's judged grades, best first: its ideal list.
 
-    >>> sorted_by_query(Judged.of([[0, 3, 2], [1]])).relevance
-    array([3, 2, 0, 1])
+    >>> sorted_by_query(Judged.of([[0, 3, 2], [1]])).relevance.tolist()
+    [3, 2, 0, 1]
     """
-    query = np.repeat(np.arange(len(pool.offsets) - 1), np.diff(pool.offsets))
-    return Lists(pool.offsets, _LOW - _sorted_within(query, _LOW - pool.relevance.astype(np.int64)))
+    best = int(pool.relevance.max(initial=0))
+    width = best.bit_length()
+    query: Ints = np.arange(len(pool.offsets) - 1)
+    fits = np.int32 if len(query) << width < 1 << 31 else np.int64  # half the width sorts in half the time
+    packed = np.repeat((query << width).astype(fits), np.diff(pool.offsets))
+    packed |= (best - pool.relevance).astype(packed.dtype)
+    packed.sort()
+    packed &= (1 << width) - 1
+    return Lists(pool.offsets, best - packed)
 
 
 def _codes(values: ArrayLike, what: str) -> Ints:
@@ -174,12 +181,9 @@ def _grades(values: ArrayLike) -> Ints:
 
 def _rows_by_query(query: Ints) -> Ints | None:
     """The rows in the order of their queries, None if they already are."""
-    return _sorted_within(query, np.arange(len(query))) if (query[1:] < query[:-1]).any() else None
-
-
-def _sorted_within(group: Ints, values: Ints) -> Ints:
-    """The values sorted by group, then by themselves."""
-    packed = (group << 32) | values
+    if not (query[1:] < query[:-1]).any():
+        return None
+    packed = (query << 32) | np.arange(len(query))
     packed.sort()
     packed &= _LOW
     return packed
