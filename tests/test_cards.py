@@ -11,6 +11,7 @@ import pytest
 from germane import cards, scales
 from germane.pipeline.check import check
 from germane.stats.agreement import cohen_kappa, exact_agreement
+from germane.store import read_manifest
 from germane.types import Estimate, InputError, JudgeCard, Refusal, Scale
 
 TREC = scales.get("trec")
@@ -226,7 +227,7 @@ def test_gold_and_judge_without_a_common_pair_are_refused():
 def test_an_unknown_guide_is_a_caveat(gold_guide, guide, who):
     found = cards.build(table(people(), guide=gold_guide), machine(guide=guide), scale=TREC)
     assert found.guide_version == guide
-    assert any(f"{who} not say under which guide" in caveat for caveat in found.caveats)
+    assert any(f"{who} not name a guide version" in caveat for caveat in found.caveats)
 
 
 # --- on disk --------------------------------------------------------------------------------------------------------
@@ -350,6 +351,26 @@ def test_check_writes_a_card_that_opens_the_gate(tmp_path):
     for name in ("card.html", "card.md"):
         assert "quadratic kappa" in (tmp_path / "cards" / "llm" / name).read_text(encoding="utf-8")
     assert json.loads((tmp_path / "cards" / "llm" / "card.json").read_text())["judge"] == "llm"
+
+
+def test_the_same_check_again_does_nothing_and_another_does_it_anew(tmp_path):
+    pq.write_table(table(people()), tmp_path / "gold.parquet")
+    pq.write_table(machine(), tmp_path / "llm.parquet")
+    given = {"scale": "trec", "out": tmp_path / "card"}
+    made = check(tmp_path / "gold.parquet", tmp_path / "llm.parquet", **given)
+    path = tmp_path / "card" / "card.json"
+    manifest, stamp = read_manifest(path), path.stat().st_mtime_ns
+    assert manifest is not None
+    assert (manifest.verb, len(manifest.inputs)) == ("check", 2)
+    assert check(tmp_path / "gold.parquet", tmp_path / "llm.parquet", **given) == made
+    assert path.stat().st_mtime_ns == stamp
+    (tmp_path / "card" / "card.html").unlink()
+    check(tmp_path / "gold.parquet", tmp_path / "llm.parquet", **given)
+    assert (tmp_path / "card" / "card.html").is_file()
+    for change in ({"bars": {"exact": 0.1}}, {"level": 0.9}, {"relevant": "related"}):
+        assert check(tmp_path / "gold.parquet", tmp_path / "llm.parquet", **given, **change) != made
+    pq.write_table(machine(wrong=3), tmp_path / "llm.parquet")
+    assert check(tmp_path / "gold.parquet", tmp_path / "llm.parquet", **given) != made
 
 
 def test_check_takes_labels_bars_and_a_design():

@@ -246,8 +246,8 @@ def _who(gold: pa.Table, judgments: pa.Table, scale: Scale) -> tuple[str, str, s
     if asked and guide and asked != guide:
         raise InputError(f"people judged under guide {asked!r} and the judge under {guide!r}: their answers cannot be compared")
     if asked != guide or not guide:
-        silent = "gold does not say" if guide else "the judgments do not say"
-        caveats.append(f"{silent} under which guide version it was made: the two may have been asked different things")
+        silent = "gold does not" if guide else "the judgments do not"
+        caveats.append(f"{silent} name a guide version: people and judge may have been asked different things")
     return judge, fingerprint, guide, caveats
 
 
@@ -386,7 +386,8 @@ def _distinct(table: pa.Table, *columns: str) -> list[tuple[str, ...]]:
 
 
 def _named(judge: str, fingerprint: str) -> str:
-    return f"{judge!r} ({fingerprint[:16]})" if fingerprint else repr(judge)
+    shown = fingerprint if len(fingerprint) <= 24 else f"{fingerprint[:16]}..."
+    return f"{judge!r} ({shown})" if fingerprint else repr(judge)
 
 
 def _is_card(path: Path) -> bool:
