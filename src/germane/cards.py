@@ -163,7 +163,7 @@ def write(card: JudgeCard, path: str | Path) -> Path:
 
 
 class _Pairs(NamedTuple):
-    """Gold pairs in order of their ids: people's grade, the judge's (-1 = no answer), query, weight."""
+    """Gold pairs in order of their ids: people's grade, the judge's (-1 = no answer), number of the query, weight."""
 
     gold: np.ndarray[Any, np.dtype[np.int64]]
     other: np.ndarray[Any, np.dtype[np.int64]]
@@ -286,7 +286,7 @@ def _joined(gold: pa.Table, judgments: pa.Table, design: pa.Table | None) -> _Pa
     return _Pairs(
         rows["gold"].to_numpy().astype(np.int64),
         np.where(np.isnan(answer), -1, answer).astype(np.int64),
-        rows["query_id"].to_numpy(),
+        np.unique(rows["query_id"].to_numpy(), return_inverse=True)[1],  # numbers once, not strings in every statistic
         None if design is None else 1 / rows["chance"].to_numpy(),
         {name: outcomes[name] for name in order if name in outcomes},
         caveats,
