@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import engines, sources, store
-from germane.sources.reading import DOC_ID, QUERY_ID, load
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def collect(
         table = _sampled(table, sources.read_design(design), design)
     searched = sources.read_docs(docs)
     ranker = _bm25(searched, chosen)
-    run = ranker.search(table, k=k, candidates=_candidates(candidates) if candidates else None)
+    run = ranker.search(table, k=k, candidates=sources.read_candidates(candidates) if candidates else None)
     if not run.num_rows:
         raise InputError(f"no query of {queries} has a result in {docs}: are they in the same language, and of the same shop?")
     left = len(engines.unanswered(table, run))
@@ -97,14 +96,3 @@ def _sampled(queries: pa.Table, designs: pa.Table, name: Path) -> pa.Table:
             "give the file that the design was drawn from"
         )
     return queries.filter(pc.is_in(queries["query_id"], value_set=designs["query_id"].combine_chunks()))
-
-
-def _candidates(path: Path) -> pa.Table:
-    """query_id and doc_id of pairs or judgments, whatever their labels."""
-    import pyarrow as pa
-
-    raw = load(path, "candidates")
-    columns: list[Any] = [
-        raw.table[raw.require(*role)].cast(pa.string()) for role in (("query_id", QUERY_ID), ("doc_id", DOC_ID))
-    ]
-    return pa.Table.from_arrays(columns, ["query_id", "doc_id"])

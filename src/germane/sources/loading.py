@@ -17,7 +17,8 @@ from germane.types import InputError
 QUERY_ID = ("query_id", "qid", "queryid")
 DOC_ID = ("doc_id", "docid", "docno", "product_id", "corpus_id")  # Quepid, TREC, ESCI, BEIR
 QUERY = ("query", "user_query", "text", "query_text")
-_ROW = {"runs": "result", "judgments": "judgment", "queries": "query", "docs": "document", "pairs": "pair", "designs": "query"}
+_ROW = {"runs": "result", "judgments": "judgment", "queries": "query", "docs": "document", "pairs": "pair"}
+_ROW |= {"designs": "query", "candidates": "pair"}
 LABEL = ("relevance", "label", "esci_label", "rating", "grade")
 
 
@@ -25,7 +26,7 @@ def load(obj: Any, role: str, kind: str) -> Raw:
     """Rows as found, from a path, "-" for standard input, or an object; at least one.
 
     role: "run", "judgments", "queries", "docs", "pairs" or "design"; it says what a dict or a bare tuple holds.
-    kind: of table, in case the file says which it is.
+    kind: of table, in case the file says which it is; "candidates" are the ids of any kind that has both.
 
     Raises: InputError where nothing can be made of it.
     """
@@ -34,7 +35,8 @@ def load(obj: Any, role: str, kind: str) -> Raw:
     if len(set(names)) < len(names):
         twice = next(c for c in names if names.count(c) > 1)
         raise InputError(f"{raw.name}: column {twice!r} is there more than once: keep one of them")
-    if kind != "queries" or raw.find(DOC_ID) is None:  # queries are read out of pairs and judgments too
+    of_any_kind = kind == "candidates" or (kind == "queries" and raw.find(DOC_ID) is not None)
+    if not of_any_kind:  # queries and candidates are read out of pairs and judgments too
         check_kind(raw.table, kind, raw.name)
     if not raw.table.num_rows:
         raise InputError(f"{raw.name} holds no rows; expected at least one {_ROW[kind]}")

@@ -95,6 +95,19 @@ def read_pairs(obj: Any) -> pa.Table:
     return attributed(conform(raw.table, "pairs", name=raw.name, at=raw.at, parse=raw.text), whose(raw))
 
 
+def read_candidates(obj: Any) -> pa.Table:
+    """query_id and doc_id of the pairs that judgments, pairs or a run name, whatever else they say of them.
+
+    Raises: InputError naming the file and the column that is missing.
+    """
+    import pyarrow as pa
+
+    raw = load(obj, "pairs", "candidates")
+    roles = (("query_id", QUERY_ID), ("doc_id", DOC_ID))
+    columns: list[Any] = [raw.table[raw.require(*role)].cast(pa.string()) for role in roles]
+    return pa.Table.from_arrays(columns, ["query_id", "doc_id"])
+
+
 def read_design(obj: Any) -> pa.Table:
     """A design: query_id, stratum, inclusion_probability, population of the stratum, and every further column.
 
