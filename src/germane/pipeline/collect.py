@@ -41,17 +41,17 @@ def collect(
 ) -> Collected:
     """The top k of each query, as a run whose manifest says which engine made it, how, and from what.
 
-    fields: of the docs, that are searched; None = all of their text. options: of the engine, such as k1 and b of bm25. design:
-    only the queries that it sampled. candidates: judgments or pairs; each query ranks only its documents there, so that
-    nothing unjudged is in the run.
+    fields: of the docs, that are searched; None = all of their text. options: of the engine, such as k1, b and stopwords of
+    bm25. design: only the queries that it sampled. candidates: judgments or pairs; each query ranks its documents there and
+    no others, so that nothing unjudged is in the run.
 
     Raises: InputError for an unknown engine, field or option, queries of the design that are not among the queries, and
     candidates that are not among the docs.
     """
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} is unknown: expected one of {', '.join(ENGINES)}")
-    chosen = {"fields": None if fields is None else list(fields), **(options or {})}
-    asked = {"engine": engine, "options": chosen, "k": k, "design": bool(design), "candidates": bool(candidates)}
+    asked = {"engine": engine, "fields": None if fields is None else list(fields), "options": dict(options or {}), "k": k}
+    asked |= {"design": bool(design), "candidates": bool(candidates)}
     inputs = [queries, docs, *(path for path in (design, candidates) if path)]
     work: dict[str, Any] = {"verb": "collect", "inputs": inputs, "parameters": asked}
     if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
@@ -60,7 +60,7 @@ def collect(
     if design:
         table = _sampled(table, sources.read_design(design), design)
     searched = sources.read_docs(docs)
-    ranker = _bm25(searched, chosen)
+    ranker = _bm25(searched, fields, options or {})
     run = ranker.search(table, k=k, candidates=sources.read_candidates(candidates) if candidates else None)
     if not run.num_rows:
         raise InputError(f"no query of {queries} has a result in {docs}: are they in the same language, and of the same shop?")
@@ -78,10 +78,15 @@ def _collected(out: Path, made: bool, found: Mapping[str, Any]) -> Collected:
     return Collected(str(out), made, **found, notes=tuple(notes))
 
 
-def _bm25(docs: pa.Table, options: Mapping[str, Any]) -> Any:
-    for wrong in [option for option in options if option not in ("fields", "k1", "b", "stopwords")]:
-        raise InputError(f"bm25 has no option {wrong!r}: expected k1, b or stopwords")
-    return engines.BM25(docs, **options)
+def _bm25(docs: pa.Table, fields: Sequence[str] | None, options: Mapping[str, Any]) -> engines.BM25:
+    for option, value in options.items():
+        if option not in ("k1", "b", "stopwords"):
+            raise InputError(f"bm25 has no option {option!r}: expected k1, b or stopwords")
+        if option != "stopwords" and not (isinstance(value, int | float) and 0 <= value <= (1 if option == "b" else 1000)):
+            raise InputError(
+                f"bm25's {option} is {value!r}: expected a number from 0" + (" to 1" if option == "b" else ", such as 1.5")
+            )
+    return engines.BM25(docs, fields, **options)
 
 
 def _sampled(queries: pa.Table, designs: pa.Table, name: Path) -> pa.Table:
