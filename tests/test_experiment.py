@@ -151,7 +151,7 @@ def test_an_aa_experiment_says_that_nothing_differs():
     control, _, grades = world()
     report = compare(control, control, grades)
     assert report.verdict == "no difference at all"
-    assert report.answer.startswith("No difference: both arms score the same")
+    assert report.answer.startswith("No difference: new and old score the same on every query")
     assert (report.control_name, report.delta.se) == ("old", 0)
 
 
@@ -161,6 +161,20 @@ def test_a_report_survives_json():
     assert Report.from_json(report.to_json()) == report
     assert len(report.to_pandas()) == 1 + len(report.by_segment)
     assert html.escape(report.answer) in report._repr_html_()
+
+
+def test_the_answer_names_the_arms_and_what_the_sample_stands_for():
+    control, treatment, grades = world()
+    better = {q: sorted(docs, key=lambda d: -grades[q, d]) for q, docs in treatment.items()}
+    strata = design(dict.fromkeys(control, "all"), {"all": 1000})
+    up = compare(control, better, grades, design=strata, metric="sDCG@5")
+    assert up.verdict == "better"
+    assert up.answer.startswith("new is more relevant than old: sDCG@5 rises by 0.")
+    assert up.answer.endswith("over 1,000 distinct queries by a sample of 80.")
+    down = compare(better, control, grades, metric="sDCG@5")
+    assert down.verdict == "worse"
+    assert down.answer.startswith("new is less relevant than old: sDCG@5 falls by 0.")
+    assert down.answer.endswith("over 80 queries.")
 
 
 # --- queries without results, and strata of one ---------------------------------------------------------------------

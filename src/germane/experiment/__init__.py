@@ -76,11 +76,10 @@ def compare(
     judges = _judges(judgments)
     linear = pool.linear_parts(metric, scale, k)
     winners, losers = describe.extremes(about, shown, found, queries, docs)
-    mde = words.mde_of(delta)
     warnings = guards.warnings_of(judges, _all_human(judgments), _simulated(control, treatment), card, delta)
     return Report(
         question=choices.question or f"Is {treatment.name} more relevant than {control.name}?",
-        answer=words.answer(delta, lift, mde, choices.metric.strip(), about.design.unit),
+        answer=words.answer(delta, lift, choices.metric.strip(), (control.name, treatment.name), about.design),
         verdict=words.verdict_of(delta),
         metric=str(metric),
         k=k,
@@ -94,7 +93,7 @@ def compare(
         treatment=_level(about, found, found.treatment, level),
         delta=delta,
         lift=lift,
-        mde=mde,
+        mde=words.mde_of(delta),
         tipping_bias=words.tipping_bias(delta),
         warnings=(*warnings, *words.unjudged_warning(unjudged), *about.warnings, *guards.guide_notes(judgments, scale)),
         overrides=tuple(overrides),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from germane.stats.means import t_quantile
-from germane.types import Estimate, Unjudged
+from germane.types import Design, Estimate, Unjudged
 
 POWER = 0.8
 
@@ -23,25 +23,35 @@ def verdict_of(delta: Estimate) -> str:
     return "worse" if delta.high < 0 else "no clear difference"
 
 
-def answer(delta: Estimate, lift: Estimate | None, mde: float, metric: str, unit: str) -> str:
-    """One sentence, sometimes two: the verdict, the size, the interval, and over what."""
-    verdict = verdict_of(delta)
+def answer(delta: Estimate, lift: Estimate | None, metric: str, arms: tuple[str, str], design: Design) -> str:
+    """One sentence, sometimes two: which arm is more relevant, by how much, how sure, and over what.
+
+    arms: names of control and treatment.
+    """
+    verdict, (control, treatment) = verdict_of(delta), arms
     interval = f"{delta.level:.0%} interval {delta.low:+.4f} to {delta.high:+.4f}"
-    over = f"{delta.n:,} {unit}"
-    relative = f", {lift.value:+.1%} of the control's level" if lift else ""
+    over = f"over {_what(delta.n, design)}"
     if verdict == "no difference at all":
-        return f"No difference: both arms score the same on every one of {over}."
+        return f"No difference: {treatment} and {control} score the same on every query, {over}."
     if verdict == "not reliable":
-        return f"No reliable answer: {metric} differs by {delta.value:+.4f} ({interval}), on too few queries that differ."
+        return (
+            f"No reliable answer: {metric} differs by {delta.value:+.4f} ({interval}), on too few queries that differ, {over}."
+        )
     if verdict == "no clear difference":
         return (
-            f"No clear difference: {metric} changes by {delta.value:+.4f} ({interval}{relative}) over {over}. "
-            f"An effect of {mde:.4f} or more would probably have been seen."
+            f"No clear difference between {treatment} and {control}: {metric} changes by {delta.value:+.4f} ({interval}), "
+            f"{over}. An effect of {mde_of(delta):.4f} or more would probably have been seen."
         )
-    moved = "more" if verdict == "better" else "less"
-    rises = "rises" if verdict == "better" else "falls"
-    size = f"{metric} {rises} by {abs(delta.value):.4f} ({interval}{relative})"
-    return f"The treatment's results are {moved} relevant: {size} over {over}."
+    moved, rises = ("more", "rises") if verdict == "better" else ("less", "falls")
+    about = f", about {abs(lift.value):.1%}" if lift else ""
+    size = f"{metric} {rises} by {abs(delta.value):.4f} ({interval}){about}"
+    return f"{treatment} is {moved} relevant than {control}: {size}, {over}."
+
+
+def _what(n: int, design: Design) -> str:
+    """What the n sampled queries stand for, in words."""
+    population = sum(stratum.population for stratum in design.strata)
+    return f"{n:,} {design.unit}" if population <= n else f"{population:,} {design.unit} by a sample of {n:,}"
 
 
 def mde_of(delta: Estimate) -> float:
