@@ -199,7 +199,7 @@ def macro_f1(
 ) -> Estimate:
     """The plain mean (0 to 1) of F1 over the grades that either rater gives. Interval: `clustered.jackknife`.
 
-    Source: Opitz and Burst (2019), eq. 1 (the mean of F1s, not the F1 of means).
+    Source: Opitz and Burst (2019): the mean of F1s, not the F1 of means.
 
     >>> round(macro_f1([0, 1, 1], [1, 1, 0]).value, 2)
     0.25
@@ -227,7 +227,7 @@ def cohen_kappa(
     """Cohen's kappa (-1 to 1): 1 - disagreement / disagreement expected by chance, from each rater's own grade shares.
 
     distance: what a disagreement weighs: "nominal" 1, "linear" |i - j|, "quadratic" (i - j)^2.
-    Source: Cohen (1960), eq. 1; weighted: Cohen (1968), eq. 7. Interval: `clustered.jackknife`.
+    Source: Cohen (1960), eq. 1; weighted: Cohen (1968), in disagreement weights. Interval: `clustered.jackknife`.
     Raises: Undefined where both raters give one and the same grade throughout: nothing could have differed.
 
     >>> round(cohen_kappa([0, 1, 2, 2], [0, 1, 2, 1]).value, 4)
@@ -262,7 +262,7 @@ def krippendorff_alpha(
     ratings: (units, raters), NaN where a rater did not answer; units with fewer than two ratings are left out. Values
     may be any numbers: "interval" takes their distance, "ordinal" their ranks among all ratings. clusters, weights:
     (units,); weights are scaled to mean 1 first, so that alpha's small-sample n - 1 keeps its meaning.
-    Source: Krippendorff (2019), Content Analysis, 4th ed., sec. 12.3 (coincidences, eq. for the three differences);
+    Source: Krippendorff (2019), Content Analysis, 4th ed., ch. 12 (coincidences and the three differences);
     the interval is a jackknife over units or clusters (`clustered.jackknife`), not his bootstrap of single pairs.
     Raises: Undefined where no unit has two ratings, or all ratings are one value.
 

@@ -85,7 +85,7 @@ def share(
     interval takes the effective size p (1 - p) / variance, at most n, with t limits at clusters - 1. At a share of 0
     or 1, which shows no variance, the effective number of clusters is the size: each counts as one answer.
 
-    Source: Wilson (1927), p. 209; Cochran (1977), eq. 3.34 (ratio of cluster totals); Korn and Graubard (1998), effective
+    Source: Wilson (1927), p. 209; Cochran (1977), sec. 3.12 (ratio of cluster totals); Korn and Graubard (1998), effective
     size with t / z; Kish (1965), sec. 11.7, effective number.
     Raises: Undefined where `among` leaves nothing; InputError for lengths that differ and weights that are not positive.
 
@@ -152,7 +152,7 @@ def limits(left: LeftOut, bounds: tuple[float, float], *, level: float, method: 
     At a bound (perfect agreement) nothing varies. There the interval reaches to where a share of answers given at random
     could still have stayed unseen: Wilson's limit at the effective number of clusters.
 
-    Source: Efron and Stein (1981), eq. 1.3, around the estimate itself; Wolter (2007), sec. 4.2; delta method to the logit.
+    Source: Efron and Stein (1981), sec. 1, around the estimate itself; Wolter (2007), sec. 4.2; delta method to the logit.
     """
     (low, high), value = bounds, left.value
     held, unit = int(left.counts.sum()), "clusters" if left.many else "pairs"

@@ -21,7 +21,7 @@ def kendall_tau_b(
     """Kendall's tau-b (-1 to 1) of two numbers a row, grades or scores: concordant minus discordant, ties left out of either.
 
     A weight counts a row that often. Over 400 different cells it goes pair by pair: n^2 steps.
-    Source: Kendall (1945), eq. 3 (b). Interval: `clustered.jackknife`.
+    Source: Kendall (1945), b. Interval: `clustered.jackknife`.
     Raises: Undefined where one side is constant; InputError for values that are not finite.
 
     >>> round(kendall_tau_b([1, 2, 3, 4], [1, 3, 2, 4]).value, 4)
@@ -35,7 +35,7 @@ def spearman_rho(
 ) -> Estimate:
     """Spearman's rho (-1 to 1): the correlation of mid-ranks of two numbers a row, grades or scores.
 
-    Source: Kendall and Gibbons (1990), eq. 3.8 (ties). Interval: `clustered.jackknife`, ranks made anew without each cluster.
+    Source: Kendall and Gibbons (1990), ch. 3 (ties). Interval: `clustered.jackknife`, ranks made anew without each cluster.
     Raises: as `kendall_tau_b`.
 
     >>> round(spearman_rho([1, 2, 3, 4], [1, 3, 2, 4]).value, 4)
