@@ -353,7 +353,7 @@ class Histogram:
     zeros: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The answer to one question about two runs. HTML, Markdown and the console are views of it."""
 
@@ -411,6 +411,9 @@ class Report:
             if e.delta is not None
         ]
         return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        return f"<Report: {self.answer}>"
 
     def _repr_html_(self) -> str:
         from html import escape
