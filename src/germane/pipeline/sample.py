@@ -35,13 +35,14 @@ class Segments(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What `sample` wrote: each stratum's population and sample, and what was done that was not asked for."""
+    """What `sample` wrote: how many queries of how many, in all and by stratum, and what was done that was not asked for."""
 
     out: str
     made: bool
-    population: int
     queries: int
-    strata: dict[str, str]
+    population: int
+    sampled: dict[str, int]
+    populations: dict[str, int]
     notes: tuple[str, ...]
 
 
@@ -126,10 +127,8 @@ def sample(
 
 
 def _sample(out: Path, made: bool, extra: Mapping[str, Any]) -> Sample:
-    strata = extra["strata"]
-    sizes = {name: f"{taken:,} of {population:,}" for name, (population, taken) in strata.items()}
-    population, taken = (sum(pair[i] for pair in strata.values()) for i in (0, 1))
-    return Sample(str(out), made, population, taken, sizes, tuple(extra["notes"]))
+    populations, sampled = ({name: sizes[i] for name, sizes in extra["strata"].items()} for i in (0, 1))
+    return Sample(str(out), made, sum(sampled.values()), sum(populations.values()), sampled, populations, tuple(extra["notes"]))
 
 
 def _with_segments(queries: pa.Table, strata: Sequence[str] | None) -> tuple[pa.Table, list[str]]:
