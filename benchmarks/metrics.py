@@ -222,9 +222,7 @@ def main() -> None:
         return
     versions = ", ".join(f"{name} {importlib.metadata.version(package)}" for name, package in PACKAGES.items())
     print(f"{QUERIES:,} queries x {DOCS} documents, {', '.join(NAMES)}; best of {REPEATS} (median)\n{machine()}\n{versions}\n")
-    print(
-        "| tool | prepare, s | measure, s | its processor time, s | ratio of measure | prepare + first call, s | largest difference |"
-    )
+    print("| tool | prepare, s | measure, s | its processor time, s | ratio | prepare + first call, s | largest difference |")
     print("|---|---|---|---|---|---|---|")
     ours, mine = None, 0.0
     with tempfile.TemporaryDirectory() as folder:

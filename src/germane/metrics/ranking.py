@@ -72,9 +72,7 @@ def offsets_of(query: ArrayLike, queries: int) -> Ints:
     codes = _codes(query, "query")
     if (codes[1:] < codes[:-1]).any():
         raise InputError("query codes are not sorted: sort the rows by query first, or call rank_arrays")
-    if len(codes) and codes[-1] >= queries:
-        raise InputError(f"query code {codes[-1]} found, but there are {queries} queries: expected codes below {queries}")
-    return np.searchsorted(codes, np.arange(queries + 1))
+    return _offsets(codes, queries)
 
 
 class Ranked(NamedTuple):
@@ -104,7 +102,7 @@ def rank_arrays(query: ArrayLike, doc: ArrayLike, score: ArrayLike, *, queries: 
     rows = _rows_by_query(query)
     if rows is not None:
         query, doc, score = query[rows], doc[rows], score[rows]
-    offsets = offsets_of(query, int(query.max(initial=-1)) + 1 if queries is None else queries)
+    offsets = _offsets(query, _count(query) if queries is None else queries)
     order = np.empty(len(query), dtype=np.int64)
     for first, last in _blocks(offsets):
         here = slice(offsets[first], offsets[last])
@@ -133,13 +131,13 @@ def grade_arrays(
         query, doc = query[rows], doc[rows]
     if judged_rows is not None:
         judged_query, judged_doc, grades = judged_query[judged_rows], judged_doc[judged_rows], grades[judged_rows]
-    queries = int(max(query.max(initial=-1), judged_query.max(initial=-1))) + 1
-    offsets, judged_offsets = offsets_of(query, queries), offsets_of(judged_query, queries)
+    queries = max(_count(query), _count(judged_query))
+    offsets, judged_offsets = _offsets(query, queries), _offsets(judged_query, queries)
     found = np.full(len(query), -1, dtype=np.int32)
     for first, last in _blocks(offsets + judged_offsets):
         run, judged = slice(offsets[first], offsets[last]), slice(judged_offsets[first], judged_offsets[last])
-        pairs = np.concatenate([judged_query[judged], query[run]]), np.concatenate([judged_doc[judged], doc[run]])
-        at_judged, at_run = _matches(*pairs, judged.stop - judged.start, first)
+        both = np.concatenate([judged_query[judged], query[run]]), np.concatenate([judged_doc[judged], doc[run]])
+        at_judged, at_run = _matches(*both, judged.stop - judged.start, first)
         found[run][at_run] = grades[judged][at_judged]
     if rows is None:
         return found
@@ -167,9 +165,24 @@ def sorted_by_query(pool: Judged) -> Lists:
 
 def _codes(values: ArrayLike, what: str) -> Ints:
     codes = np.asarray(values)
-    if codes.ndim != 1 or (codes.size and (codes.dtype.kind not in "iu" or codes.min() < 0 or codes.max() > _LOW)):
-        raise InputError(f"{what} holds {codes.dtype} of shape {codes.shape}: expected one row of integer codes, 0 to 2^32 - 1")
-    return codes.astype(np.int64, copy=False)
+    if codes.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if codes.ndim == 1 and codes.dtype.kind in "iu":
+        codes = codes.astype(np.int64, copy=False)
+        if codes.view(np.uint64).max() <= _LOW:  # a negative number is a large one there
+            return codes
+    raise InputError(f"{what} holds {codes.dtype} of shape {codes.shape}: expected one row of integer codes, 0 to 2^32 - 1")
+
+
+def _count(sorted_codes: Ints) -> int:
+    return int(sorted_codes[-1]) + 1 if len(sorted_codes) else 0
+
+
+def _offsets(sorted_codes: Ints, queries: int) -> Ints:
+    if _count(sorted_codes) > queries:
+        found = _count(sorted_codes) - 1
+        raise InputError(f"query code {found} found, but there are {queries} queries: expected codes below {queries}")
+    return np.searchsorted(sorted_codes, np.arange(queries + 1))
 
 
 def _grades(values: ArrayLike) -> Ints:
@@ -243,7 +256,9 @@ def _matrices(offsets: Ints) -> Iterator[tuple[Ints, Any, NDArray[np.bool_] | No
 def _matches(query: Ints, doc: Ints, judged: int, first_query: int) -> tuple[Ints, Ints]:
     """Rows of judgments, and rows of the run that they grade; the pairs hold `judged` judgments first, then the run's."""
     width, doc_bits = len(query).bit_length(), int(doc.max(initial=0)).bit_length()
-    pairs = ((query - first_query) << doc_bits) | doc
+    pairs = query - first_query
+    pairs <<= doc_bits
+    pairs |= doc
     if int(pairs.max(initial=0)).bit_length() + width <= 63:  # the row fits beside its pair in one integer
         pairs <<= width
         pairs |= np.arange(len(pairs))
