@@ -1,7 +1,7 @@
 """Tables with a schema each, manifests beside them, and the store of judgments; parquet, with DuckDB underneath."""
 
 from germane.store.checks import conform, first_duplicate
-from germane.store.database import database
+from germane.store.duck import database
 from germane.store.files import sha256, write_bytes, write_text
 from germane.store.judgments import JudgmentStore, document_key, query_key
 from germane.store.manifests import InputFile, Manifest, manifest_path, read_manifest, up_to_date, write_manifest

@@ -237,7 +237,7 @@ def first_duplicate(table: Any, keys: Sequence[str]) -> tuple[int, int] | None:
     import numpy as np
     import pyarrow as pa
 
-    from germane.store.database import database
+    from germane.store.duck import database
 
     pc = compute()
     table = table.select(keys)

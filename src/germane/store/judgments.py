@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from germane.store.checks import compute, conform, short
-from germane.store.database import database
+from germane.store.duck import database
 from germane.store.files import create_bytes
 from germane.store.schemas import SCHEMAS
 from germane.types import InputError

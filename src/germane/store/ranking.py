@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from germane.store.checks import compute, conform, first_duplicate
-from germane.store.database import database
+from germane.store.duck import database
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+_SMALL = 500_000  # rows up to which Arrow's join is faster than starting DuckDB, and memory no matter
 _OFFSETS_END = 2**31 - 1  # bytes that one Arrow array of strings can hold
 
 
@@ -51,10 +52,10 @@ def graded(
     import pyarrow as pa
 
     pc = compute()
-    run = run.select(["query_id", "doc_id", "score"])
+    run = _plain_ids(run.select(["query_id", "doc_id", "score"]))
     if queries is not None:
-        run = run.filter(pc.is_in(run["query_id"], value_set=queries))
-    judgments = judgments.filter(pc.is_valid(judgments["relevance"]))
+        run = run.filter(pc.is_in(run["query_id"], value_set=queries.cast(pa.string())))
+    judgments = _plain_ids(judgments.filter(pc.is_valid(judgments["relevance"])))
     _require_one_label(judgments)
     if condensed:
         rows, relevance = _labels(run, judgments)
@@ -73,6 +74,16 @@ def graded(
     return run.append_column("rank", ranks).append_column("relevance", grades)
 
 
+def _plain_ids(table: pa.Table) -> pa.Table:
+    """The table with ids of Arrow's one type of text, whichever of its types they came in."""
+    import pyarrow as pa
+
+    for column in ("query_id", "doc_id"):
+        if not pa.types.is_string(table[column].type):
+            table = table.set_column(table.column_names.index(column), column, table[column].cast(pa.string()))
+    return table
+
+
 def _labels(run: pa.Table, judgments: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
     """The rows of the run that have a label, rising, and the labels."""
     import numpy as np
@@ -80,8 +91,12 @@ def _labels(run: pa.Table, judgments: pa.Table) -> tuple[NDArray[np.int64], NDAr
 
     numbers: Any = pa.array(np.arange(run.num_rows))
     pairs = run.select(["query_id", "doc_id"]).append_column("row", numbers)
-    with database(run=pairs, labels=judgments.select(["query_id", "doc_id", "relevance"])) as query:
-        found = query("SELECT row, relevance::SMALLINT AS relevance FROM run JOIN labels USING (query_id, doc_id)")
+    labels = judgments.select(["query_id", "doc_id", "relevance"])
+    if run.num_rows + judgments.num_rows <= _SMALL:
+        found = pairs.join(labels, ["query_id", "doc_id"], join_type="inner")
+    else:
+        with database(run=pairs, labels=labels) as query:
+            found = query("SELECT row, relevance::SMALLINT AS relevance FROM run JOIN labels USING (query_id, doc_id)")
     rows, relevance = found["row"].to_numpy(), found["relevance"].to_numpy()
     order = np.argsort(rows)
     return rows[order], relevance[order]

@@ -34,10 +34,10 @@ class Schema:
     version: int = SCHEMA_VERSION
 
     def arrow(self) -> pa.Schema:
-        """The same as an Arrow schema, optional columns included."""
+        """The same as an Arrow schema, optional columns included; what must not be missing is for `conform` to check."""
         import pyarrow as pa
 
-        return pa.schema([pa.field(c.name, arrow_type(c.type), c.nullable or c.optional) for c in self.columns])
+        return pa.schema([pa.field(c.name, arrow_type(c.type)) for c in self.columns])
 
 
 _QUERY_ID = Column("query_id", "string", "names the query")
