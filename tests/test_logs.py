@@ -1,6 +1,7 @@
 """Query logs to segments: real logs, every format, every dirt, and properties."""
 
 import json
+import sqlite3
 import unicodedata
 from collections import Counter
 
@@ -113,6 +114,43 @@ def test_a_log_is_the_same_log_in_every_format(tmp_path, kind):
     ]
     assert (facts.rows, facts.empty, facts.anonymous, facts.written, facts.queries) == (8, 0, 1, 8, 4)
     assert table["query_id"].to_pylist()[0] == query_id("red shoes")
+
+
+EVERYTHING = {
+    **SEARCHES,
+    "impressions": [1, 2, 1, 1, 1, 1, 1, 1],
+    "interest": list("xyxyxyxy"),
+    "language": ["en"] * 4 + [None] * 4,
+}
+
+
+@pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")  # Ibis on pandas 3: theirs to mend
+def test_a_warehouse_that_is_not_duckdb_gives_the_same_queries(tmp_path):
+    import ibis
+
+    with sqlite3.connect(tmp_path / "shop.db") as shop:
+        shop.execute(f"CREATE TABLE searches ({', '.join(EVERYTHING)})")
+        shop.executemany("INSERT INTO searches VALUES (?, ?, ?, ?, ?)", zip(*EVERYTHING.values(), strict=True))
+    shop.close()
+    warehouse = ibis.sqlite.connect(tmp_path / "shop.db", type_map={"": "string"})
+    searches = warehouse.table("searches").cast({"impressions": "int64"})
+    assert segments(searches).table.equals(segments(pa.table(EVERYTHING)).table)
+    warehouse.disconnect()
+
+
+@pytest.mark.parametrize(
+    "dialect", ["postgres", "bigquery", "snowflake", "databricks", "trino", "clickhouse", "mysql", "athena"]
+)
+def test_what_is_asked_of_a_warehouse_can_be_said_in_its_sql(dialect, monkeypatch):
+    import ibis
+    from ibis.expr.types import Table
+
+    asked = []
+    ask = Table.to_pyarrow
+    monkeypatch.setattr(Table, "to_pyarrow", lambda self, **options: asked.append(self) or ask(self, **options))
+    segments(pa.table(EVERYTHING))
+    assert len(asked) == 3  # the texts that may change, the counts, the queries
+    assert all("SELECT" in ibis.to_sql(expression, dialect=dialect) for expression in asked)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

@@ -361,7 +361,7 @@ def _is_query(rows: Any) -> Any:
 
 
 def _no_count(number: Any) -> Any:
-    return number.isnull() | number.isnan() | (number < 0) | (number > 2**53) | (number % 1 != 0)
+    return number.isnull() | ~number.between(0, 2**53) | (number % 1 != 0)  # NaN is between nothing
 
 
 def _short(text: str | None) -> str:
