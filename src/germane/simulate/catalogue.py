@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from germane.simulate.vocabulary import LANGUAGES, Vocabulary
-from germane.simulate.wording import describe
+from germane.simulate.wording import Shown, describe
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,7 +69,7 @@ def build(words: Vocabulary, items: int, *, seed: int) -> Catalogue:
     said = _said(seller_kind, rng)
     price = np.array([k.price for k in kinds])[kind] * np.exp(rng.normal(0, 0.28, items)) * _tier(words, seed)[brand]
     price = np.maximum(np.round(price * np.where(price < 100, 10, 1)) / np.where(price < 100, 10, 1) - 0.1, 0.9)
-    seen = said.any(axis=2)
+    seen = np.asarray(said.any(axis=2))
     colour, material, people = (np.where(seen[:, i], facts[i], -1) for i in range(3))
     measure = np.where(seen[:, 3], _measures(words, kind, rng), np.nan)
     features, shown = _features(words, kind, rng)
@@ -89,16 +89,15 @@ def build(words: Vocabulary, items: int, *, seed: int) -> Catalogue:
         }
     )
     popularity = np.exp(rng.normal(0, 1, items) + np.array([0.6, 0.0, -0.8])[seller_kind])
-    return Catalogue(
-        kind, language, brand, colour, material, measure, people, features, price, seller, seller_kind, popularity, sellers, table
-    )
+    known = colour, material, measure, people, features
+    return Catalogue(kind, language, brand, *known, price, seller, seller_kind, popularity, sellers, table)
 
 
 def popularity_of_kinds(words: Vocabulary, *, seed: int) -> Floats:
     """How much each type is asked for: a Zipf curve over the types in a seeded order."""
     rank = np.random.default_rng([seed, 2]).permutation(len(words.kinds))
-    share: Floats = 1.0 / (rank + 8.0)
-    return share / share.sum()
+    share = 1.0 / (rank + 8.0)
+    return np.asarray(share / share.sum(), dtype=np.float64)
 
 
 def _sellers(words: Vocabulary, items: int, rng: np.random.Generator) -> tuple[tuple[str, ...], Ints, Ints]:
@@ -161,7 +160,7 @@ def _measures(words: Vocabulary, kind: Ints, rng: np.random.Generator) -> Floats
 
 
 def _said(seller_kind: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Whether (item, fact, place) is stated. Facts: colour, material, people, measure. Places: title, attributes, description."""
+    """Whether (item, fact, place) is stated: colour, material, people, measure; in title, attributes, description."""
     n = len(seller_kind)
     odds = np.empty((n, 4, 3))
     odds[:, :, 0] = np.array(IN_TITLE)[seller_kind][:, None]
@@ -171,13 +170,13 @@ def _said(seller_kind: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
     return said
 
 
-def _features(words: Vocabulary, kind: Ints, rng: np.random.Generator) -> tuple[NDArray[np.int8], list[tuple[list[int], list[int]]]]:
+def _features(words: Vocabulary, kind: Ints, rng: np.random.Generator) -> tuple[NDArray[np.int8], Shown]:
     """What each item has (1) and lacks (-1), and the same as lists for its text."""
     n = len(kind)
     draws = rng.random((n, max(len(k.features) for k in words.kinds))).tolist()
     kinds = kind.tolist()
     state = np.zeros((n, len(words.features)), dtype=np.int8)
-    shown: list[tuple[list[int], list[int]]] = []
+    shown: Shown = []
     for i in range(n):
         features = words.kinds[kinds[i]].features
         has = [f for f, u in zip(features, draws[i], strict=False) if u < HAS]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from germane.logs import query_id
 from germane.simulate.catalogue import Catalogue, popularity_of_kinds
-from germane.simulate.vocabulary import DE, EN, LANGUAGES, Vocabulary, choose
+from germane.simulate.vocabulary import DE, EN, LANGUAGES, Kind, Vocabulary, choose
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -23,13 +23,16 @@ Floats = NDArray[np.float64]
 GERMAN = 0.4  # share of queries
 BROAD, BRAND_ALONE = 0.006, 0.008  # share of queries that name no type
 PARTS = (0.16, 0.4, 0.3, 0.14)  # how many constraints a query has: 0, 1, 2, 3
-WISHES = {"colour": 4.0, "material": 3.0, "measure": 2.2, "people": 4.0, "brand": 2.0, "with": 1.4, "without": 1.2, "price": 1.2}
+# How often each constraint is the one that a query has, where its type allows it.
+WISHES = {"colour": 4.0, "material": 3.0, "measure": 2.2, "people": 4.0, "brand": 2.0, "with": 1.4, "without": 1.2}
+WISHES["price"] = 1.2
 OUT_OF_THE_BLUE = 0.25  # share of queries that ask for what no item in mind has
 FIRST_NAME = 0.85  # share of queries that call a type by its most usual name
 TYPOS = 0.03
 TYPO_COUNTS = 2  # a typo makes a query as rare as two more constraints
 RARER = 1.2  # log of how much rarer one more constraint makes a query
 ZIPF = 0.85  # users of a query ~ 1 / rank^0.85
+MOST_TRIES = 300
 ONCE = 0.62  # rank, as a share of all queries, from which a query has one user
 
 
@@ -86,18 +89,20 @@ def build(words: Vocabulary, catalogue: Catalogue, queries: int, *, seed: int) -
     kinds = popularity_of_kinds(words, seed=seed)
     by_kind = [np.flatnonzero(catalogue.kind == i).tolist() for i in range(len(words.kinds))]
     odds = np.cumsum(kinds)
-    wishes: dict[tuple[str, int], Wish] = {}
-    for _ in range(60 * queries):
-        if len(wishes) == queries:
-            break
+    wishes: dict[str, Wish] = {}
+    tried = 0  # in a row, without a new query
+    while len(wishes) < queries:
         wish = _wish(words, catalogue, by_kind, int(np.searchsorted(odds, rng.random() * odds[-1])), rng)
-        wishes.setdefault((wish.text, wish.language), wish)
-    else:
-        raise InputError(f"only {len(wishes)} distinct queries came up for {len(catalogue)} items: ask for fewer queries")
+        tried = tried + 1 if wish.text in wishes else 0
+        wishes.setdefault(wish.text, wish)
+        if tried == MOST_TRIES:
+            raise InputError(f"only {len(wishes)} distinct queries came up for {len(catalogue)} items: ask for fewer queries")
     found = list(wishes.values())
     noise = np.random.default_rng([seed, 4]).gumbel(size=queries)
     liked = np.array([np.log(kinds[w.kind]) if w.kind >= 0 else np.log(kinds.max()) for w in found])
-    order = np.argsort(-(0.8 * liked - RARER * np.array([w.constraints + TYPO_COUNTS * w.typo for w in found]) + noise), kind="stable")
+    order = np.argsort(
+        -(0.8 * liked - RARER * np.array([w.constraints + TYPO_COUNTS * w.typo for w in found]) + noise), kind="stable"
+    )
     found = [found[i] for i in order]
     users = np.maximum(2 * (ONCE * queries / np.arange(1, queries + 1)) ** ZIPF, 1).astype(np.int64)
     return _demand(words, found, users)
@@ -112,8 +117,8 @@ def table(words: Vocabulary, demand: Demand, users: Ints, impressions: Ints) -> 
             "query_id": list(demand.ids),
             "query": list(demand.texts),
             "language": [LANGUAGES[i] for i in demand.language],
-            "users": users,
-            "impressions": impressions,
+            "users": pa.array(users),
+            "impressions": pa.array(impressions),
             "interest": [words.departments[i] for i in demand.department],
         }
     )
@@ -121,7 +126,7 @@ def table(words: Vocabulary, demand: Demand, users: Ints, impressions: Ints) -> 
 
 def _demand(words: Vocabulary, found: list[Wish], users: Ints) -> Demand:
     columns = dict(zip(Wish._fields, zip(*found, strict=True), strict=True))
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.array(columns[name], dtype=np.float64 if name in ("measure", "ceiling") else np.int64)
         for name in Wish._fields
         if name not in ("text", "typo")
@@ -153,20 +158,11 @@ def _wish(words: Vocabulary, catalogue: Catalogue, by_kind: list[list[int]], kin
     item = choose(rng, by_kind[kind]) if by_kind[kind] else -1
     if item < 0 or rng.random() < OUT_OF_THE_BLUE:
         item = -1
-    wish = _facts(words, catalogue, blank._replace(kind=kind), item, _parts(rng), rng)
+    wish = _facts(words, catalogue, blank._replace(kind=kind), item, rng.choices(range(len(PARTS)), PARTS)[0], rng)
     text = _worded(words, wish, rng)
     if rng.random() < TYPOS:
         return wish._replace(text=_typo(text, rng), typo=True)
     return wish._replace(text=text)
-
-
-def _parts(rng: Random) -> int:
-    u, total = rng.random(), 0.0
-    for parts, share in enumerate(PARTS):
-        total += share
-        if u < total:
-            return parts
-    return len(PARTS) - 1
 
 
 def _facts(words: Vocabulary, catalogue: Catalogue, wish: Wish, item: int, parts: int, rng: Random) -> Wish:
@@ -174,11 +170,7 @@ def _facts(words: Vocabulary, catalogue: Catalogue, wish: Wish, item: int, parts
     kind = words.kinds[wish.kind]
     odds = {k: w for k, w in WISHES.items() if _possible(kind, k)}
     for _ in range(parts):
-        u, asked = rng.random() * sum(odds.values()), ""
-        for asked in odds:  # noqa: B007 - the last one looked at is the one drawn
-            u -= odds[asked]
-            if u < 0:
-                break
+        asked = rng.choices(list(odds), list(odds.values()))[0]
         del odds[asked]
         wish = _asked(words, catalogue, wish, asked, item, rng)._replace(constraints=wish.constraints + 1)
         if asked in ("with", "without"):
@@ -186,9 +178,9 @@ def _facts(words: Vocabulary, catalogue: Catalogue, wish: Wish, item: int, parts
     return wish
 
 
-def _possible(kind: object, asked: str) -> bool:
-    have = {"colour": not kind.colourless, "people": len(kind.people) > 1, "material": bool(kind.materials)}  # type: ignore[attr-defined]
-    return have.get(asked, bool(kind.features) if asked in ("with", "without") else True)  # type: ignore[attr-defined]
+def _possible(kind: Kind, asked: str) -> bool:
+    have = {"colour": not kind.colourless, "people": len(kind.people) > 1, "material": bool(kind.materials)}
+    return have.get(asked, bool(kind.features) if asked in ("with", "without") else True)
 
 
 def _asked(words: Vocabulary, catalogue: Catalogue, wish: Wish, asked: str, item: int, rng: Random) -> Wish:
@@ -201,7 +193,8 @@ def _asked(words: Vocabulary, catalogue: Catalogue, wish: Wish, asked: str, item
         made_up = min(int(rng.expovariate(0.2)), len(words.colours) - 1)
         return wish._replace(colour=int(catalogue.colour[item]) if known(catalogue.colour) else made_up)
     if asked == "material":
-        return wish._replace(material=int(catalogue.material[item]) if known(catalogue.material) else choose(rng, kind.materials))
+        seen = known(catalogue.material)
+        return wish._replace(material=int(catalogue.material[item]) if seen else choose(rng, kind.materials))
     if asked == "people":
         return wish._replace(people=int(catalogue.people[item]) if known(catalogue.people) else choose(rng, kind.people))
     if asked == "measure":

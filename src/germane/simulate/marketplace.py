@@ -40,6 +40,7 @@ class Marketplace:
     """
 
     scale = SCALE
+    fields = ("title", "brand", "attributes", "description", "price")  # of docs: what a judge reads
 
     def __init__(self, *, seed: int = SEED, items: int = 20_000, queries: int = 5_000, hidden: Hidden = HIDDEN) -> None:
         if items < 100 or queries < 1:
@@ -80,7 +81,7 @@ class Marketplace:
         """What users would click if every search of the log showed the run's top k: search_id, query_id, doc_id, rank."""
         import pyarrow as pa
 
-        query, item, rank = self._numbers(run)
+        query, item, rank = self.numbers(run)
         shown = (rank <= k) & (query >= 0) & (item >= 0)
         order = np.flatnonzero(shown)[np.lexsort((rank[shown], query[shown]))]
         query, item, rank = query[order], item[order], rank[order]
@@ -124,22 +125,24 @@ class Marketplace:
 
     def levels(self, run: pa.Table, *, k: int = 25) -> Floats:
         """The true sDCG@k of every query of the marketplace, in the order of `queries`; 0 for one without results."""
-        query, item, rank = self._numbers(run)
+        query, item, rank = self.numbers(run)
         rows = (rank <= k) & (query >= 0)
         gain = np.asarray(self.scale.gains)[self.relevance.truth(query[rows], item[rows])]
-        return np.bincount(query[rows], sdcg_weights(k)[rank[rows] - 1] * gain, len(self.demand))
+        level: Floats = np.bincount(query[rows], sdcg_weights(k)[rank[rows] - 1] * gain, len(self.demand)).astype(np.float64)
+        return level
 
     def delta(self, control: pa.Table, treatment: pa.Table, *, k: int = 25) -> float:
         """The true mean of sDCG@k of treatment minus control, over all distinct queries: what an experiment estimates."""
         return float(np.mean(self.levels(treatment, k=k) - self.levels(control, k=k)))
 
-    def _numbers(self, run: pa.Table) -> tuple[Ints, Ints, Ints]:
+    def numbers(self, run: pa.Table) -> tuple[Ints, Ints, Ints]:
+        """Query, item and rank of each row of a run as numbers, -1 for an unknown id, sorted by query id and rank."""
         from germane.store import rank
 
         ranked = rank(run)
         return (
-            self._query_numbers(ranked["query_id"].to_pylist()),
-            self._item_numbers(ranked["doc_id"].to_pylist()),
+            self._query_numbers([str(query_id) for query_id in ranked["query_id"].to_pylist()]),
+            self._item_numbers([str(doc_id) for doc_id in ranked["doc_id"].to_pylist()]),
             ranked["rank"].to_numpy().astype(np.int64),
         )
 

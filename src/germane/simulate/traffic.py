@@ -98,25 +98,27 @@ def log_table(words: Vocabulary, demand: Demand, found: Searches, *, seed: int) 
     typed = names[found.query]
     for row in np.flatnonzero(rng.random(n) < WRITTEN_OTHERWISE):
         text = typed[row]
-        typed[row] = (text.title(), text.upper().replace("SS", "ss") if "ß" in text else text.upper(), f"{text} ")[rng.integers(3)]
+        shouted = text if "ß" in text else text.upper()
+        typed[row] = (text[0].upper() + text[1:], shouted, text.replace(" ", "  ", 1), f"{text} ")[rng.integers(4)]
     return pa.table(
         {
             "search_id": [f"s{i:07d}" for i in range(n)],
             "timestamp": pa.array(START + found.second.astype("timedelta64[s]")),
             "user_id": [f"u{i:06d}" for i in found.user],
             "query": pa.array(typed, pa.string()),
-            "language": np.array(LANGUAGES, dtype=object)[demand.language[found.query]],
-            "interest": np.array(words.departments, dtype=object)[demand.department[found.query]],
+            "language": pa.array(LANGUAGES).take(demand.language[found.query]),
+            "interest": pa.array(words.departments).take(demand.department[found.query]),
         }
     )
 
 
 def click_odds(catalogue: Catalogue, crowd: People, user: Ints, item: Ints, grade: Ints, rank: Ints) -> Floats:
     """The probability that a user clicks an item at a rank (1 = top), by position, relevance, popularity and price."""
-    price = np.log(catalogue.price)
-    dear = (price - np.bincount(catalogue.kind, price)[catalogue.kind] / np.bincount(catalogue.kind)[catalogue.kind])[item]
-    taste = PER_GRADE * (grade - 2.0) + PER_POPULARITY * np.log(catalogue.popularity[item]) + PER_PRICE * crowd.thrift[user] * dear
-    odds: Floats = rank**-LOOK / (1 + np.exp(-(CLICK + taste)))
+    price, kind = np.log(catalogue.price), catalogue.kind
+    usual = np.bincount(kind, price) / np.maximum(np.bincount(kind), 1)
+    dear = (price - usual[kind])[item]
+    taste = CLICK + PER_GRADE * (grade - 2.0) + PER_POPULARITY * np.log(catalogue.popularity[item])
+    odds: Floats = rank**-LOOK / (1 + np.exp(-taste - PER_PRICE * crowd.thrift[user] * dear))
     return odds
 
 

@@ -12,6 +12,7 @@ from germane.simulate.vocabulary import DE, EN, Kind, Vocabulary, choose
 
 Ints = NDArray[np.int64]
 Said = list[bool]
+Shown = list[tuple[list[int], list[int]]]  # of each item the features that it has, and that it lacks
 TITLE, ATTRIBUTES, DESCRIPTION = 0, 1, 2
 BRAND_IN_TITLE = 0.85
 OTHER_NAME = 0.2  # share of titles that use another name of the type than the first
@@ -45,7 +46,7 @@ def describe(
     brand: Ints,
     values: tuple[Ints, Ints, Ints, NDArray[np.float64]],
     said: NDArray[np.bool_],
-    shown: list[tuple[list[int], list[int]]],
+    shown: Shown,
     rng: Random,
 ) -> dict[str, list[str]]:
     """Title, attributes and description of each item; said: which of its values stand in which of the three.
@@ -112,7 +113,8 @@ def title(facts: Facts, said: Said, rng: Random) -> str:
         if facts.language == EN:
             head = " ".join(part for part in (named, colour, material, facts.name, people, made, extra) if part)
             return _english(", ".join(part for part in (head, measure) if part))
-        head = " ".join(part for part in (named, facts.name, f"aus {material}" if material else "", people, made, extra) if part)
+        material = f"aus {material}" if material else ""
+        head = " ".join(part for part in (named, facts.name, material, people, made, extra) if part)
         return ", ".join(part for part in (head, colour, measure) if part)
     tail = ", ".join(part for part in (colour, material, measure, made or extra) if part)
     head = " ".join(part for part in (facts.name, people) if part)
@@ -167,8 +169,5 @@ def description(facts: Facts, said: Said, partner: str, rng: Random) -> str:
 def _english(text: str) -> str:
     """Title case that leaves small words, units and names alone."""
     parts = text.split(" ")
-    kept = [p if i and (p in SMALL or p[:1].isdigit()) or not p[:1].islower() else p[0].upper() + p[1:] for i, p in enumerate(parts)]
-    for i in range(1, len(kept)):
-        if kept[i - 1][:1].isdigit():
-            kept[i] = parts[i]
-    return " ".join(kept)
+    small = [i > 0 and (part in SMALL or parts[i - 1][:1].isdigit()) for i, part in enumerate(parts)]
+    return " ".join(part if kept or not part else part[0].upper() + part[1:] for part, kept in zip(parts, small, strict=True))
