@@ -65,7 +65,9 @@ def _packages() -> Iterator[Finding]:
         wanted.setdefault(extra, []).append((name, bounds))
     for extra, requirements in wanted.items():
         faults = [fault for name, bounds in requirements if (fault := _fault(name, bounds, imported=not extra))]
-        found = ", ".join(faults) or f"{len(requirements)} found"
+        found = (
+            ", ".join(faults[:3]) + (f" and {len(faults) - 3} more" if len(faults) > 3 else "") or f"{len(requirements)} found"
+        )
         if not extra:
             advice = "pip install --upgrade --force-reinstall germane" if faults else ""
             yield Finding("core packages", BROKEN if faults else OK, found, advice)
