@@ -25,8 +25,9 @@ demo: $(VENV)/.core  ## set up the core and answer one question on a simulated m
 test: $(VENV)/.all  ## set up everything and run all tests, the examples in the documentation included
 	$(BIN)/pytest -n $(WORKERS) -q
 
-simulations: $(VENV)/.all  ## the Monte Carlo tests at full size
+simulations: $(VENV)/.all  ## the Monte Carlo tests at full size, and the tables of the docs that come from simulations
 	$(BIN)/pytest -n $(WORKERS) -q -m simulation --whole
+	$(BIN)/python docs/coverage.py
 
 lint: $(VENV)/.all  ## ruff: rules and format
 	$(BIN)/ruff check .
