@@ -389,6 +389,8 @@ def test_one_wide_interval_does_not_squash_the_others_and_shows_where_it_is_cut(
     cut = charts.mark(axis, wide)
     assert cut.cut_low
     assert cut.cut_high
+    assert not cut.point_outside
+    assert charts.mark(axis, replace(wide, value=3.0)).point_outside
     assert axis.high - axis.low < 0.2
     assert not any(charts.mark(axis, e).cut_low or charts.mark(axis, e).cut_high for e in narrow)
 

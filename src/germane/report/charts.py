@@ -33,13 +33,14 @@ class Axis(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """An interval on an axis: where it starts, ends and has its point, in percent; and whether an end lies outside."""
+    """An interval on an axis: where it starts, ends and has its point, in percent; whether an end or the point is outside."""
 
     low: float
     high: float
     at: float
     cut_low: bool
     cut_high: bool
+    point_outside: bool
 
 
 class Bar(NamedTuple):
@@ -75,7 +76,8 @@ def axis(values: Iterable[float], *, room: float = 0.06, ticks: int = 5) -> Axis
 
 def mark(on: Axis, e: Estimate) -> Mark:
     """Where an estimate and its interval go on an axis."""
-    return Mark(on.at(e.low), on.at(e.high), on.at(e.value), e.low < on.low, e.high > on.high)
+    outside = not on.low <= e.value <= on.high
+    return Mark(on.at(e.low), on.at(e.high), on.at(e.value), e.low < on.low, e.high > on.high, outside)
 
 
 def forest(estimates: Sequence[Estimate], overall: Estimate) -> Axis:
