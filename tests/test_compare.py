@@ -103,6 +103,7 @@ def test_ranking_the_judged_pool_of_esci_shows_no_clear_difference(esci):
     assert [e.name for e in report.by_segment] == ["behavioral", "negations", "other", "parse_pattern"]
     assert "Apache-2.0" in report.inputs[0].attribution
     assert report.judge.startswith("human:")
+    assert (report.design.seed, report.design.origin) == (1, "neyman allocation over query_source")
 
 
 def test_condensed_lists_of_esci_say_that_they_are_short(esci):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from germane import cards, experiment, scales, sources, store
-from germane.types import Input, InputError, JudgeCard, Report, Run, Scale
+from germane.types import Design, Input, InputError, JudgeCard, Report, Run, Scale
 
 
 def compare(
@@ -56,7 +57,7 @@ def compare(
     given: list[tuple[str, Any, Any]]
     given = [("control", control, runs[0].table), ("treatment", treatment, runs[1].table), ("judgments", judgments, grades)]
     given += [(role, {"design": design, "queries": queries, "docs": docs}[role], table) for role, table in tables.items()]
-    return experiment.compare(
+    report = experiment.compare(
         runs[0],
         runs[1],
         grades,
@@ -66,11 +67,20 @@ def compare(
         inputs=tuple(_input(role, source, table) for role, source, table in given if table is not None),
         **tables,
     )
+    return replace(report, design=_drawn(report.design, design))
 
 
 def _read(run: Any, arm: str) -> Run:
     """A run under its own name, or under that of its arm if it has none."""
     return sources.read_run(run, name=None if isinstance(run, str | Path | Run) else arm)
+
+
+def _drawn(used: Design, source: Any) -> Design:
+    """The design with the seed and the way of drawing that its file's manifest tells."""
+    manifest = store.read_manifest(source) if isinstance(source, str | Path) and str(source) != "-" else None
+    if manifest is None or manifest.verb != "sample":
+        return used
+    return replace(used, seed=manifest.seed, origin=str(manifest.extra["design"]["origin"]))
 
 
 def _input(role: str, source: Any, table: Any) -> Input:
