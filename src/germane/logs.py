@@ -311,7 +311,7 @@ def _typed(rows: Any, found: Mapping[str, str]) -> Any:
         raw = rows[found[role]]
         if role not in ("users", "impressions"):
             text = raw.cast("string")
-            return text if role == "query" else text.nullif("")
+            return text if role == "query" else text.fill_null("") if role == "language" else text.nullif("")
         return raw.try_cast("float64") if raw.type().is_string() else raw.cast("float64")
 
     as_found = {f"{role} as found": rows[found[role]].cast("string") for role in ("users", "impressions") if role in found}
@@ -393,12 +393,10 @@ def _one_row_a_query(rows: Any, found: Mapping[str, str], name: str) -> tuple[pa
     weight = known.impressions.sum() if "impressions" in found else known.count()
     votes = known.group_by([*key, "interest"]).aggregate(votes=weight)
     window = ibis.window(group_by=key, order_by=[votes.votes.desc(), votes.interest.asc()])
-    ranked = votes.mutate(place=ibis.row_number().over(window))
+    ranked = votes.mutate(place=ibis.row_number().over(window), interests=votes.count().over(group_by=key))
     first = ranked.filter(ranked.place == 0).drop("votes", "place")
-    several = ranked.filter(ranked.place == 1).count()
-    on = [summed[c].identical_to(first[c]) for c in key]
-    joined = summed.left_join(first, on).select(*summed.columns, "interest")
-    return _table(joined.to_pyarrow(), found, name), int(several.to_pyarrow().as_py())
+    joined = summed.left_join(first, key).select(*summed.columns, "interest", "interests").to_pyarrow()
+    return _table(joined, found, name), int((joined["interests"].fill_null(0).to_numpy() > 1).sum())
 
 
 def _table(summed: pa.Table, found: Mapping[str, str], name: str) -> pa.Table:
@@ -413,20 +411,16 @@ def _table(summed: pa.Table, found: Mapping[str, str], name: str) -> pa.Table:
             "counted in each of their users: give a column of user ids, one row a query, or switch users off (segments by "
             "impressions)"
         )
+    languages: list[Any] = summed["language"].to_pylist() if "language" in found else [""] * len(texts)
     if "query_id" in found:
         ids = _given_ids(summed, texts, name)
     else:
-        languages = summed["language"].to_pylist() if "language" in found else [None] * len(texts)
         ids = [query_id(*asked) for asked in zip(texts, languages, strict=True)]
     columns: dict[str, Any] = {"query_id": pa.array(ids, pa.string()), "query": summed["text"].cast(pa.string())}
-    for column, kind in (
-        ("language", pa.string()),
-        ("users", pa.int64()),
-        ("impressions", pa.int64()),
-        ("interest", pa.string()),
-    ):
-        if column in summed.column_names:
-            columns[column] = summed[column].cast(kind)
+    if "language" in found:
+        columns["language"] = pa.array([language or None for language in languages], pa.string())
+    columns |= {name: summed[name].cast(pa.int64()) for name in ("users", "impressions") if name in summed.column_names}
+    columns |= {name: summed[name].cast(pa.string()) for name in ("interest",) if name in summed.column_names}
     return pa.table(columns)
 
 
