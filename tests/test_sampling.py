@@ -111,7 +111,7 @@ def test_a_stratum_of_one_query_joins_its_own_segment_and_it_is_said():
     drawn = draw(table, n=20, seed=1)
     assert list(strata(drawn)) == ["art + home / head", "art / tail", "toys / head"]
     assert drawn.notes == (
-        "1 strata of one query were merged into the stratum most like them: art / head",
+        "strata of one query, merged into the stratum most like them: art / head",
         "4 strata became 3; merged: art + home / head",
     )
     assert {"art", "home"} >= set(

@@ -304,35 +304,44 @@ def _cells(queries: pa.Table, columns: Sequence[str]) -> tuple[list[Cell], Ints]
 def _merged(cells: list[Cell], populations: list[int], n: int) -> tuple[list[list[int]], list[str]]:
     """Groups of cells with two queries each and no more groups than n / 2, and notes: the smallest merges first.
 
-    Its partner shares the most columns with it, of these the last (the segment) first; then the smallest; then by name.
+    Its partner is the smallest that shares the last column with it (the segment), else any column, else the smallest of all.
     """
-    groups = [[c] for c in range(len(cells))]
-    sizes = list(populations)
-    lonely = [c for c, size in enumerate(populations) if size < 2]
-    crowded = 0
+    groups = {c: [c] for c in range(len(cells))}  # by first cell
+    sizes = np.array(populations, dtype=float)  # infinite: merged into another
+    level = [[frozenset([cell[i]]) for cell in cells] for i in reversed(range(len(cells[0])))]
+    code: dict[frozenset[str], int] = {}
+    shared = [np.array([code.setdefault(values, len(code)) for values in column]) for column in level]
+    crowded = False
+    while len(groups) > 1 and (sizes.min() < 2 or 2 * len(groups) > n):
+        crowded |= sizes.min() >= 2
+        small = int(sizes.argmin())
+        others = np.isfinite(sizes)
+        others[small] = False
+        like = [others & (column == column[small]) for column in shared]
+        near = next((rows for rows in (*like[:1], np.any(like, axis=0)) if rows.any()), others) if like else others
+        first, second = sorted((small, int(np.where(near, sizes, np.inf).argmin())))
+        groups[first] = sorted(groups[first] + groups.pop(second))
+        sizes[first], sizes[second] = sizes[first] + sizes[second], np.inf
+        for values, column in zip(level, shared, strict=True):
+            values[first] |= values[second]
+            column[first], column[second] = code.setdefault(values[first], len(code)), -1
+    merged = sorted(groups.values(), key=lambda group: name_of([cells[c] for c in group]))
+    return merged, _notes(cells, populations, merged, n if crowded else None)
 
-    def unlike(a: list[int], b: list[int]) -> tuple[bool, ...]:
-        shared = [{cells[c][i] for c in a} == {cells[c][i] for c in b} for i in range(len(cells[0]))]
-        return (sum(shared) == 0, not (shared and shared[-1]))
 
-    while len(groups) > 1 and (min(sizes) < 2 or 2 * len(groups) > n):
-        crowded += min(sizes) >= 2
-        small = min(range(len(groups)), key=lambda g: (sizes[g], groups[g][0]))
-        others = [g for g in range(len(groups)) if g != small]
-        partner = min(others, key=lambda g: (unlike(groups[small], groups[g]), sizes[g], groups[g][0]))
-        groups[partner] = sorted(groups[partner] + groups[small])
-        sizes[partner] += sizes[small]
-        del groups[small], sizes[small]
+def _notes(cells: list[Cell], populations: list[int], groups: list[list[int]], n: int | None) -> list[str]:
+    """What was merged, and why; n if there were too many strata for it."""
     notes = []
-    if lonely:
-        names = _listed([name_of([cells[c]]) for c in lonely])
-        notes.append(f"{len(lonely)} strata of one query were merged into the stratum most like them: {names}")
-    if crowded:
+    lonely = [name_of([cell]) for cell, size in zip(cells, populations, strict=True) if size < 2]
+    if lonely and len(groups) < len(cells):
+        notes.append(f"strata of one query, merged into the stratum most like them: {_listed(lonely)}")
+    if n is not None:
         notes.append(f"{len(cells)} strata need at least {2 * len(cells)} queries and n is {n}: the smallest were merged")
-    if len(groups) < len(cells):
-        merged = [name_of([cells[c] for c in group]) for group in groups if len(group) > 1]
-        notes.append(f"{len(cells)} strata became {len(groups)}; merged: {'; '.join(sorted(merged))}")
-    return sorted(groups, key=lambda group: name_of([cells[c] for c in group])), notes
+    names = [name_of([cells[c] for c in group]) for group in groups if len(group) > 1]
+    if names:
+        rest = f"; {len(names) - 5} more" if len(names) > 5 else ""
+        notes.append(f"{len(cells)} strata became {len(groups)}; merged: {'; '.join(names[:5])}{rest}")
+    return notes
 
 
 def _position(groups: list[list[int]], cells: int) -> Ints:
