@@ -355,6 +355,8 @@ def demo(
     The whole line on a simulated marketplace whose truth is known, from query log to report.
     """
     show(call("demo", out, seed=seed), as_json=output == Output.JSON)
+    if output == Output.TEXT:
+        print(f"report: {out / 'report.html'}")
 
 
 @app.command("doctor")
@@ -408,7 +410,9 @@ def fail(problem: Exception) -> int:
     else:
         what = f"this is a fault of germane, not of your input: {type(problem).__name__}: {problem}"
         what, code = f"{what} (GERMANE_DEBUG=1 shows where; please report it)", 70
-    print(f"germane: {' '.join(what.split())}", file=sys.stderr)
+    from germane.report.visible import visible
+
+    print(f"germane: {visible(what)}", file=sys.stderr)
     return code
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from germane.types import Effect, Estimate, JudgeCard, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 
 def show(result: object, *, as_json: bool = False, folder: Path | None = None) -> None:
@@ -56,12 +58,42 @@ def plain(value: object) -> Any:
 
 @contextmanager
 def busy(doing: str) -> Iterator[None]:
-    """A spinner on stderr while the block runs, where stderr is a terminal."""
+    """A sign of life on stderr while the block runs, where stderr is a terminal: what is being done, and for how long.
+
+    A stage says more by logging to "germane": the latest line is shown, and `extra={"done": 3, "total": 9}` draws a bar.
+    """
     if not sys.stderr.isatty():
         yield
         return
-    with _console(stderr=True).status(doing):
-        yield
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
+        task = progress.add_task(doing, total=None)
+        listener = _Listener(lambda record: progress.update(task, **_step(doing, record)))
+        logger = logging.getLogger("germane")
+        logger.addHandler(listener)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(listener)
+
+
+class _Listener(logging.Handler):
+    """A handler that hands each record to a function."""
+
+    def __init__(self, tell: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__()
+        self.tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.tell(record)
+
+
+def _step(doing: str, record: logging.LogRecord) -> dict[str, Any]:
+    step = {"completed": getattr(record, "done", None), "total": getattr(record, "total", None)}
+    return {"description": f"{doing}: {record.getMessage()}"} | {key: value for key, value in step.items() if value is not None}
 
 
 def _items(value: object) -> list[tuple[str, object]]:
@@ -88,7 +120,9 @@ def _cell(value: object) -> str:
         return f"{value.value:.4f} ({value.low:.4f} to {value.high:.4f}, n = {value.n})"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"{value:,}" if type(value) is int else "" if value is None else str(value)
+    from germane.report.visible import visible
+
+    return f"{value:,}" if type(value) is int else "" if value is None else visible(str(value))
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -100,20 +134,18 @@ def _console(*, stderr: bool = False) -> Console:
 
 def _rows(rows: Sequence[Any]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in rows[0]._fields:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_row(*(_text(_cell(value)) for value in row))
     _print(table)
 
 
 def _card(card: JudgeCard) -> None:
     """A judge card's verdict, and each statistic with its interval and bar."""
     from rich.table import Table
-    from rich.text import Text
 
     verdict = "meets every bar" if card.passed else "does not meet every bar"
     head = f"{card.judge} against {card.gold} on scale {card.scale}: {verdict}"
@@ -123,7 +155,16 @@ def _card(card: JudgeCard) -> None:
     for name, found in card.agreement.items():
         bar = f"{card.bars[name]:.2f} {'met' if found.low >= card.bars[name] else 'not met'}" if name in card.bars else ""
         table.add_row(name, f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", f"{found.n:,}", bar)
-    _print(Text(head, style="bold"), table, *(Text(f"! {caveat}", style="yellow") for caveat in card.caveats))
+    _print(_text(head, style="bold"), table, *(_text(f"! {caveat}", style="yellow") for caveat in card.caveats))
+
+
+def _text(value: str, style: str = "") -> Text:
+    """Text that may come from outside: nothing in it commands the terminal."""
+    from rich.text import Text
+
+    from germane.report.visible import visible
+
+    return Text(visible(value), style=style)
 
 
 def _print(*parts: Any) -> None:
@@ -140,7 +181,6 @@ def _print(*parts: Any) -> None:
 def _report(report: Report) -> None:
     """The first screen of a report: question, answer, the estimate by segment, and what could make it wrong."""
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("queries")
@@ -152,8 +192,11 @@ def _report(report: Report) -> None:
         mark = " *" if effect and effect.found else ""
         table.add_row(name, f"{delta.value:+.4f}{mark}", f"{delta.low:+.4f} to {delta.high:+.4f}", f"{delta.n:,}")
     notes = (
-        [Text("* differs from 0 after looking at all segments")] if any(effect.found for effect in report.by_segment) else []
+        [_text("* differs from 0 after looking at all segments")] if any(effect.found for effect in report.by_segment) else []
     )
-    notes += [Text(f"! {warning}", style="yellow") for warning in report.warnings]
-    notes += [Text(f"! overridden: {override}", style="red") for override in report.overrides]
-    _print(Text(report.question, style="dim"), Text(report.answer, style="bold"), table, *notes)
+    if report.truth is not None:
+        inside = "inside" if report.delta.low <= report.truth <= report.delta.high else "outside"
+        notes.append(_text(f"The known truth of this simulation is {report.truth:+.4f}: {inside} the interval."))
+    notes += [_text(f"! {warning}", style="yellow") for warning in report.warnings]
+    notes += [_text(f"! overridden: {override}", style="red") for override in report.overrides]
+    _print(_text(report.question, style="dim"), _text(report.answer, style="bold"), table, *notes)

@@ -67,6 +67,8 @@ def collect(
     left = len(engines.unanswered(table, run))
     found = {"engine": ranker.name, "queries": table.num_rows, "unanswered": left, "results": run.num_rows}
     origin = {**ranker.origin, "ranked": "candidates only" if candidates else "all documents"}
+    if (made := store.read_manifest(docs)) and made.extra.get("simulated"):
+        origin["simulated"] = True
     run = store.attributed(run, "; ".join(sorted({a for t in (table, searched) if (a := store.attribution(t))})))
     store.write_table(run, out, "runs", **work, extra={**origin, "collected": found})
     return _collected(out, True, found)
