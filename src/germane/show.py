@@ -154,7 +154,7 @@ def _card(card: JudgeCard) -> None:
         table.add_column(name, justify="left" if name == "agreement" else "right")
     for name, found in card.agreement.items():
         bar = f"{card.bars[name]:.2f} {'met' if found.low >= card.bars[name] else 'not met'}" if name in card.bars else ""
-        table.add_row(name, f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", f"{found.n:,}", bar)
+        table.add_row(_text(name), f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", f"{found.n:,}", bar)
     _print(_text(head, style="bold"), table, *(_text(f"! {caveat}", style="yellow") for caveat in card.caveats))
 
 
@@ -185,15 +185,13 @@ def _report(report: Report) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("queries")
     for name in (report.metric, f"{report.delta.level:.0%} interval", "n"):
-        table.add_column(name, justify="right")
+        table.add_column(_text(name), justify="right")
     found: list[tuple[str, Estimate, Effect | None]] = [("all", report.delta, None)]
     found += [(f"{effect.dimension}: {effect.name}", effect.delta, effect) for effect in report.by_segment if effect.delta]
     for name, delta, effect in found:
         mark = " *" if effect and effect.found else ""
-        table.add_row(name, f"{delta.value:+.4f}{mark}", f"{delta.low:+.4f} to {delta.high:+.4f}", f"{delta.n:,}")
-    notes = (
-        [_text("* differs from 0 after looking at all segments")] if any(effect.found for effect in report.by_segment) else []
-    )
+        table.add_row(_text(name), f"{delta.value:+.4f}{mark}", f"{delta.low:+.4f} to {delta.high:+.4f}", f"{delta.n:,}")
+    notes = [_text("* differs from 0 after looking at all segments")] * any(effect.found for effect in report.by_segment)
     if report.truth is not None:
         inside = "inside" if report.delta.low <= report.truth <= report.delta.high else "outside"
         notes.append(_text(f"The known truth of this simulation is {report.truth:+.4f}: {inside} the interval."))
