@@ -45,3 +45,15 @@ def repetitions(request: pytest.FixtureRequest) -> Callable[..., int]:
         return whole if whole_size else reduced
 
     return pick
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
+    """`file("name.csv", content)`: the path of a file that holds it."""
+
+    def make(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return make

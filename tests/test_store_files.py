@@ -67,13 +67,6 @@ def test_a_full_device_is_one_clear_error():
         store.write_bytes("/dev/full", b"x" * 100_000)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.getuid() == 0, reason="needs a user whom permissions bind")
-def test_a_read_only_folder_is_one_clear_error(tmp_path):
-    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(InputError, match="permission denied: choose a folder that you may write to"):
-        store.write_text(tmp_path / "a", "x")
-
-
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="needs /proc, where nobody may make a file")
 def test_a_folder_that_takes_no_files_is_one_clear_error():
     with pytest.raises(
@@ -200,6 +193,27 @@ found = judgments.lookup(pairs, scale="esci", guide_version="g1", fingerprint="f
 print(found["relevance"].to_pylist(), len(judgments) >= 2 + stored)
 """
 
+READ_ONLY = """
+import stat, tempfile
+with tempfile.TemporaryDirectory(dir="/tmp") as name:
+    place = Path(name)
+    store.write_text(place / "report.md", "old")
+    place.chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IROTH | stat.S_IXOTH)
+    pid = os.fork()
+    if not pid:
+        if os.getuid() == 0:
+            os.setuid(65534)  # permissions do not bind root
+        for target in (place / "report.md", place / "new" / "report.md"):
+            try:
+                store.write_text(target, "new")
+            except store.files.InputError as error:
+                print(str(error).replace(name, "FOLDER"), flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    print(sorted(os.listdir(place)), (place / "report.md").read_text())
+    place.chmod(stat.S_IRWXU)
+"""
+
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks, and kills with SIGKILL")
 
 
@@ -220,6 +234,16 @@ def test_a_kill_between_any_two_steps_leaves_the_old_state_the_new_or_a_file_wit
     """Steps of one write: flush, rename, flush the folder; first of the file, then of its manifest."""
     states = forked(tmp_path, AT_EACH_STEP)
     assert states == "; ".join(["1 1"] * 3 + ["2 None"] * 6 + ["2 2"] * 4) + ";"
+
+
+@needs_fork
+def test_a_read_only_folder_is_one_clear_error_and_keeps_what_it_had(tmp_path):
+    said = "permission denied: choose a folder that you may write to (nothing half-written is left)"
+    assert forked(tmp_path, READ_ONLY).splitlines() == [
+        f"cannot write FOLDER/report.md: {said}",
+        f"cannot write FOLDER/new/report.md: {said}",
+        "['report.md'] old",
+    ]
 
 
 @needs_fork

@@ -6,6 +6,8 @@ import gzip
 import io
 import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -31,34 +33,51 @@ class Content:
         self.zipped = bool(suffixes) and suffixes[-1] == ".gz"
         self.suffix = "".join(suffixes[:-1][-1:] if self.zipped else suffixes[-1:])
         self.stem = "stdin" if self.path is None else self.path.name.removesuffix(".gz").rsplit(".", 1)[0]
-        self._piped = self._drained()
+        self._drained = self._drain()
         with self.open() as stream:
-            self.head = self._read(stream, _LOOK)
+            self.head = stream.read(_LOOK)
         if not self.head.strip():
             raise InputError(f"{self.name} is empty: expected at least one row")
 
     def open(self) -> BinaryIO:
         """A new stream of its bytes, unzipped, from the start."""
-        if self._piped is not None or self.path is None:
-            return io.BytesIO(self._piped or b"")
-        try:
+        if self._drained is not None or self.path is None:
+            return io.BytesIO(self._drained or b"")
+        with self._explained():
+            return self.path.open("rb")
+
+    def _drain(self) -> bytes | None:
+        """All the bytes of what is not read twice from disk: standard input, a named pipe, a gzip; None of other files."""
+        with self._explained():
+            if self.path is None:
+                return sys.stdin.buffer.read()
             if self.path.is_dir():
                 raise IsADirectoryError
-            return gzip.open(self.path, "rb") if self.zipped else self.path.open("rb")  # type: ignore[return-value]
+            if self.zipped:
+                return gzip.decompress(self.path.read_bytes())
+            return self.path.read_bytes() if self.path.is_fifo() else None
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except gzip.BadGzipFile as error:
+            raise InputError(f"{self.name} is no gzip ({error}): take .gz off its name, or zip it again") from error
+        except (EOFError, zlib.error) as error:
+            raise InputError(f"{self.name} is not a whole gzip ({error}): zip or copy it again") from error
         except OSError as error:
             raise InputError(f"cannot read {self.name}: {unreadable(error)}") from error
 
-    def _drained(self) -> bytes | None:
-        """All of what can be read once only: standard input or a named pipe."""
-        if self.path is None:
-            return sys.stdin.buffer.read()
-        return self.path.read_bytes() if self.path.is_fifo() else None
+    @property
+    def place(self) -> str:
+        """Its path if it can be read again, else ""."""
+        return str(self.path) if self.path is not None and self.path.is_file() else ""
 
     @cached_property
     def data(self) -> bytes:
         """All its bytes, unzipped."""
         with self.open() as stream:
-            return self._read(stream, -1)
+            return stream.read()
 
     @property
     def is_parquet(self) -> bool:
@@ -90,9 +109,3 @@ class Content:
             raise InputError(f"{self.name} is UTF-16; expected UTF-8 text: save it as UTF-8")
         if b"\0" in self.head:
             raise InputError(f"{self.name} holds zero bytes and is no text; expected UTF-8 text or parquet")
-
-    def _read(self, stream: BinaryIO, size: int) -> bytes:
-        try:
-            return stream.read(size)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"cannot read {self.name}: {error}") from error

@@ -70,14 +70,14 @@ def _relevance(raw: Raw, scale: Scale | None) -> Any:
         raise InputError(f"{raw.name}: judgments on scale {names}; expected {scale.name}: give that scale, or other judgments")
     labels = found.cast(found.type.value_type) if pa.types.is_dictionary(found.type) else found
     index = {}
+    if pa.types.is_nested(labels.type) or pa.types.is_binary(labels.type):
+        raise InputError(f"{raw.name}, column {column!r}: has type {labels.type}; expected labels: text or whole numbers")
     for label in labels.unique().to_pylist():
         try:
             index[label] = _index(label, scale, indices=bool(made_on))
         except InputError as error:
             row = labels.to_pylist().index(label)
             raise InputError(f"{raw.name}, {raw.at(row)}, column {column!r}: {error}") from None
-        except TypeError:
-            raise InputError(f"{raw.name}, column {column!r}: has type {labels.type}; expected labels") from None
     return pa.array([index.get(label) for label in labels.to_pylist()], pa.int16())
 
 

@@ -84,4 +84,4 @@ def _json(content: Content, role: str) -> Raw:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{content.name}: no JSON ({error}); for one object a line name it .jsonl") from None
     found = memory.read(value, role)
-    return replace(found, name=content.name, form="JSON", path=str(content.path), stem=content.stem)
+    return replace(found, name=content.name, form="JSON", path=content.place, stem=content.stem)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from germane.store.checks import Position, short
 from germane.store.manifests import Manifest
 from germane.types import InputError
@@ -69,29 +71,36 @@ def column_of(values: list[Any], column: str, name: str, at: Position) -> Any:
     import pyarrow as pa
 
     try:
-        return pa.array(values)
+        array = pa.array(values)
     except OverflowError:
         return pa.array([None if v is None else str(v) for v in values])
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeEncodeError):
-        kind: type | None = None
-        for row, value in enumerate(values):
-            if value is None:
-                continue
-            kind = kind or type(value)
-            if isinstance(value, bool) != issubclass(kind, bool) or not _alike(value, kind):
-                raise InputError(
-                    f"{name}, {at(row)}, column {column!r}: found {short(value)} ({type(value).__name__}); "
-                    f"expected {kind.__name__} as in the rows before"
-                ) from None
-            try:
-                pa.array([value])
-            except (pa.ArrowException, UnicodeEncodeError, TypeError):
-                break
-        raise InputError(f"{name}, {at(row)}, column {column!r}: found {short(value)}; expected text or a number") from None
+        array = None
+    if array is not None and (pa.types.is_boolean(array.type) or not any(isinstance(v, (bool, np.bool_)) for v in values)):
+        return array
+    kind: type | None = None
+    for row, value in enumerate(values):
+        if value is None:
+            continue
+        kind = kind or type(value)
+        if not _alike(value, kind):
+            raise InputError(
+                f"{name}, {at(row)}, column {column!r}: found {short(value)} ({type(value).__name__}); "
+                f"expected {kind.__name__} as in the rows before"
+            )
+        try:
+            pa.array([value])
+        except (pa.ArrowException, UnicodeEncodeError, TypeError):
+            break
+    raise InputError(f"{name}, {at(row)}, column {column!r}: found {short(value)}; expected text or a number")
 
 
 def _alike(value: object, kind: type) -> bool:
-    numbers = (int, float)
+    """True if a value may stand in one column with values of this type: a truth value is no number."""
+    truths = (bool, np.bool_)
+    if isinstance(value, truths) or issubclass(kind, truths):
+        return isinstance(value, truths) and issubclass(kind, truths)
+    numbers = (int, float, np.number)
     return isinstance(value, kind) or (isinstance(value, numbers) and issubclass(kind, numbers))
 
 

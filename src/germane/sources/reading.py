@@ -9,7 +9,7 @@ from germane.sources import esci, ubi
 from germane.sources.loading import DOC_ID, QUERY, QUERY_ID, load
 from germane.sources.raw import Raw, digest
 from germane.store import attributed, attribution, conform, ranked, sha256
-from germane.store.checks import compute
+from germane.store.checks import compute, numbers
 from germane.types import Run
 
 if TYPE_CHECKING:
@@ -140,19 +140,9 @@ def _origin(raw: Raw, table: pa.Table) -> dict[str, Any]:
 
 def _scored_by_rank(raw: Raw) -> Raw:
     """The same with a score that falls as the rank rises."""
-    import pyarrow as pa
-
     column = raw.find(("rank", "position")) or raw.require("score", ("score", "rank"))
-    ranks = raw.table.select([column]).rename_columns(["rank"])
-    ids: Any = pa.array([str(i) for i in range(ranks.num_rows)])
-    checked = conform(
-        ranks.append_column("query_id", ids).append_column("doc_id", ids).append_column("score", ranks["rank"]),
-        "runs",
-        name=raw.name,
-        at=raw.at,
-        parse=raw.text,
-    )
-    return raw.with_table(raw.table.append_column("score", compute().negate(checked["score"])))
+    ranks = numbers(raw.table[column], column, name=raw.name, at=raw.at, parse=raw.text)
+    return raw.with_table(raw.table.append_column("score", compute().negate(ranks)))
 
 
 def _distinct(raw: Raw, columns: list[str]) -> Raw:

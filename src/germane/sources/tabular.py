@@ -6,8 +6,8 @@ import csv as python_csv
 import io
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from germane.sources.content import Content
@@ -36,7 +36,7 @@ def read_parquet(content: Content) -> Raw:
             table = pq.ParquetFile(io.BytesIO(content.data)).read()
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{content.name} is not a whole parquet file ({error}): write or copy it again") from error
-    return Raw(table, content.name, "parquet", path=str(content.path or ""), stem=content.stem)
+    return Raw(table, content.name, "parquet", path=content.place, stem=content.stem)
 
 
 def read_csv(content: Content, delimiter: str) -> Raw:
@@ -45,22 +45,25 @@ def read_csv(content: Content, delimiter: str) -> Raw:
     Raises: InputError naming the first line that does not fit.
     """
     content.require_text()
-    header, _ = next(_records(content, delimiter))
-    header = [name.strip() for name in header]
+    with closing(_records(content, delimiter)) as records:
+        found = next(records)[0]
+    header = [name.strip() for name in found]
     if "" in header or len(set(header)) < len(header):
         raise InputError(
             f"{content.name}, line 1: found columns {short(', '.join(header), 200)}; expected a header line that "
             "names each column, each once"
         )
-    table = _fast_csv(content, delimiter, header)
+    table = _fast_csv(content, delimiter, found)
+    table = None if table is None or table.column_names != found else table.rename_columns(header)
     if table is None:
         table = _slow_csv(content, delimiter, header)
 
     def at(row: int) -> str:
-        return next(f"line {line:,}" for index, (_, line) in enumerate(_records(content, delimiter)) if index == row + 1)
+        with closing(_records(content, delimiter)) as records:
+            return next(f"line {line:,}" for index, (_, line) in enumerate(records) if index == row + 1)
 
     form = "TSV" if delimiter == "\t" else "CSV"
-    return Raw(table, content.name, form, at=at, text=True, path=str(content.path or ""), stem=content.stem)
+    return Raw(table, content.name, form, at=at, text=True, path=content.place, stem=content.stem)
 
 
 def _fast_csv(content: Content, delimiter: str, header: list[str]) -> pa.Table | None:
@@ -71,7 +74,7 @@ def _fast_csv(content: Content, delimiter: str, header: list[str]) -> pa.Table |
         try:
             return csv.read_csv(
                 stream,
-                read_options=csv.ReadOptions(column_names=header, skip_rows=1, block_size=1 << 24),
+                read_options=csv.ReadOptions(block_size=1 << 24),
                 parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 convert_options=csv.ConvertOptions(column_types={c: pa.string() for c in header}, strings_can_be_null=False),
             )
@@ -83,25 +86,24 @@ def _slow_csv(content: Content, delimiter: str, header: list[str]) -> pa.Table:
     import pyarrow as pa
 
     rows = []
-    records = _records(content, delimiter)
-    next(records)
-    for fields, line in records:
-        if len(fields) != len(header):
-            raise InputError(
-                f"{content.name}, line {line:,}: found {len(fields)} fields; expected {len(header)}: "
-                f"{short(', '.join(header), 200)} (quote a field that holds the separator)"
-            )
-        rows.append(fields)
+    with closing(_records(content, delimiter)) as records:
+        next(records)
+        for fields, line in records:
+            if len(fields) != len(header):
+                raise InputError(
+                    f"{content.name}, line {line:,}: found {len(fields)} fields; expected {len(header)}: "
+                    f"{short(', '.join(header), 200)} (quote a field that holds the separator)"
+                )
+            rows.append(fields)
     columns = zip(*rows, strict=True) if rows else ([] for _ in header)
     return pa.Table.from_arrays([pa.array(list(values), pa.string()) for values in columns], header)
 
 
-def _records(content: Content, delimiter: str) -> Iterator[tuple[list[str], int]]:
+def _records(content: Content, delimiter: str) -> Generator[tuple[list[str], int]]:
     """Each record that is not blank, header included, with the line it starts on; in Python, for errors and odd files."""
-    text = io.StringIO(content.data.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape"), newline="")
-    reader = python_csv.reader(text, delimiter=delimiter, strict=True)
     start = 1
-    with _any_field_size():
+    with _any_field_size(), io.TextIOWrapper(content.open(), "utf-8-sig", "surrogateescape", newline="") as text:
+        reader = python_csv.reader(text, delimiter=delimiter, strict=True)
         while True:
             try:
                 fields = next(reader)
@@ -140,7 +142,7 @@ def read_jsonl(content: Content) -> Raw:
     table = _fast_jsonl(content)
     if table is None:
         table = _slow_jsonl(content, at)
-    return Raw(table, content.name, "JSON lines", at=at, path=str(content.path or ""), stem=content.stem)
+    return Raw(table, content.name, "JSON lines", at=at, path=content.place, stem=content.stem)
 
 
 def _fast_jsonl(content: Content) -> pa.Table | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RUN = ("query_id", "Q0", "doc_id", "rank", "score", "tag")
+_WHITE = r"[\s\v\x1c-\x1f\x{85}\p{Z}]"  # what any reader of these files, in C or in Python, may split at
 QRELS = ("query_id", "iteration", "doc_id", "relevance")
 
 
@@ -39,7 +40,7 @@ def read(content: Content, columns: tuple[str, ...]) -> Raw:
         filled = (number for number, line in enumerate(content.lines(), 1) if line.strip())
         return f"line {next(number for index, number in enumerate(filled) if index == row):,}"
 
-    return Raw(table, content.name, form, at=at, text=True, path=str(content.path or ""), stem=content.stem)
+    return Raw(table, content.name, form, at=at, text=True, path=content.place, stem=content.stem)
 
 
 def _fast(content: Content, columns: tuple[str, ...]) -> pa.Table | None:
@@ -74,7 +75,7 @@ def _parse(stream: Any, columns: tuple[str, ...], delimiter: str) -> pa.Table | 
         except pa.ArrowInvalid:
             return None
     odd = any(
-        pc.any(pc.or_(pc.equal(table[c], ""), pc.match_substring_regex(table[c], r"\s"))).as_py() for c in kept
+        pc.any(pc.or_(pc.equal(table[c], ""), pc.match_substring_regex(table[c], r"[\s\v]"))).as_py() for c in kept
     )  # an empty field is a double separator; white space inside one is another separator
     return None if odd else table
 
@@ -131,7 +132,7 @@ def _join(lines: Any) -> bytes:
 def _require_plain(table: pa.Table, name: str) -> None:
     pc = compute()
     for column in ("query_id", "doc_id"):
-        row = pc.index(pc.match_substring_regex(table[column], r"\s"), True).as_py()
+        row = pc.index(pc.match_substring_regex(table[column], _WHITE), True).as_py()
         if row >= 0:
             raise InputError(
                 f"cannot write {name}: {column} {short(table[column][row].as_py())} holds white space, which TREC files "

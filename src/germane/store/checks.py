@@ -74,6 +74,17 @@ def conform(table: pa.Table, kind: str, *, name: str, at: Position | None = None
     return out
 
 
+def numbers(values: Any, column: str, *, name: str, at: Position, parse: bool = False) -> Any:
+    """One column as numbers (float64); see `conform`.
+
+    Raises: InputError naming the first value that is missing or no number.
+    """
+    wanted = Column(column, "float64", "")
+    made = _cast(values, wanted, name, at, parse)
+    _check_missing(made, wanted, name, at)
+    return made
+
+
 def _cast(values: Any, column: Column, name: str, where: Position, parse: bool) -> Any:
     """The values as the column's type, without loss."""
     import pyarrow as pa
