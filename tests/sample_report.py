@@ -32,6 +32,12 @@ def estimate(value: float, se: float, n: int, method: str = "stratified paired d
     return Estimate(value, se, value - 1.97 * se, value + 1.97 * se, n, method, 0.95, n - 4.0, caveat)
 
 
+def shares(label: str, control: float, treatment: float) -> Grades:
+    return Grades(
+        label, *(estimate(x, 0.004, 400, "stratified mean") for x in (control, treatment)), estimate(treatment - control, 0.003, 400)
+    )
+
+
 def segments() -> tuple[Effect, ...]:
     deltas = ((0.0031, 0.0049), (0.0118, 0.0058), (0.0187, 0.0062), (0.0092, 0.0094))
     tests = ((0.53, 0.6), (0.044, 0.099), (0.003, 0.013), (0.33, 0.42))
@@ -138,7 +144,7 @@ def full() -> Report:
         overrides=("--allow-unsealed-card: the judge was checked on golden pairs that its prompt has seen",),
         by_segment=segments(),
         unjudged=Unjudged(estimate(0.011, 0.002, 400, "share"), estimate(0.012, 0.002, 400, "share"), 37, 0.0041, 0.0199, "bounds only"),
-        grades=tuple(Grades(*row) for row in grades),
+        grades=tuple(shares(*row) for row in grades),
         differences=Histogram(
             tuple(round(-0.3 + 0.05 * i, 2) for i in range(13)), (1, 2, 4, 9, 21, 38, 64, 41, 22, 11, 5, 3), 179,
         ),

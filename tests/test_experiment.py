@@ -415,8 +415,14 @@ def test_grades_and_exposure_are_shares_that_add_up():
     control, treatment, grades = world()
     docs = pa.table({"doc_id": [f"d{j:02d}" for j in range(11)], "title": ["t"] * 11, "seller": ["new"] * 3 + ["old"] * 8})
     report = compare(control, treatment, grades, docs=docs, groups="seller", metric="sDCG@5")
-    assert sum(g.control for g in report.grades) == pytest.approx(1)
-    assert sum(g.treatment for g in report.grades) == pytest.approx(1)
+    assert sum(g.control.value for g in report.grades) == pytest.approx(1)
+    assert sum(g.treatment.value for g in report.grades) == pytest.approx(1)
+    assert sum(g.delta.value for g in report.grades) == pytest.approx(0)
+    assert [g.label for g in report.grades] == [*reversed(SCALE.labels), "unjudged"]
+    del treatment["q003"]
+    *graded, empty = compare(control, treatment, grades, metric="sDCG@5").grades
+    assert (empty.label, empty.control.value, empty.treatment.value) == ("empty page", 0, pytest.approx(1 / 80))
+    assert sum(g.treatment.value for g in graded) == pytest.approx(79 / 80)
     assert {e.group for e in report.exposure} == {"new", "old", "(none)"}
     assert sum(e.control.value for e in report.exposure) == pytest.approx(1)
     assert sum(e.delta.value for e in report.exposure) == pytest.approx(0)

@@ -7,7 +7,6 @@ import pytest
 
 # What costs a user tenths of a second or more, and loads at first use only.
 HEAVY = {
-    "altair",
     "bm25s",
     "duckdb",
     "fastapi",
@@ -27,7 +26,6 @@ HEAVY = {
     "sqlalchemy",
     "torch",
     "transformers",
-    "vl_convert",
 }
 
 

@@ -311,11 +311,15 @@ class QueryResult:
 
 @dataclass(frozen=True)
 class Grades:
-    """How the top k of each arm is graded: weighted share of the results shown with this label ("unjudged" is one)."""
+    """The share of a query's top k that carries this label, averaged over queries, in each arm, and the paired difference.
+
+    "unjudged" and "empty page" are labels too, so that the shares of an arm add up to 1.
+    """
 
     label: str
-    control: float
-    treatment: float
+    control: Estimate
+    treatment: Estimate
+    delta: Estimate
 
 
 @dataclass(frozen=True)

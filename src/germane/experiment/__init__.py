@@ -99,7 +99,7 @@ def compare(
         overrides=tuple(overrides),
         by_segment=effects.segments(about, found, level=level, minimum_nonzero=least),
         unjudged=unjudged,
-        grades=describe.grades(about, shown, scale),
+        grades=describe.grades(about, shown, scale, level=level),
         differences=describe.histogram(found.difference),
         winners=winners,
         losers=losers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from germane.experiment.effects import PerQuery, between_share, difference_of, level_of
 from germane.experiment.frame import Frame
 from germane.experiment.pool import Floats, Ints, Pool
-from germane.types import Exposure, Grades, Histogram, InputError, QueryResult, Result, Scale, VarianceParts
+from germane.types import Estimate, Exposure, Grades, Histogram, InputError, QueryResult, Result, Scale, VarianceParts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,18 +27,29 @@ def histogram(difference: Floats) -> Histogram:
     return Histogram(tuple(float(e) for e in edges), tuple(int(c) for c in counts), int(difference.size - moved.size))
 
 
-def grades(frame: Frame, pool: Pool, scale: Scale) -> tuple[Grades, ...]:
-    """The weighted share of the results shown that carry each label, per arm, best label first; "unjudged" last."""
-    weight = _query_weights(frame)[pool.query]
-    rows = []
-    for relevance, label in [*reversed(list(enumerate(scale.labels))), (-1, "unjudged")]:
-        shares = []
-        for ranks in (pool.control_rank, pool.treatment_rank):
-            shown = float(weight[ranks > 0].sum())
-            these = float(weight[(ranks > 0) & (pool.relevance == relevance)].sum())
-            shares.append(these / shown if shown else 0.0)
-        rows.append(Grades(label, *shares))
-    return tuple(rows)
+def grades(frame: Frame, pool: Pool, scale: Scale, *, level: float) -> tuple[Grades, ...]:
+    """The share of a query's top k that carries each label, per arm, best label first; every query counts the same.
+
+    "unjudged" comes last, and "empty page" after it where an arm has any.
+    """
+    shares: dict[str, list[Floats]] = {}
+    for ranks in (pool.control_rank, pool.treatment_rank):
+        shown = pool.per_query(ranks > 0)
+        for relevance, label in [*reversed(list(enumerate(scale.labels))), (-1, "unjudged")]:
+            these = pool.per_query((ranks > 0) & (pool.relevance == relevance))
+            shares.setdefault(label, []).append(these / np.maximum(shown, 1.0))
+        shares.setdefault("empty page", []).append((shown == 0).astype(np.float64))
+    return tuple(
+        Grades(label, *_both(frame, control, treatment, level=level))
+        for label, (control, treatment) in shares.items()
+        if label != "empty page" or control.any() or treatment.any()
+    )
+
+
+def _both(frame: Frame, control: Floats, treatment: Floats, *, level: float) -> tuple[Estimate, Estimate, Estimate]:
+    """Control, treatment and their paired difference."""
+    difference = difference_of(frame, treatment - control, level=level, minimum_nonzero=0)
+    return level_of(frame, control, level=level), level_of(frame, treatment, level=level), difference
 
 
 def exposure(frame: Frame, pool: Pool, docs: pa.Table, column: str, *, level: float) -> tuple[Exposure, ...]:
@@ -66,15 +76,7 @@ def exposure(frame: Frame, pool: Pool, docs: pa.Table, column: str, *, level: fl
         for code, name in enumerate(names):
             part = pool.per_query(np.where(codes == code, attention, 0.0))
             shares[name].append(np.divide(part, total, out=np.zeros_like(part), where=total > 0))
-    found = [
-        Exposure(
-            name,
-            level_of(frame, control, level=level),
-            level_of(frame, treatment, level=level),
-            difference_of(frame, treatment - control, level=level, minimum_nonzero=0),
-        )
-        for name, (control, treatment) in shares.items()
-    ]
+    found = [Exposure(name, *_both(frame, control, treatment, level=level)) for name, (control, treatment) in shares.items()]
     return tuple(sorted(found, key=lambda e: -e.control.value))
 
 
@@ -119,16 +121,6 @@ def extremes(
         return QueryResult(query_id, texts.get(query_id, query_id), str(frame.strata[q]), *both, *ranked)
 
     return tuple(result(q) for q in best), tuple(result(q) for q in worst)
-
-
-def _query_weights(frame: Frame) -> Floats:
-    """(Q,): how much of the population each sampled query stands for; sums to 1."""
-    total = sum(frame.populations.values())
-    names, counts = np.unique(frame.strata.astype(str), return_counts=True)
-    each: Mapping[str, float] = {
-        str(name): frame.populations[str(name)] / total / count for name, count in zip(names, counts, strict=True)
-    }
-    return np.array([each[name] for name in frame.strata])
 
 
 def _intraclass(pool: Pool, gains: Floats) -> float | None:

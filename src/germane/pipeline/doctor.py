@@ -18,7 +18,7 @@ from germane.types import InputError
 OK, ABSENT, BROKEN = "ok", "absent", "broken"
 
 # Where a package is imported under another name than it is installed under.
-IMPORTED_AS = {"ibis-framework": "ibis", "vl-convert-python": "vl_convert"}
+IMPORTED_AS = {"ibis-framework": "ibis"}
 
 
 class Finding(NamedTuple):
