@@ -216,6 +216,7 @@ WRONG_RUNS = [
     ("true.jsonl", '{"query_id":"q","doc_id":"a","score":true}\n', "true.jsonl: column 'score' has type bool; expected double"),
     ("nan.jsonl", '{"query_id":"q","doc_id":"a","score":NaN}\n', "nan.jsonl, line 1, column 'score': found nan"),
     ("null.jsonl", '{"query_id":"q","doc_id":null,"score":1}\n', "null.jsonl, line 1, column 'doc_id': empty"),
+    ("lone.jsonl", '{"query_id":"q","d\\ud800":1}\n', r"lone.jsonl: found a column named 'd\\ud800'; expected a name"),
     ("deep.jsonl", "[" * 100_000, "deep.jsonl, line 1: no JSON"),
     ("words.txt", "hello there\n", "words.txt, line 1: found 'hello there'; expected a header line that names columns, JSON"),
     ("cut.parquet", b"PAR1half", "cut.parquet is not a whole parquet file"),

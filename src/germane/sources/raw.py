@@ -108,6 +108,9 @@ def table_of(columns: Mapping[str, list[Any]], name: str, at: Position) -> pa.Ta
     """A table of Python columns; see `column_of`."""
     import pyarrow as pa
 
+    for column in columns:
+        if not isinstance(column, str) or column.encode(errors="replace").decode() != column:
+            raise InputError(f"{name}: found a column named {short(column)}; expected a name of letters that are Unicode")
     arrays: list[Any] = [column_of(values, column, name, at) for column, values in columns.items()]
     return pa.Table.from_arrays(arrays, list(columns))
 

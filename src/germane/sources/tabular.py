@@ -28,13 +28,14 @@ def read_parquet(content: Content) -> Raw:
     import pyarrow.parquet as pq
 
     from germane.store import read_parquet as from_path
+    from germane.store.tables import whole
 
     if content.path is not None and content.path.is_file() and not content.zipped:
         table = from_path(content.path)
     else:
         try:
-            table = pq.ParquetFile(io.BytesIO(content.data)).read()
-        except (pa.ArrowException, OSError) as error:
+            table = whole(pq.ParquetFile(io.BytesIO(content.data)).read())
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InputError(f"{content.name} is not a whole parquet file ({error}): write or copy it again") from error
     return Raw(table, content.name, "parquet", path=content.place, stem=content.stem)
 
@@ -78,7 +79,7 @@ def _fast_csv(content: Content, delimiter: str, header: list[str]) -> pa.Table |
                 parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 convert_options=csv.ConvertOptions(column_types={c: pa.string() for c in header}, strings_can_be_null=False),
             )
-        except pa.ArrowInvalid:
+        except (pa.ArrowInvalid, UnicodeDecodeError):  # pyarrow's own messages can hold bytes that are no text
             return None
 
 
@@ -154,7 +155,7 @@ def _fast_jsonl(content: Content) -> pa.Table | None:
         with content.open() as stream:
             table = arrow_json.read_json(stream, arrow_json.ReadOptions(block_size=1 << 24))
         table.validate(full=True)  # UTF-8 too
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, UnicodeDecodeError):
         return None
     simple = (pa.types.is_string, pa.types.is_int64, pa.types.is_float64, pa.types.is_boolean, pa.types.is_null)
     ids = ("query_id", "doc_id")

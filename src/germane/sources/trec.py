@@ -72,10 +72,12 @@ def _parse(stream: Any, columns: tuple[str, ...], delimiter: str) -> pa.Table | 
                     strings_can_be_null=False,
                 ),
             )
-        except pa.ArrowInvalid:
+        except (pa.ArrowInvalid, UnicodeDecodeError):
             return None
+    others = [mark for mark in " \t\v\f" if mark != delimiter]
     odd = any(
-        pc.any(pc.or_(pc.equal(table[c], ""), pc.match_substring_regex(table[c], r"[\s\v]"))).as_py() for c in kept
+        pc.any(pc.equal(table[c], "")).as_py() or any(pc.any(pc.match_substring(table[c], o)).as_py() for o in others)
+        for c in kept
     )  # an empty field is a double separator; white space inside one is another separator
     return None if odd else table
 
@@ -103,11 +105,11 @@ def run_lines(table: pa.Table, tag: str, name: str) -> bytes:
     """
     import pyarrow as pa
 
-    pc = compute()
     _require_plain(table, name)
     tag = re.sub(r"\s+", "_", tag.strip()) or "germane"
-    parts = (table["query_id"], "Q0", table["doc_id"], table["rank"].cast(pa.string()), table["score"].cast(pa.string()), tag)
-    return _join(pc.binary_join_element_wise(*parts, " "))
+    rank, score = (table[c].cast(pa.string()) for c in ("rank", "score"))
+    q0, tags = (pa.repeat(text, table.num_rows) for text in ("Q0", tag))
+    return _lines([table["query_id"], q0, table["doc_id"], rank, score, tags])
 
 
 def qrel_lines(table: pa.Table, name: str) -> bytes:
@@ -120,13 +122,23 @@ def qrel_lines(table: pa.Table, name: str) -> bytes:
     pc = compute()
     table = table.filter(pc.is_valid(table["relevance"]))
     _require_plain(table, name)
-    return _join(
-        pc.binary_join_element_wise(table["query_id"], "0", table["doc_id"], table["relevance"].cast(pa.string()), " ")
-    )
+    zero = pa.repeat("0", table.num_rows)
+    return _lines([table["query_id"], zero, table["doc_id"], table["relevance"].cast(pa.string())])
 
 
-def _join(lines: Any) -> bytes:
-    return "".join(f"{line}\n" for line in lines.to_pylist()).encode()
+def _lines(columns: list[Any]) -> bytes:
+    """Columns of text set apart by spaces, a row a line."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    table = pa.Table.from_arrays(columns, [str(i) for i in range(len(columns))])
+    out = io.BytesIO()
+    try:
+        csv.write_csv(table, out, csv.WriteOptions(include_header=False, delimiter=" ", quoting_style="none"))
+    except pa.ArrowInvalid:  # an id holds a quotation mark
+        rows = compute().binary_join_element_wise(*columns, " ")
+        return "".join(f"{row}\n" for row in rows.to_pylist()).encode()
+    return out.getvalue()
 
 
 def _require_plain(table: pa.Table, name: str) -> None:

@@ -40,12 +40,22 @@ def read_parquet(path: str | Path) -> pa.Table:
     try:
         if Path(path).is_dir():
             raise IsADirectoryError
-        return pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
+        return whole(pq.ParquetFile(path).read())
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):
             raise InputError(f"cannot read {path}: {unreadable(error)}") from error
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path} is not a whole parquet file ({reason}): write or copy it again") from error
+
+
+def whole(table: pa.Table) -> pa.Table:
+    """The table, if all its text is UTF-8 and its parts fit together; damage inside a parquet file shows only here.
+
+    Raises: pyarrow.ArrowInvalid or UnicodeDecodeError.
+    """
+    table.validate(full=True)
+    "".join(table.column_names)  # decodes them
+    return table
 
 
 def check_kind(table: pa.Table, kind: str, name: str) -> None:
