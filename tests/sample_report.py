@@ -34,7 +34,9 @@ def estimate(value: float, se: float, n: int, method: str = "stratified paired d
 
 def shares(label: str, control: float, treatment: float) -> Grades:
     return Grades(
-        label, *(estimate(x, 0.004, 400, "stratified mean") for x in (control, treatment)), estimate(treatment - control, 0.003, 400)
+        label,
+        *(estimate(x, 0.004, 400, "stratified mean") for x in (control, treatment)),
+        estimate(treatment - control, 0.003, 400),
     )
 
 
