@@ -27,7 +27,8 @@ test: $(VENV)/.all  ## set up everything and run all tests, the examples in the 
 
 simulations: $(VENV)/.all  ## the Monte Carlo tests at full size, and the tables of the docs that come from simulations
 	$(BIN)/pytest -n $(WORKERS) -q -m simulation --whole
-	$(BIN)/python docs/coverage.py
+	$(BIN)/python docs/coverage_means.py
+	$(BIN)/python docs/coverage_demo.py
 
 lint: $(VENV)/.all  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """How often the 95 % interval of the paired difference holds the truth: writes docs/statistics/means_coverage.md.
 
-    python docs/coverage.py
+    python docs/coverage_means.py
 
 Simulated experiments, one stratum, 20,000 a cell; the share of queries whose page did not change has difference 0.
 """
@@ -45,7 +45,7 @@ def main() -> None:
                 held, kept = coverage(n, zeros, skewed, seed=n + int(100 * zeros))
                 name = "skewed (gamma)" if skewed else "normal"
                 lines.append(f"| {name} | {zeros:.0%} | {n:,} | {held:.3f} | {kept:.0%} |")
-    note = f"Made by `python docs/coverage.py`: {EXPERIMENTS:,} simulated experiments a row; Monte Carlo error 0.0015."
+    note = f"Made by `python docs/coverage_means.py`: {EXPERIMENTS:,} simulated experiments a row; Monte Carlo error 0.0015."
     OUT.write_text("\n".join([*lines, "", note, ""]), encoding="utf-8")
     print(OUT.read_text(encoding="utf-8"))
 
