@@ -262,14 +262,26 @@ def test_unjudged_documents_that_could_turn_the_answer_are_refused():
     assert insisted.lift is None
 
 
-def test_bounds_hold_whatever_the_missing_grades_are():
+@pytest.mark.parametrize("metric", ["sDCG@5", "sDCG(gain=exp)@5", "P(rel=3)@5", "SDCG(max_rel=4)@5", "nDCG@5", "RR(rel=3)@5"])
+def test_bounds_hold_whatever_the_missing_grades_are(metric):
     control, treatment, grades = world()
     missing = [key for key in grades if key[1] in ("d00", "d05")]
     holes = {key: grade for key, grade in grades.items() if key not in missing}
-    bounds = compare(control, treatment, holes, allow=["unjudged"], metric="sDCG@5").unjudged
-    for fill in (0, 4):
-        full = compare(control, treatment, holes | dict.fromkeys(missing, fill), metric="sDCG@5")
-        assert bounds.low <= full.delta.value <= bounds.high
+    bounds = compare(control, treatment, holes, allow=["unjudged"], metric=metric).unjudged
+    worst = {key: 4 if key[1] in control[key[0]][:5] and key[1] not in treatment[key[0]][:5] else 0 for key in missing}
+    best = {key: 4 - grade for key, grade in worst.items()}
+    for fill in (dict.fromkeys(missing, 0), dict.fromkeys(missing, 4), worst, best):
+        full = compare(control, treatment, holes | fill, metric=metric)
+        assert bounds.low - 1e-12 <= full.delta.value <= bounds.high + 1e-12
+
+
+@pytest.mark.parametrize("metric", ["sDCG@5", "sDCG(gain=exp)@5", "P(rel=3)@5", "SDCG(max_rel=4)@5"])
+def test_a_linear_metric_is_its_weights_times_its_gains(metric):
+    parsed = metrics.Metric.parse(metric)
+    weights, gains = pool.linear_parts(parsed, SCALE, 5)
+    (value,) = metrics.measure([parsed], metrics.Lists.of([[4, 0, 2, 3, 1]]), gains=SCALE.gains).values()
+    assert value[0] == pytest.approx((weights[1:] * gains[[4, 0, 2, 3, 1]]).sum())
+    assert (weights[0], gains[-1]) == (0, 1)
 
 
 def test_unevenly_judged_arms_are_refused_even_if_the_bounds_are_clear():

@@ -108,12 +108,15 @@ def linear_parts(metric: metrics.Metric, scale: Scale, k: int) -> tuple[Floats, 
     Rank 0 is "not shown" and weighs nothing. Then a paired difference is sum (w_treatment - w_control) g, and documents
     that did not move need no grade.
     """
-    if metric.name == "sDCG" and metric["short"] == "zero":
+    if metric.name == "P":
+        weights = np.full(k, 1 / k)
+    elif metric.name == "SDCG" or (metric.name == "sDCG" and metric["short"] == "zero"):
         weights = metrics.sdcg_weights(k)
-        each_alone = metrics.Lists.of([[relevance] for relevance in range(len(scale.labels))])
-        (values,) = metrics.measure([metric], each_alone, gains=scale.gains).values()
-        return np.concatenate(([0.0], weights)), values / weights[0]
-    return None
+    else:
+        return None
+    each_alone = metrics.Lists.of([[relevance] for relevance in range(len(scale.labels))])
+    (values,) = metrics.measure([metric], each_alone, gains=scale.gains).values()
+    return np.concatenate(([0.0], weights)), values / weights[0]
 
 
 def _numbered(queries: pa.Array[Any]) -> pa.Table:
