@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from germane.sources.loading import DOC_ID, LABEL, QUERY_ID, load
+from germane.sources.loading import load
+from germane.sources.names import DOC_ID, LABEL, QUERY_ID
 from germane.sources.raw import Raw, column_of
 from germane.sources.reading import whose
 from germane.store import attributed, conform

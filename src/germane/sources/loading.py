@@ -9,17 +9,14 @@ from typing import Any
 
 from germane.sources import memory, tabular, trec
 from germane.sources.content import Content
-from germane.sources.raw import Raw, plain_name
+from germane.sources.names import DOC_ID, QUERY_ID, plain_name
+from germane.sources.raw import Raw
 from germane.store import check_kind, read_manifest
 from germane.store.checks import short
 from germane.types import InputError
 
-QUERY_ID = ("query_id", "qid", "queryid")
-DOC_ID = ("doc_id", "docid", "docno", "product_id", "corpus_id")  # Quepid, TREC, ESCI, BEIR
-QUERY = ("query", "user_query", "text", "query_text")
 _ROW = {"runs": "result", "judgments": "judgment", "queries": "query", "docs": "document", "pairs": "pair"}
 _ROW |= {"designs": "query", "candidates": "pair"}
-LABEL = ("relevance", "label", "esci_label", "rating", "grade")
 
 
 def load(obj: Any, role: str, kind: str) -> Raw:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from germane.sources.names import READ, plain_name
 from germane.store.checks import Position, short
 from germane.store.manifests import Manifest
 from germane.types import InputError
@@ -58,13 +58,10 @@ class Raw:
             raise InputError(f"{self.name} holds no rows; expected at least one {what}")
 
 
-def plain_name(column: str) -> str:
-    """A column's name without case, with underscores."""
-    return re.sub(r"[\s\-]+", "_", column.strip().lower())
-
-
 def column_of(values: list[Any], column: str, name: str, at: Position) -> Any:
     """An Arrow array of Python values; ids that are whole numbers too large for 64 bits become text.
+
+    So do values of several types in a column that nothing is read from.
 
     Raises: InputError naming the first value whose type differs from those before it.
     """
@@ -78,6 +75,8 @@ def column_of(values: list[Any], column: str, name: str, at: Position) -> Any:
         array = None
     if array is not None and (pa.types.is_boolean(array.type) or not any(isinstance(v, (bool, np.bool_)) for v in values)):
         return array
+    if plain_name(column) not in READ and all(v is None or isinstance(v, (str, int, float)) for v in values):
+        return pa.array([None if v is None else str(v).encode(errors="replace").decode() for v in values], pa.string())
     kind: type | None = None
     for row, value in enumerate(values):
         if value is None:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from germane.sources import esci, ubi
-from germane.sources.loading import DOC_ID, QUERY, QUERY_ID, load
+from germane.sources.loading import load
+from germane.sources.names import DOC_ID, QUERY, QUERY_ID
 from germane.sources.raw import Raw, digest
-from germane.store import attributed, attribution, conform, ranked, sha256
-from germane.store.checks import compute, numbers
+from germane.store import SCHEMAS, Column, attributed, attribution, conform, ranked, sha256
+from germane.store.checks import compute, conform_column
 from germane.types import Run
 
 if TYPE_CHECKING:
@@ -103,8 +104,9 @@ def read_candidates(obj: Any) -> pa.Table:
     import pyarrow as pa
 
     raw = load(obj, "pairs", "candidates")
-    roles = (("query_id", QUERY_ID), ("doc_id", DOC_ID))
-    columns: list[Any] = [raw.table[raw.require(*role)].cast(pa.string()) for role in roles]
+    found = (raw.find((*QUERY_ID, "query")) or raw.require("query_id", QUERY_ID), raw.require("doc_id", DOC_ID))
+    wanted = SCHEMAS["runs"].columns[:2]
+    columns = [conform_column(raw.table[c], w, name=raw.name, at=raw.at) for c, w in zip(found, wanted, strict=True)]
     return pa.Table.from_arrays(columns, ["query_id", "doc_id"])
 
 
@@ -141,7 +143,8 @@ def _origin(raw: Raw, table: pa.Table) -> dict[str, Any]:
 def _scored_by_rank(raw: Raw) -> Raw:
     """The same with a score that falls as the rank rises."""
     column = raw.find(("rank", "position")) or raw.require("score", ("score", "rank"))
-    ranks = numbers(raw.table[column], column, name=raw.name, at=raw.at, parse=raw.text)
+    wanted = Column(column, "float64", "the place in the ranking")
+    ranks = conform_column(raw.table[column], wanted, name=raw.name, at=raw.at, parse=raw.text)
     return raw.with_table(raw.table.append_column("score", compute().negate(ranks)))
 
 

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from germane.sources.content import Content
+from germane.sources.names import IDS, plain_name
 from germane.sources.raw import Raw, table_of
 from germane.store.checks import Position, short
 from germane.types import InputError
@@ -130,7 +131,7 @@ def _any_field_size() -> Iterator[None]:
 
 
 def read_jsonl(content: Content) -> Raw:
-    """The rows of a file with one JSON object a line.
+    """The rows of a file with one JSON object a line; columns that hold objects are left out.
 
     Raises: InputError naming the first line that is no object, or whose value has another type than the lines before.
     """
@@ -158,10 +159,11 @@ def _fast_jsonl(content: Content) -> pa.Table | None:
     except (pa.ArrowInvalid, UnicodeDecodeError):
         return None
     simple = (pa.types.is_string, pa.types.is_int64, pa.types.is_float64, pa.types.is_boolean, pa.types.is_null)
-    ids = ("query_id", "doc_id")
     for column in table.schema:
         kind = column.type.value_type if pa.types.is_list(column.type) else column.type
-        if not any(check(kind) for check in simple) or (column.name in ids and pa.types.is_float64(kind)):
+        if pa.types.is_struct(kind):
+            table = table.drop_columns([column.name])
+        elif not any(check(kind) for check in simple) or (plain_name(column.name) in IDS and pa.types.is_float64(kind)):
             return None
     return table
 
@@ -180,4 +182,9 @@ def _slow_jsonl(content: Content, at: Position) -> pa.Table:
         rows.append(row)
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in names}
-    return table_of(columns, content.name, at)
+    return table_of({name: values for name, values in columns.items() if not _nested(values)}, content.name, at)
+
+
+def _nested(values: list[Any]) -> bool:
+    """True if some of the values are objects, or lists of objects or lists."""
+    return any(isinstance(v, dict) or (isinstance(v, list) and any(isinstance(i, (dict, list)) for i in v)) for v in values)

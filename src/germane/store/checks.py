@@ -51,8 +51,7 @@ def conform(table: pa.Table, kind: str, *, name: str, at: Position | None = None
                 f"{name}: column {column.name!r} is missing: found {', '.join(table.column_names) or 'no columns'}; "
                 f"a table of {kind} has {', '.join(c.name for c in schema.columns if not c.optional)}"
             )
-        values = _cast(table[column.name], column, name, where, parse)
-        _check_missing(values, column, name, where)
+        values = conform_column(table[column.name], column, name=name, at=where, parse=parse)
         fields.append(pa.field(column.name, values.type))
         columns.append(values)
     if schema.open:
@@ -74,14 +73,13 @@ def conform(table: pa.Table, kind: str, *, name: str, at: Position | None = None
     return out
 
 
-def numbers(values: Any, column: str, *, name: str, at: Position, parse: bool = False) -> Any:
-    """One column as numbers (float64); see `conform`.
+def conform_column(values: Any, column: Column, *, name: str, at: Position, parse: bool = False) -> Any:
+    """One column in its type, every row checked; see `conform`.
 
-    Raises: InputError naming the first value that is missing or no number.
+    Raises: InputError naming the first row that is missing or does not fit.
     """
-    wanted = Column(column, "float64", "")
-    made = _cast(values, wanted, name, at, parse)
-    _check_missing(made, wanted, name, at)
+    made = _cast(values, column, name, at, parse)
+    _check_missing(made, column, name, at)
     return made
 
 
