@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -16,9 +17,6 @@ from germane import __version__, settings
 from germane.types import InputError
 
 OK, ABSENT, BROKEN = "ok", "absent", "broken"
-
-# Where a package is imported under another name than it is installed under.
-IMPORTED_AS = {"ibis-framework": "ibis"}
 
 
 class Finding(NamedTuple):
@@ -88,10 +86,17 @@ def _fault(name: str, bounds: str, *, imported: bool) -> str:
             return f"{name} is {version}, needed is {bounds}"
     if imported:
         try:
-            importlib.import_module(IMPORTED_AS.get(name, name))
+            importlib.import_module(_modules().get(name, name))
         except Exception as problem:
             return f"{name} {version} does not load ({problem})"
     return ""
+
+
+@cache
+def _modules() -> dict[str, str]:
+    """Where a package is imported under another name than it is installed under: "ibis-framework" is ibis."""
+    owners = metadata.packages_distributions().items()
+    return {name: module for module, names in owners for name in names if len(names) == 1 and not module.startswith("_")}
 
 
 def _numbers(version: str) -> tuple[int, ...]:
