@@ -241,14 +241,18 @@ def test_decimals_of_a_database_are_scores():
 # --- whose data it is -----------------------------------------------------------------------------------------------
 
 
-def test_a_run_says_where_it_comes_from(tmp_path):
+def test_a_run_says_where_it_comes_from(tmp_path, file):
     path = sources.write_run(
         Run("bm25", sources.read_run(RUN).table, {"engine": "bm25", "attribution": "ACME, CC BY 4.0"}),
         tmp_path / "control.csv",
         verb="collect",
+        inputs=[file("queries.csv", "x")],
         parameters={"k": 25},
-        seed=None,
+        seed=7,
     )
+    manifest = store.read_manifest(path)
+    assert (manifest.verb, manifest.parameters, manifest.seed, manifest.schema) == ("collect", {"k": 25}, 7, "runs 1")
+    assert [Path(i.path).name for i in manifest.inputs] == ["queries.csv"]
     run = sources.read_run(path)
     assert run.origin == {
         "engine": "bm25",
@@ -269,7 +273,9 @@ def test_the_attribution_of_judgments_travels_with_them(tmp_path, suffix):
     esci = pa.table({"query_id": [1], "product_id": ["a"], "product_locale": ["us"], "esci_label": ["E"]})
     judgments = sources.read_judgments(esci, scale=scales.ESCI)
     assert store.attribution(judgments) == "Amazon Shopping Queries (ESCI), Apache-2.0"
-    path = sources.write_judgments(judgments, tmp_path / f"j{suffix}")
+    made = {"verb": "import", "inputs": [], "parameters": {"scale": "esci"}, "seed": 3}
+    path = sources.write_judgments(judgments, tmp_path / f"j{suffix}", **made)
+    assert store.up_to_date(path, **made)
     assert store.attribution(path) == "Amazon Shopping Queries (ESCI), Apache-2.0"
     assert store.attribution(sources.read_judgments(path)) == "Amazon Shopping Queries (ESCI), Apache-2.0"
 

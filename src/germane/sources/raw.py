@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from germane.sources.names import READ, plain_name
-from germane.store.checks import Position, short
+from germane.store.checks import Position, listed, short
 from germane.store.manifests import Manifest
 from germane.types import InputError
 
@@ -45,7 +45,7 @@ class Raw:
         names = tuple(names)
         column = self.find(names)
         if column is None:
-            found = short(", ".join(self.table.column_names), 300).strip("'")
+            found = listed(self.table.column_names)
             raise InputError(f"{self.name}: no column for {role}: found {found}; expected {' or '.join(names)}")
         return column
 

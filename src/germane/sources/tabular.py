@@ -35,7 +35,7 @@ def read_parquet(content: Content) -> Raw:
         table = from_path(content.path)
     else:
         try:
-            table = whole(pq.ParquetFile(io.BytesIO(content.data)).read())
+            table = whole(pq.ParquetFile(io.BytesIO(content.data), page_checksum_verification=True).read())
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InputError(f"{content.name} is not a whole parquet file ({error}): write or copy it again") from error
     return Raw(table, content.name, "parquet", path=content.place, stem=content.stem)

@@ -48,7 +48,7 @@ def conform(table: pa.Table, kind: str, *, name: str, at: Position | None = None
             if column.optional:
                 continue
             raise InputError(
-                f"{name}: column {column.name!r} is missing: found {', '.join(table.column_names) or 'no columns'}; "
+                f"{name}: column {column.name!r} is missing: found {listed(table.column_names) or 'no columns'}; "
                 f"a table of {kind} has {', '.join(c.name for c in schema.columns if not c.optional)}"
             )
         values = conform_column(table[column.name], column, name=name, at=where, parse=parse)
@@ -273,3 +273,9 @@ def short(value: object, limit: int = 60) -> str:
     """A value as it stands in a message: quoted if text, cut if long."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}... ({len(str(value)):,} characters)"
+
+
+def listed(names: Sequence[str], limit: int = 300) -> str:
+    """Names set apart by commas, on one line, cut if long."""
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in ", ".join(names))
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -61,7 +61,7 @@ class JudgmentStore:
             query_id, doc_id = (short(stored[c][row].as_py()) for c in ("query_id", "doc_id"))
             raise InputError(f"judgment of query {query_id}, document {doc_id} has no pair: give the texts that the judge read")
         out = io.BytesIO()
-        pq.write_table(stored, out, compression="zstd")
+        pq.write_table(stored, out, compression="zstd", write_page_checksum=True)
         parts = self._parts(all_of_them=True)
         number = int(parts[-1].stem.split("-")[1]) + 1 if parts else 1
         while not create_bytes(self.folder / f"part-{number:08d}.parquet", out.getvalue()):

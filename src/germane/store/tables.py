@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from germane.store.checks import conform
+from germane.store.checks import conform, listed
 from germane.store.files import replacing, unreadable
 from germane.store.manifests import read_manifest, write_manifest
 from germane.store.schemas import SCHEMAS
@@ -40,7 +40,7 @@ def read_parquet(path: str | Path) -> pa.Table:
     try:
         if Path(path).is_dir():
             raise IsADirectoryError
-        return whole(pq.ParquetFile(path).read())
+        return whole(pq.ParquetFile(path, page_checksum_verification=True).read())
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):
             raise InputError(f"cannot read {path}: {unreadable(error)}") from error
@@ -64,12 +64,14 @@ def check_kind(table: pa.Table, kind: str, name: str) -> None:
     Raises: InputError where it says something else.
     """
     said = table.schema.metadata or {}
-    found, version = said.get(_KIND, kind.encode()).decode(), int(said.get(_VERSION, b"0"))
+    found, version = (
+        said.get(key, default).decode(errors="replace") for key, default in ((_KIND, kind.encode()), (_VERSION, b"0"))
+    )
     if found != kind:
-        raise InputError(f"{name} is a table of {found}; expected {kind}: give another file")
-    if version > SCHEMAS[kind].version:
+        raise InputError(f"{name} is a table of {listed([found])}; expected {kind}: give another file")
+    if not version.isdecimal() or int(version) > SCHEMAS[kind].version:
         raise InputError(
-            f"{name} has version {version} of the schema of {kind}; this germane knows up to "
+            f"{name} has version {listed([version])} of the schema of {kind}; this germane knows up to "
             f"{SCHEMAS[kind].version}: update germane"
         )
 
@@ -98,7 +100,7 @@ def write_table(
     said = {_KIND: kind.encode(), _VERSION: str(schema.version).encode()}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **said})
     with replacing(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
     given = {"attribution": attribution(table)} if attribution(table) else {}
     write_manifest(
         path,
@@ -118,7 +120,7 @@ def attribution(source: pa.Table | str | Path) -> str:
     if isinstance(source, (str, Path)):
         manifest = read_manifest(source)
         return str(manifest.extra.get("attribution") or "") if manifest else ""
-    return (source.schema.metadata or {}).get(_ATTRIBUTION, b"").decode()
+    return (source.schema.metadata or {}).get(_ATTRIBUTION, b"").decode(errors="replace")
 
 
 def attributed(table: pa.Table, text: str) -> pa.Table:
