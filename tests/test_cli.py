@@ -271,6 +271,7 @@ def test_doctor_names_a_package_that_is_too_old_absent_or_too_new():
     assert doctor._fault("numpy", ">=1,<2", imported=False).endswith("needed is >=1,<2")
     assert doctor._fault("no-such-package", ">=1", imported=False) == "no no-such-package"
     assert doctor._fault("numpy", ">=1.20", imported=True) == ""
+    assert [doctor._module(name) for name in ("ibis-framework", "duckdb", "scikit-learn")] == ["ibis", "duckdb", "sklearn"]
     assert doctor._python((3, 14, 0)).state == "broken"
     assert doctor._python((3, 12, 1)).state == "ok"
 

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -86,17 +86,22 @@ def _fault(name: str, bounds: str, *, imported: bool) -> str:
             return f"{name} is {version}, needed is {bounds}"
     if imported:
         try:
-            importlib.import_module(_modules().get(name, name))
+            importlib.import_module(_module(name))
         except Exception as problem:
             return f"{name} {version} does not load ({problem})"
     return ""
 
 
+def _module(package: str) -> str:
+    """The name that a package is imported under: its own, or the shortest of those that it installs ("ibis-framework": ibis)."""
+    own = package.lower().replace("-", "_")
+    installed = sorted((name for name, owners in _owners().items() if package in owners), key=len)
+    return own if own in installed or not installed else installed[0]
+
+
 @cache
-def _modules() -> dict[str, str]:
-    """Where a package is imported under another name than it is installed under: "ibis-framework" is ibis."""
-    owners = metadata.packages_distributions().items()
-    return {name: module for module, names in owners for name in names if len(names) == 1 and not module.startswith("_")}
+def _owners() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
 
 
 def _numbers(version: str) -> tuple[int, ...]:
