@@ -93,7 +93,7 @@ def _fault(name: str, bounds: str, *, imported: bool) -> str:
 
 
 def _module(package: str) -> str:
-    """The name that a package is imported under: its own, or the shortest of those that it installs ("ibis-framework": ibis)."""
+    """The name that a package is imported under: its own, or the shortest that it installs ("ibis-framework": ibis)."""
     own = package.lower().replace("-", "_")
     installed = sorted((name for name, owners in _owners().items() if package in owners), key=len)
     return own if own in installed or not installed else installed[0]
