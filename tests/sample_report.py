@@ -134,7 +134,7 @@ def full() -> Report:
     return Report(
         question="Is “BM25 on all fields” more relevant than “BM25 on titles”?",
         answer="BM25 on all fields is more relevant than BM25 on titles: sDCG@25 rises by 0.0123, about 2.2%, over the queries that the sample stands for.",
-        verdict="better", metric="sDCG@25", k=25, scale="five-level", labels=LABELS, judge="replay-five", card=card(),
+        verdict="better", metric="sDCG@25", k=25, scale="five-level", labels=LABELS, judge="replay-five", by_people=False, card=card(),
         control_name="BM25 on titles", treatment_name="BM25 on all fields",
         control=estimate(0.5571, 0.0084, 400, "stratified mean"), treatment=estimate(0.5694, 0.0083, 400, "stratified mean"),
         delta=estimate(0.0123, 0.0036, 400), lift=estimate(0.0221, 0.0065, 400, "ratio of stratified means, delta method"),
@@ -172,7 +172,7 @@ def bare() -> Report:
     """The least that a report can hold: one stratum, no judge card, nothing measured by segment."""
     return Report(
         question="Is b more relevant than a?", answer="Nothing can be said yet: only 9 of 40 queries differ.", verdict="not reliable",
-        metric="nDCG@10", k=10, scale="", labels=(), judge="llm-x", card=None, control_name="a", treatment_name="b", control=None,
+        metric="nDCG@10", k=10, scale="", labels=(), judge="llm-x", by_people=False, card=None, control_name="a", treatment_name="b", control=None,
         treatment=None, delta=estimate(-0.004, 0.011, 40, caveat="only 9 of 40 queries differ: the interval is not reliable"),
         lift=None, mde=0.0308, tipping_bias=0.0, warnings=(), overrides=(), by_segment=(),
         unjudged=Unjudged(estimate(0, 0, 40, "share"), estimate(0, 0, 40, "share"), 0, -0.004, -0.004, "complete"), grades=(),

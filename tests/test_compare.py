@@ -106,10 +106,18 @@ def test_ranking_the_judged_pool_of_esci_shows_no_clear_difference(esci):
     assert (report.design.seed, report.design.origin) == (1, "neyman allocation over query_source")
 
 
-def test_condensed_lists_of_esci_say_that_they_are_short(esci):
-    report = esci_report(esci, condensed=True)
+def test_condensed_lists_of_esci_are_refused_for_their_length(esci):
+    """The condensed difference of +0.022 (t = 2.6) is what the treatment's longer condensed lists could make alone."""
+    with pytest.raises(Refusal, match=r"23\.0 documents a query in the control and 23\.6 in the treatment"):
+        esci_report(esci, condensed=True)
+    report = esci_report(esci, condensed=True, allow=["short-lists"])
     assert report.unjudged.mode == "condensed"
     assert any("Condensed lists are short" in w for w in report.warnings)
+    assert report.unjudged.control.value == pytest.approx(0.212, abs=0.005)
+
+
+def test_one_override_may_be_given_as_a_word(esci):
+    assert esci_report(esci, allow="unjudged").overrides
 
 
 def test_labels_of_the_products_file_are_never_searched(esci):

@@ -153,6 +153,22 @@ def test_an_aa_experiment_says_that_nothing_differs():
     assert report.verdict == "no difference at all"
     assert report.answer.startswith("No difference: new and old score the same on every query")
     assert (report.control_name, report.delta.se) == ("old", 0)
+    assert not any("Not reliable" in w for w in report.warnings)
+
+
+def test_differences_that_are_all_equal_give_no_answer_and_say_why():
+    control = {f"q{i:03d}": ["x", "y"] for i in range(50)}
+    treatment = {q: ["y", "x"] for q in control}
+    grades = {(q, d): 4 if d == "y" else 0 for q in control for d in "xy"}
+    report = compare(control, treatment, grades, metric="sDCG@2")
+    assert report.verdict == "not reliable"
+    assert "nothing varied" in report.answer
+    assert "too few" not in report.answer
+
+
+def test_the_level_is_printed_as_it_is():
+    control, treatment, grades = world()
+    assert "99.9% interval" in compare(control, treatment, grades, level=0.999).answer
 
 
 def test_a_report_survives_json():
@@ -198,17 +214,49 @@ def test_many_queries_of_one_arm_are_refused_as_unpaired_traffic():
     assert any("one-armed" in line for line in report.overrides)
 
 
-def test_strata_of_one_query_are_joined_and_it_is_said():
+def test_a_stratum_of_one_query_keeps_its_weight_and_borrows_variance():
+    """Head: 1 % of the population, 79 queries; tail: 99 %, one query. The answer is the tail's, and very unsure."""
     control, treatment, grades = world()
-    strata = {q: "main" for q in control} | {"q001": "alone", "q002": "lonely"}
-    report = compare(control, treatment, grades, design=design(strata, {"main": 500, "alone": 5, "lonely": 7}))
-    assert any("alone, lonely" in w for w in report.warnings)
-    assert {s.name: (s.population, s.sample) for s in report.design.strata} == {
-        "main": (500, 78),
-        "joined: alone + lonely": (12, 2),
-    }
-    one = compare(control, treatment, grades, design=design(strata | {"q002": "main"}, {"main": 500, "alone": 5}))
-    assert [tuple(s) for s in one.design.strata] == [("main", 505, 80)]
+    strata = {q: "tail" if q == "q001" else "head" for q in control}
+    report = compare(control, treatment, grades, design=design(strata, {"head": 100, "tail": 9900}), metric="sDCG@5")
+    each = {e.name: e for e in report.by_segment}
+    lone = report.delta.value * 100 - each["head"].delta.value
+    assert each["tail"].delta is None
+    assert lone / 99 == pytest.approx(single_difference(control, treatment, grades, "q001"))
+    pooled = each["head"].delta.se * 79**0.5
+    assert report.delta.se == pytest.approx(pooled * (0.01**2 / 79 + 0.99**2) ** 0.5)
+    assert any("1 strata with one query each stand for 99.0%" in w for w in report.warnings)
+    assert [tuple(s) for s in report.design.strata] == [("head", 100, 79), ("tail", 9900, 1)]
+
+
+def single_difference(control, treatment, grades, query):
+    values = [
+        metrics.measure(["sDCG@5"], metrics.Lists.of([[grades[query, d] for d in arm[query]]]), gains=SCALE.gains)
+        for arm in (control, treatment)
+    ]
+    return float(values[1]["sDCG@5"][0] - values[0]["sDCG@5"][0])
+
+
+def test_strata_of_one_query_each_are_weighted_too():
+    control, treatment, grades = world(queries=6)
+    populations = {f"s{i}": 10 ** (i % 3) for i in range(6)}
+    report = compare(
+        control, treatment, grades, design=design({f"q00{i}": f"s{i}" for i in range(6)}, populations), metric="sDCG@5"
+    )
+    weighted = sum(populations[f"s{i}"] * single_difference(control, treatment, grades, f"q00{i}") for i in range(6))
+    assert report.delta.value == pytest.approx(weighted / sum(populations.values()))
+    assert report.delta.df == 5
+
+
+def test_a_segment_weighs_its_strata_however_few_queries_they_have_in_it():
+    control, treatment, grades = world()
+    table = design({q: "A" if q < "q040" else "B" for q in control}, {"A": 100_000, "B": 100})
+    table = table.append_column("segment", pa.array(["head"] * 39 + ["tail"] * 41))
+    tail = compare(control, treatment, grades, design=table, metric="sDCG@5").by_segment[1]
+    lone = single_difference(control, treatment, grades, "q039")
+    rest = np.mean([single_difference(control, treatment, grades, f"q{i:03d}") for i in range(40, 80)])
+    assert tail.delta.value == pytest.approx((2500 * lone + 100 * rest) / 2600)
+    assert tail.share == pytest.approx(2600 / 100_100)
 
 
 def test_a_segment_of_one_query_is_shown_without_a_number():
@@ -252,7 +300,7 @@ def test_without_a_design_unjudged_queries_stay_only_if_nothing_moved():
 def test_unjudged_documents_that_could_turn_the_answer_are_refused():
     control, treatment, grades = world()
     holes = {key: grade for key, grade in grades.items() if key[1] not in ("d00", "d01", "d02")}
-    with pytest.raises(Refusal, match="unjudged documents moved between the arms") as refusal:
+    with pytest.raises(Refusal, match="unjudged documents can change the difference") as refusal:
         compare(control, treatment, holes)
     assert "--condensed" in str(refusal.value)
     insisted = compare(control, treatment, holes, allow=["unjudged"])
@@ -329,6 +377,110 @@ def test_an_abstention_is_an_unjudged_document_and_not_a_zero():
         compare(control, treatment, silent)
 
 
+def test_a_condensed_report_tells_what_was_unjudged_before():
+    control, treatment, grades = world(docs=30, shown=20)
+    holes = {key: grade for key, grade in grades.items() if (int(key[0][1:]) + int(key[1][1:])) % 5}
+    report = compare(control, treatment, holes, metric="sDCG@5", condensed=True)
+    insisted = compare(control, treatment, holes, metric="sDCG@5", allow=["unjudged"])
+    assert report.unjudged.control.value == pytest.approx(insisted.unjudged.control.value)
+    assert report.unjudged.control.value > 0.1
+    assert (report.unjudged.low, report.unjudged.high) == pytest.approx((insisted.unjudged.low, insisted.unjudged.high))
+    assert report.unjudged.mode == "condensed"
+
+
+def test_condensed_lists_that_are_shorter_in_one_arm_are_refused():
+    control, treatment, grades = world(docs=30, shown=25)
+    control = {q: docs[:12] for q, docs in control.items()}
+    holes = {key: grade for key, grade in grades.items() if (int(key[0][1:]) + int(key[1][1:])) % 4}
+    given = {"metric": "sDCG@10", "condensed": True}
+    with pytest.raises(Refusal, match="that alone could make a difference") as refusal:
+        compare(control, treatment, holes, **given)
+    assert refusal.value.override == "--allow short-lists"
+    assert any("short-lists" in line for line in compare(control, treatment, holes, allow=["short-lists"], **given).overrides)
+
+
+def test_condensing_what_was_judged_only_where_it_moved_is_refused():
+    control, treatment, grades = world()
+    for q in list(control)[:60]:
+        treatment[q] = [control[q][1], control[q][0], *control[q][2:]]
+    moved = {(q, d): grades[q, d] for q in list(control)[1:60] for d in control[q][:2]}
+    for q in list(control)[60:]:
+        treatment[q] = control[q]
+    for key in list(moved)[::6]:
+        del moved[key]
+    with pytest.raises(InputError, match="only what moved was judged"):
+        compare(control, treatment, moved, condensed=True, metric="sDCG@5")
+    with pytest.raises(Refusal) as refusal:
+        compare(control, treatment, moved, metric="sDCG@5")
+    assert "--condensed" not in str(refusal.value)
+
+
+def test_runs_cut_at_different_depths_are_refused():
+    control, _, grades = world()
+    shallow = {q: docs[:4] for q, docs in control.items()}
+    with pytest.raises(Refusal, match="never shows more than 4 results") as refusal:
+        compare(shallow, control, grades)
+    assert refusal.value.override == "--allow depth"
+    assert compare(shallow, control, grades, metric="sDCG@4").verdict == "no difference at all"
+    assert any("depth" in line for line in compare(shallow, control, grades, allow=["depth"]).overrides)
+    one_short = control | {"q003": control["q003"][:4]}
+    assert compare(one_short, control, grades).overrides == ()
+
+
+def test_documents_of_one_grade_that_change_places_change_nothing():
+    """Sums in another order differ in the last digit; such noise must not count as a difference."""
+    rng = np.random.default_rng(3)
+    same = {q: [f"d{j:02d}" for j in range(12)] for q in (f"q{i:03d}" for i in range(100))}
+    shuffled = {q: [docs[j] for j in rng.permutation(12)] for q, docs in same.items()}
+    grades = {(q, d): 3 if q < "q050" else 1 for q in same for d in same[q]}
+    null = compare(same, shuffled, grades)
+    assert (null.verdict, null.variance.nonzero, null.delta.se) == ("no difference at all", 0, 0)
+    for i in range(5):
+        grades[f"q00{i}", "d11"], shuffled[f"q00{i}"] = 4, ["d11", *(f"d{j:02d}" for j in range(11))]
+    few = compare(same, shuffled, grades)
+    assert few.variance.nonzero == 5
+    assert few.delta.caveat.startswith("not reliable: 5 of 100")
+
+
+@pytest.mark.parametrize("metric", ["Judged@5", "Share(rel=0)@5"])
+def test_what_does_not_measure_relevance_is_no_headline(metric):
+    control, treatment, grades = world()
+    with pytest.raises(InputError, match="no measure of relevance"):
+        compare(control, treatment, grades, metric=metric)
+
+
+def test_gains_that_are_not_one_a_grade_are_refused():
+    control, treatment, grades = world()
+    with pytest.raises(InputError, match="6 gains, and scale 'five-level' has 5 grades"):
+        compare(control, treatment, grades, metric="sDCG(gain=[0,1,2,3,4,5])@5")
+
+
+def test_for_metrics_that_are_no_sum_an_unmoved_unjudged_document_counts_too():
+    control, treatment, grades = world()
+    for q in control:
+        treatment[q] = [control[q][0], *[d for d in treatment[q] if d != control[q][0]]]
+        grades.pop((q, control[q][0]))
+    report = compare(control, treatment, grades, metric="RR(rel=3)@5", allow=["unjudged"])
+    assert report.unjudged.mode == "as zero"
+    assert report.unjudged.moved >= 80
+
+
+def test_ties_that_decide_what_is_shown_are_said():
+    control, treatment, grades = world()
+    tied = run(control, "old")
+    flat = tied.table.set_column(2, "score", pa.array(np.ones(len(tied.table))))
+    assert any("decided between equal scores" in w for w in compare(Run("old", flat, {}), treatment, grades).warnings)
+    assert not any("equal scores" in w for w in compare(control, treatment, grades).warnings)
+
+
+def test_judged_queries_that_no_run_answers_are_said():
+    control, treatment, grades = world()
+    grades |= {(f"extra{i}", "d00"): 3 for i in range(7)}
+    report = compare(control, treatment, grades)
+    assert report.delta.n == 80
+    assert any("7 queries with judgments have no results in either run" in w for w in report.warnings)
+
+
 # --- who may judge --------------------------------------------------------------------------------------------------
 
 
@@ -361,6 +513,34 @@ def test_a_mix_of_judges_or_of_guides_is_refused():
         compare(control, treatment, guides)
     old = compare(control, treatment, judgments(grades, guide="one"))
     assert any("guide version one" in w for w in old.warnings)
+
+
+def test_a_machine_that_was_shown_another_guide_is_refused():
+    control, treatment, grades = world()
+    table = judgments(grades, judge="m", fingerprint="f1", guide="old")
+    with pytest.raises(Refusal, match="was shown guide old") as refusal:
+        compare(control, treatment, table, card=card(guide_version="old"))
+    assert refusal.value.override == "--allow other-guide"
+    today = judgments(grades, judge="m", fingerprint="f1", guide=SCALE.version)
+    assert compare(control, treatment, today, card=card(guide_version=SCALE.version)).overrides == ()
+
+
+def test_bars_lower_than_germanes_own_are_said():
+    control, treatment, grades = world()
+    report = compare(control, treatment, judgments(grades, judge="m", fingerprint="f1"), card=card(bars={"exact": 0.1}))
+    assert any("lower bars than germane's own" in w for w in report.warnings)
+
+
+def test_people_and_a_machine_together_are_not_people():
+    control, treatment, grades = world()
+    half = {key: grade for key, grade in grades.items() if key[0] < "q040"}
+    rest = {key: grade for key, grade in grades.items() if key[0] >= "q040"}
+    mixed = pa.concat_tables([judgments(half), judgments(rest, judge="m", fingerprint="f1")])
+    report = compare(control, treatment, mixed, allow=["mixed-judges", "no-card"])
+    assert not report.by_people
+    assert report.answer.startswith("With 2 safeguards overridden: ")
+    assert all(html.escape(line) in report._repr_html_() for line in report.overrides)
+    assert compare(control, treatment, grades).by_people
 
 
 def test_a_judge_may_not_mark_its_own_work():

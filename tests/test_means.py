@@ -140,6 +140,35 @@ def test_a_stratum_without_a_change_borrows_variance_instead_of_promising_certai
     assert lift.se == pytest.approx(e.se / 0.5)
 
 
+def test_a_stratum_of_one_query_borrows_the_others_variance_if_asked():
+    strata, populations = moments(many=[0.1, -0.2, 0.3, 0.0], one=[0.5]), {"many": 10, "one": 90}
+    e = stratified_difference(strata, populations, lone="borrow")
+    assert e.value == pytest.approx(0.1 * 0.05 + 0.9 * 0.5)
+    assert e.se**2 == pytest.approx(strata["many"].variance * (0.1**2 / 4 + 0.9**2))
+    assert stratified_mean(strata, populations, lone="borrow").se == pytest.approx(e.se)
+    with pytest.raises(ValueError, match="'one' has 1 judged queries"):
+        stratified_mean(strata, populations)
+    pairs = {name: PairedMoments.of([0.5] * m.n, [0.5 + m.mean] * m.n) for name, m in strata.items()}
+    with pytest.raises(ValueError, match="'one' has 1 judged queries"):
+        relative_lift(pairs, populations)
+    assert relative_lift(pairs, populations, lone="borrow").value == pytest.approx(e.value / 0.5)
+
+
+def test_strata_of_one_query_each_are_collapsed_for_the_variance_alone():
+    e = stratified_difference(moments(a=[0.1], b=[0.3], c=[-0.2]), {"a": 1, "b": 2, "c": 3}, lone="borrow")
+    parts = np.array([0.1 / 6, 0.6 / 6, -0.6 / 6])
+    assert (e.value, e.df) == (pytest.approx(parts.sum()), 2)
+    assert e.se**2 == pytest.approx(3 * parts.var(ddof=1))
+
+
+def test_an_interval_on_a_handful_of_queries_of_a_large_stratum_is_not_reliable():
+    rng = np.random.default_rng(1)
+    strata = moments(head=rng.normal(size=60), tail=[0.1, 0.3])
+    e = stratified_difference(strata, {"head": 100, "tail": 9900})
+    assert e.caveat.startswith("not reliable: the variance rests on few queries")
+    assert stratified_difference(strata, {"head": 9900, "tail": 10}).caveat == ""
+
+
 def test_arms_that_never_differ_say_so_instead_of_giving_a_p_value():
     e = stratified_difference(moments(a=[0.0] * 50), {"a": 50})
     assert (e.value, e.se, e.caveat) == (0, 0, "not reliable: 0 of 50 differences are not zero, 30 are needed")

@@ -248,9 +248,9 @@ def test_overrides_come_first_among_the_doubts_and_the_judge_is_always_among_the
     found = view.of(full).doubts
     assert found[0].tone == "override"
     assert any("no human audit" in doubt.head for doubt in found)
-    assert [d.head for d in view.of(replace(full, judge="human:panel", card=None)).doubts if "people" in d.head] == [
-        "Measured by people"
-    ]
+    assert [
+        d.head for d in view.of(replace(full, judge="human:panel", by_people=True, card=None)).doubts if "people" in d.head
+    ] == ["Measured by people"]
     assert any("no judge card" in d.text for d in view.of(replace(full, card=None)).doubts)
 
 
@@ -312,7 +312,7 @@ def test_documents_without_a_grade_are_explained_by_what_was_done_with_them(full
 
     assert said("complete", 0, 0.0) == "Every document in the top 25 of both arms has a grade."
     assert "taken out of both lists" in said("condensed", 0, 0.0)
-    assert "counted as the worst grade" in said("as zero", 5, 0.2)
+    assert "counted as no gain" in said("as zero", 5, 0.2)
     assert "cannot change the difference" in said("bounds only", 0, 0.2)
     assert "−0.0100, for it +0.0200" in said("bounds only", 5, 0.2)
 

@@ -110,13 +110,23 @@ def _from_toml(path: Path) -> Scale:
     labels = found.get("labels")
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels) or len(labels) < 2:
         raise InputError(f"scale file {path}: 'labels' must be a list of at least two strings, worst first, found {labels!r}")
-    if len({label.casefold() for label in labels}) < len(labels):
-        raise InputError(f"scale file {path}: two labels differ in nothing but their case: {labels!r}")
+    labels = [label.strip() for label in labels]
+    if "" in labels or len({label.casefold() for label in labels}) < len(labels):
+        raise InputError(f"scale file {path}: a label is empty, or two differ in nothing but their case: {labels!r}")
     gains = found.get("gains", [index / (len(labels) - 1) for index in range(len(labels))])
     if not isinstance(gains, list) or any(isinstance(gain, bool) or not isinstance(gain, int | float) for gain in gains):
         raise InputError(f"scale file {path}: 'gains' must be a list of numbers, one a label, found {gains!r}")
+    if not isinstance(found.get("name", ""), str):
+        raise InputError(f"scale file {path}: 'name' must be a string, found {found['name']!r}")
     aliases = found.get("aliases", {})
+    if not isinstance(aliases, dict):
+        raise InputError(f"scale file {path}: 'aliases' must be a table of other spelling = label, found {aliases!r}")
     for alias, label in aliases.items():
+        if (
+            alias.strip().casefold() in {name.casefold() for name in labels}
+            and alias.strip().casefold() != str(label).casefold()
+        ):
+            raise InputError(f"scale file {path}: alias {alias!r} stands for {label!r}, and is a label of its own")
         if label not in labels:
             raise InputError(f"scale file {path}: alias {alias!r} stands for {label!r}, which is not among the labels")
     return Scale(
@@ -124,7 +134,7 @@ def _from_toml(path: Path) -> Scale:
         labels=tuple(labels),
         gains=tuple(float(gain) for gain in gains),
         guide=_guide(path, found),
-        aliases={alias: labels.index(label) for alias, label in aliases.items()},
+        aliases={alias.strip(): labels.index(label) for alias, label in aliases.items()},
     )
 
 

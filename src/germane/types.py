@@ -273,9 +273,10 @@ class Effect:
 class Unjudged:
     """Documents in the two top k without a grade, and what they could do.
 
-    Shares are of the results shown, weighted as the design says. moved: unjudged documents whose rank differs between
-    the arms (the only ones that can change a linear metric's delta). low, high: delta if every one of them were graded
-    against, or for, the treatment. mode: "complete", "as zero", "condensed" or "bounds only".
+    Shares are of the results shown, weighted as the design says. moved: unjudged documents that can change delta: those
+    whose rank differs between the arms, and for metrics that are no sum over ranks all of them. low, high: delta if every
+    one of them were graded against, or for, the treatment. mode: "complete", "complete where it counts" (none can change
+    delta), "as zero" or "condensed" (shares and bounds are those of the lists before they were condensed).
     """
 
     control: Estimate
@@ -363,12 +364,13 @@ class Report:
 
     question: str
     answer: str
-    verdict: str  # "better", "worse", "no clear difference", "not reliable" or "overridden"
+    verdict: str  # "better", "worse", "no clear difference", "no difference at all" or "not reliable"
     metric: str
     k: int
     scale: str
     labels: tuple[str, ...]
     judge: str
+    by_people: bool  # every judgment was made by people, no machine among them
     card: JudgeCard | None
     control_name: str
     treatment_name: str
@@ -428,8 +430,10 @@ class Report:
             f"<tr><td>{escape(name)}</td><td>{d.value:+.4f}</td><td>{d.low:+.4f} to {d.high:+.4f}</td><td>{d.n}</td></tr>"
             for name, d in rows
         )
-        head_row = f"<tr><th>queries</th><th>{escape(self.metric)}</th><th>{self.delta.level:.0%} interval</th><th>n</th></tr>"
-        warned = "".join(f"<li>{escape(w)}</li>" for w in self.warnings)
+        head_row = (
+            f"<tr><th>queries</th><th>{escape(self.metric)}</th><th>{100 * self.delta.level:g}% interval</th><th>n</th></tr>"
+        )
+        warned = "".join(f"<li>{escape(w)}</li>" for w in (*self.overrides, *self.warnings))
         return f"{head}<table>{head_row}{cells}</table><ul>{warned}</ul>"
 
 

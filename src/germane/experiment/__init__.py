@@ -60,32 +60,45 @@ def compare(
     """
     if not 0 < choices.level < 1:
         raise InputError(f"level {choices.level:g} is not between 0 and 1: pass 0.95 for a 95 % interval")
-    metric = metrics.Metric.parse(choices.metric).with_gains(scale.gains)
+    metric = guards.headline(metrics.Metric.parse(choices.metric), scale)
     allow = guards.known(choices.allow)
     overrides = list(cards.gate(judgments, card, scale=scale, allow=allow & set(cards.ALLOW)))
     overrides += guards.lineage(judgments, card, treatment, control, allow)
+    overrides += guards.guide(judgments, scale, allow)
     grades = guards.once_each(judgments)
-    about, shown = _shown(control, treatment, grades, frame.build(control, treatment, grades, design, allow), metric, choices)
+    about, whole, shown = _shown(
+        control, treatment, grades, frame.build(control, treatment, grades, design, allow), metric, choices
+    )
     k = metric.k or int(max(shown.control_rank.max(), shown.treatment_rank.max()))
-    found = effects.per_query(shown, metric, scale, pool.judged_of(grades, about.queries), k)
+    judged = pool.judged_of(grades, about.queries)
+    found = effects.per_query(shown, metric, scale, judged, k)
     level, least = choices.level, choices.minimum_nonzero
     delta = effects.difference_of(about, found.difference, level=level, minimum_nonzero=least)
-    unjudged = effects.unjudged_of(about, shown, found, level=level, mode=_mode(shown, choices))
-    overrides += list(about.overrides) + list(guards.unjudged(about, shown, found, delta, unjudged, allow))
+    overrides += list(about.overrides) + list(guards.depth(whole, metric.k, (control.name, treatment.name), allow))
+    if choices.condensed:
+        before = effects.per_query(whole, metric, scale, judged, k)
+        unjudged = effects.unjudged_of(about, whole, before, level=level, mode="condensed")
+        overrides += guards.condensed(about, shown, delta, metric.k, allow)
+    else:
+        unjudged = effects.unjudged_of(about, shown, found, level=level, mode=_mode(shown, found))
+        overrides += guards.unjudged(about, shown, found, delta, unjudged, allow)
     lift = effects.lift_of(about, found, level=level)
     judges = _judges(judgments)
     linear = pool.linear_parts(metric, scale, k)
     winners, losers = describe.extremes(about, shown, found, queries, docs)
-    warnings = guards.warnings_of(judges, _all_human(judgments), _simulated(control, treatment), card, delta)
+    by_people = _all_human(judgments)
+    warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta)
+    warnings += guards.ties(((control, about), (treatment, about)), metric.k)
     return Report(
         question=choices.question or f"Is {treatment.name} more relevant than {control.name}?",
-        answer=words.answer(delta, lift, choices.metric.strip(), (control.name, treatment.name), about.design),
+        answer=words.answer(delta, lift, choices.metric.strip(), (control.name, treatment.name), about.design, overrides),
         verdict=words.verdict_of(delta),
         metric=str(metric),
         k=k,
         scale=scale.name,
         labels=scale.labels,
         judge=judges,
+        by_people=by_people,
         card=card,
         control_name=control.name,
         treatment_name=treatment.name,
@@ -115,21 +128,26 @@ def compare(
 
 def _shown(
     control: Run, treatment: Run, grades: pa.Table, about: frame.Frame, metric: metrics.Metric, choices: Choices
-) -> tuple[frame.Frame, pool.Pool]:
-    """The frame and its pool. Condensed lists say nothing of a query without judged documents: it is left out."""
-    shown = pool.build(control, treatment, grades, about.queries, k=metric.k)
-    if not len(shown.query):
+) -> tuple[frame.Frame, pool.Pool, pool.Pool]:
+    """The frame, its pool, and the pool to measure on: the same, or condensed.
+
+    Condensed lists say nothing of a query without judged documents: it is left out of all three.
+    """
+    whole = pool.build(control, treatment, grades, about.queries, k=metric.k)
+    if not len(whole.query):
         raise InputError("neither run shows a document for any query of the experiment: are these runs of the same queries?")
     if not choices.condensed:
-        return about, shown
-    if not (shown.moved & shown.unjudged).any():
-        raise InputError("every document that moved between the arms has a grade: --condensed would only lose the others")
-    judged = shown.per_query(~shown.unjudged) > 0
-    pages = shown.per_query(np.ones(len(shown.query))) > 0
-    about = frame.restrict(about, judged | ~pages, "none of their documents is judged, so a condensed list says nothing.")
+        return about, whole, whole
+    guards.worth_condensing(whole)
+    judged = whole.per_query(~whole.unjudged) > 0
+    pages = whole.per_query(np.ones(len(whole.query))) > 0
+    keep = judged | ~pages
+    about = frame.restrict(about, keep, "none of their documents is judged, so a condensed list says nothing.")
+    if not keep.all():
+        whole = pool.build(control, treatment, grades, about.queries, k=metric.k)
     closed = pool.build(control, treatment, grades, about.queries, k=metric.k, condensed=True)
     short = words.short_lists(closed.shown("control"), closed.shown("treatment"), metric.k)
-    return replace(about, warnings=(*about.warnings, *short)), closed
+    return replace(about, warnings=(*about.warnings, *short)), whole, closed
 
 
 def _level(about: frame.Frame, found: effects.PerQuery, values: pool.Floats, level: float) -> Estimate:
@@ -146,12 +164,10 @@ def _exposure(about: frame.Frame, shown: pool.Pool, docs: pa.Table | None, choic
     return describe.exposure(about, shown, docs, choices.groups, level=choices.level)
 
 
-def _mode(shown: pool.Pool, choices: Choices) -> str:
-    if choices.condensed:
-        return "condensed"
+def _mode(shown: pool.Pool, found: effects.PerQuery) -> str:
     if not shown.unjudged.any():
         return "complete"
-    return "as zero" if (shown.unjudged & shown.moved).any() else "complete where it counts"
+    return "as zero" if found.can_change.any() else "complete where it counts"
 
 
 def _judges(judgments: pa.Table) -> str:

@@ -32,18 +32,17 @@ def grades(frame: Frame, pool: Pool, scale: Scale, *, level: float) -> tuple[Gra
 
     "unjudged" comes last, and "empty page" after it where an arm has any.
     """
-    shares: dict[str, list[Floats]] = {}
-    for ranks in (pool.control_rank, pool.treatment_rank):
-        shown = pool.per_query(ranks > 0)
-        for relevance, label in [*reversed(list(enumerate(scale.labels))), (-1, "unjudged")]:
-            these = pool.per_query((ranks > 0) & (pool.relevance == relevance))
-            shares.setdefault(label, []).append(these / np.maximum(shown, 1.0))
-        shares.setdefault("empty page", []).append((shown == 0).astype(np.float64))
-    return tuple(
-        Grades(label, *_both(frame, control, treatment, level=level))
-        for label, (control, treatment) in shares.items()
-        if label != "empty page" or control.any() or treatment.any()
-    )
+    arms = (pool.control_rank, pool.treatment_rank)
+    shown = [pool.per_query(ranks > 0) for ranks in arms]
+    rows = []
+    for relevance, label in [*reversed(list(enumerate(scale.labels))), (-1, "unjudged")]:
+        these = [pool.per_query((ranks > 0) & (pool.relevance == relevance)) for ranks in arms]
+        control, treatment = (part / np.maximum(page, 1.0) for part, page in zip(these, shown, strict=True))
+        rows.append(Grades(label, *_both(frame, control, treatment, level=level)))
+    empty = [(page == 0).astype(np.float64) for page in shown]
+    if empty[0].any() or empty[1].any():
+        rows.append(Grades("empty page", *_both(frame, *empty, level=level)))
+    return tuple(rows)
 
 
 def _both(frame: Frame, control: Floats, treatment: Floats, *, level: float) -> tuple[Estimate, Estimate, Estimate]:

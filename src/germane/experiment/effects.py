@@ -15,17 +15,22 @@ from germane.stats.means import Moments, PairedMoments, p_value, relative_lift, 
 from germane.stats.multiple import adjusted_p
 from germane.types import Effect, Estimate, InputError, Scale, Unjudged
 
+ROUNDING = 1e-12
+"""A smaller difference of one query's metric, which lies between 0 and 1, is the noise of adding in another order."""
+
 
 @dataclass(frozen=True)
 class PerQuery:
     """The metric of each query, (Q,) each. low, high: the difference if every unjudged moved document were graded
-    against, or for, the treatment. level_known: False where an arm's own level rests on unjudged documents."""
+    against, or for, the treatment. can_change: (n,) of the pool: unjudged documents on which the difference depends.
+    level_known: False where an arm's own level rests on unjudged documents."""
 
     control: Floats
     treatment: Floats
     difference: Floats
     low: Floats
     high: Floats
+    can_change: NDArray[np.bool_]
     level_known: bool
 
 
@@ -41,17 +46,23 @@ def per_query(pool: Pool, metric: metrics.Metric, scale: Scale, judged: metrics.
     level_known = not pool.unjudged.any()
     parts = linear_parts(metric, scale, k)
     if parts is None:
-        difference = values["treatment"] - values["control"]
+        difference = _settled(values["treatment"] - values["control"])
         reach = np.where(pool.per_query(pool.unjudged) > 0, 1.0, 0.0)  # no better bound is known: metrics lie in 0 to 1
         low, high = np.maximum(difference - reach, -1.0), np.minimum(difference + reach, 1.0)
-        return PerQuery(values["control"], values["treatment"], difference, low, high, level_known)
+        return PerQuery(values["control"], values["treatment"], difference, low, high, pool.unjudged, level_known)
     weights, gains = parts
     weight = weights[pool.treatment_rank] - weights[pool.control_rank]
     gain = np.where(pool.unjudged, 0.0, gains[np.maximum(pool.relevance, 0)])
-    difference = pool.per_query(weight * gain)
+    difference = _settled(pool.per_query(weight * gain))
     lowest = difference + pool.per_query(np.where(pool.unjudged, np.minimum(weight, 0.0), 0.0))
     highest = difference + pool.per_query(np.where(pool.unjudged, np.maximum(weight, 0.0), 0.0))
-    return PerQuery(values["control"], values["treatment"], difference, lowest, highest, level_known)
+    can_change = pool.unjudged & pool.moved
+    return PerQuery(values["control"], values["treatment"], difference, lowest, highest, can_change, level_known)
+
+
+def _settled(difference: Floats) -> Floats:
+    """Differences with rounding noise made 0: documents of one grade that change places change nothing."""
+    return np.where(np.abs(difference) < ROUNDING, 0.0, difference)
 
 
 def moments(values: Floats, strata: Names) -> dict[str, Moments]:
@@ -66,19 +77,22 @@ def paired(control: Floats, difference: Floats, strata: Names) -> dict[str, Pair
 
 def difference_of(frame: Frame, values: Floats, *, level: float, minimum_nonzero: int) -> Estimate:
     """The stratified paired difference over the whole frame."""
-    return stratified_difference(moments(values, frame.strata), frame.populations, level=level, minimum_nonzero=minimum_nonzero)
+    return stratified_difference(
+        moments(values, frame.strata), frame.populations, level=level, minimum_nonzero=minimum_nonzero, lone="borrow"
+    )
 
 
 def level_of(frame: Frame, values: Floats, *, level: float) -> Estimate:
     """The stratified mean over the whole frame."""
-    return stratified_mean(moments(values, frame.strata), frame.populations, level=level)
+    return stratified_mean(moments(values, frame.strata), frame.populations, level=level, lone="borrow")
 
 
 def lift_of(frame: Frame, found: PerQuery, *, level: float) -> Estimate | None:
     """The relative lift, or None where the control's level is unknown or 0."""
     if not found.level_known or not found.control.any():
         return None
-    return relative_lift(paired(found.control, found.difference, frame.strata), frame.populations, level=level)
+    strata = paired(found.control, found.difference, frame.strata)
+    return relative_lift(strata, frame.populations, level=level, lone="borrow")
 
 
 def segments(frame: Frame, found: PerQuery, *, level: float, minimum_nonzero: int) -> tuple[Effect, ...]:
@@ -108,15 +122,15 @@ def _segment(frame: Frame, found: PerQuery, of: tuple[str, str, int], level: flo
         if share:
             populations[stratum] = frame.populations[stratum] * float(share)
     share_of_all = sum(populations.values()) / total
-    strata = _only(inside, frame.strata)
-    counts = {stratum: int((strata == stratum).sum()) for stratum in populations}
-    if min(counts.values()) < 2:  # one query has no variance: read the segment as one stratum
-        populations, strata = {name: sum(populations.values())}, _only(inside, np.full(len(inside), name, dtype=object))
     if int(inside.sum()) < 2:
         note = f"{int(inside.sum())} sampled query: 2 are the least for an interval"
         return Effect(dimension, name, share_of_all, None, None, None, None, False, note)
-    delta = stratified_difference(moments(found.difference, strata), populations, level=level, minimum_nonzero=minimum_nonzero)
-    control = stratified_mean(moments(found.control, strata), populations, level=level) if found.level_known else None
+    strata = _only(inside, frame.strata)
+    parts = moments(found.difference, strata)
+    delta = stratified_difference(parts, populations, level=level, minimum_nonzero=minimum_nonzero, lone="borrow")
+    control = None
+    if found.level_known:
+        control = stratified_mean(moments(found.control, strata), populations, level=level, lone="borrow")
     p = None if delta.caveat else p_value(delta)
     return Effect(dimension, name, share_of_all, control, delta, p, None, False, delta.caveat)
 
@@ -125,7 +139,7 @@ def unjudged_of(frame: Frame, pool: Pool, found: PerQuery, *, level: float, mode
     """The unjudged shares of what each arm shows, and the bounds that they leave."""
     control, treatment = (level_of(frame, share, level=level) for share in _unjudged_shares(pool))
     low, high = (_weighted_mean(frame, values) for values in (found.low, found.high))
-    return Unjudged(control, treatment, int((pool.moved & pool.unjudged).sum()), low, high, mode)
+    return Unjudged(control, treatment, int(found.can_change.sum()), low, high, mode)
 
 
 def share_difference(frame: Frame, pool: Pool, *, level: float) -> Estimate:
@@ -182,10 +196,12 @@ def between_share(values: Floats, strata: Names, populations: Mapping[str, int])
     parts = moments(values, strata)
     total = sum(populations[name] for name in parts)
     weights = {name: populations[name] / total for name in parts}
+    pooled = sum(m.centred_sq for m in parts.values()) / max(sum(m.n - 1 for m in parts.values()), 1)
+    own = {name: m.variance if m.n > 1 else pooled for name, m in parts.items()}
     mean = sum(weights[name] * m.mean for name, m in parts.items())
-    inside = sum(weights[name] * m.variance for name, m in parts.items())
+    inside = sum(weights[name] * own[name] for name in parts)
     between = sum(weights[name] * (m.mean - mean) ** 2 for name, m in parts.items())
-    between -= sum(weights[name] * (1 - weights[name]) * m.variance / m.n for name, m in parts.items())
+    between -= sum(weights[name] * (1 - weights[name]) * own[name] / m.n for name, m in parts.items())
     between = max(between, 0.0)
     whole = inside + between
     return whole**0.5, (between / whole if whole > 0 else 0.0)

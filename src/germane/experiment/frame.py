@@ -25,7 +25,7 @@ ONE_ARMED_AT_MOST = 0.05
 class Frame:
     """The experiment's queries, sorted by id, and what they stand for.
 
-    strata: (Q,) stratum of each query, after collapsing. populations: stratum -> size. dimensions: name -> (Q,) segment
+    strata: (Q,) stratum of each query. populations: stratum -> size. dimensions: name -> (Q,) segment
     of each query. warnings: what a reader must know. overrides: refusals that the user insisted past.
     """
 
@@ -75,15 +75,14 @@ def restrict(frame: Frame, keep: NDArray[np.bool_], why: str) -> Frame:
         populations = {"all": len(strata)}
     if len(strata) < 2:
         raise InputError(f"{len(strata)} queries are left, and 2 are the least for an interval: {why}")
-    joined, populations, joining = _collapse(strata, populations)
     return replace(
         frame,
         queries=frame.queries.filter(keep),
-        strata=joined,
+        strata=strata,
         populations=populations,
         dimensions={name: values[keep] for name, values in frame.dimensions.items()},
-        design=_design_of(joined, populations, frame.design),
-        warnings=(*frame.warnings, *said, *joining),
+        design=_design_of(strata, populations, frame.design),
+        warnings=(*frame.warnings, *said, *_lone(strata, populations)),
     )
 
 
@@ -111,9 +110,8 @@ def _designed(design: pa.Table, either: Any) -> Frame:
     outside = len(either) - overlap
     if outside:
         notes.append(f"{outside} queries of the runs are not in the design and were left out.")
-    joined, populations, said = _collapse(strata, populations)
-    used = _design_of(joined, populations, replace(drawn, origin=drawn.origin or "given by the user"))
-    return Frame(queries, joined, populations, dimensions, used, tuple(said), (), tuple(notes))
+    used = _design_of(strata, populations, replace(drawn, origin=drawn.origin or "given by the user"))
+    return Frame(queries, strata, populations, dimensions, used, tuple(_lone(strata, populations)), (), tuple(notes))
 
 
 def _design_of(strata: Names, populations: Mapping[str, int], was: Design) -> Design:
@@ -145,6 +143,12 @@ def _assumed(control: Run, treatment: Run, judgments: pa.Table, either: Any) -> 
                 f"{len(unjudged_ids)} of {len(either)} queries have no judgment and were left out; if only queries that "
                 "changed were judged, the difference is overstated: pass the design (--design) that they were sampled by."
             )
+    silent = answered.filter(pc.invert(pc.is_in(answered["query_id"], value_set=either)))
+    if absent := len(pc.unique(silent["query_id"])):
+        warnings.append(
+            f"{absent} queries with judgments have no results in either run and were left out. If they were asked, they are "
+            "empty pages in both arms: pass the design (--design) and they count."
+        )
     queries = queries.take(pc.sort_indices(queries))
     size = len(queries)
     design = Design((Stratum("all", size, size),), None, "queries", "simple random sample (assumed: no design was given)")
@@ -163,23 +167,18 @@ def _identical(control: Run, treatment: Run, queries: Any) -> bool:
     return bool(parts[0].equals(parts[1]))
 
 
-def _collapse(strata: Names, populations: Mapping[str, int]) -> tuple[Names, dict[str, int], list[str]]:
-    """Strata of one query joined into one, since one value has no variance; and a sentence that says so.
-
-    A query that is left alone even so joins the smallest other stratum. The rule looks at sizes only, never at outcomes.
-    """
+def _lone(strata: Names, populations: Mapping[str, int]) -> list[str]:
+    """A sentence about strata of one query: they keep their weight, and their variance is that of the others."""
     names, counts = np.unique(strata.astype(str), return_counts=True)
     alone = [str(name) for name, count in zip(names, counts, strict=True) if count < 2]
     if not alone:
-        return strata, dict(populations), []
-    others = [name for name in populations if name not in alone]
-    joined_to = min(others, key=lambda name: (populations[name], name)) if len(alone) == 1 else "joined: " + " + ".join(alone)
-    mapping = {name: joined_to if name in alone else name for name in populations}
-    sizes: dict[str, int] = {}
-    for name, population in populations.items():
-        sizes[mapping[name]] = sizes.get(mapping[name], 0) + population
-    said = f"Strata with one query were joined into {joined_to!r}, since one value has no variance: {', '.join(alone)}."
-    return np.array([mapping[name] for name in strata], dtype=object), sizes, [said]
+        return []
+    share = sum(populations[name] for name in alone) / sum(populations.values())
+    named = ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
+    return [
+        f"{len(alone)} strata with one query each stand for {share:.1%} of the population ({named}): they keep their weight, "
+        "and their variance, which one value does not have, is taken from the other strata together."
+    ]
 
 
 def _paired(frame: Frame, one_armed: int, none: int, allow: frozenset[str]) -> Frame:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from germane import cards, store
+from germane import cards, metrics, store
 from germane.experiment.effects import PerQuery, difference_of, share_difference
 from germane.experiment.frame import Frame
 from germane.experiment.pool import Pool
@@ -20,11 +20,26 @@ ALLOW = cards.ALLOW | {
     "unjudged": "unjudged documents could turn the answer",
     "one-armed": "queries that only one arm answered count as empty pages",
     "lineage": "the judge and the treatment's ranker have a model in common",
+    "depth": "the runs were cut at different depths",
+    "short-lists": "condensed lists are shorter in one arm",
+    "other-guide": "the judge was shown another guide than the scale's",
 }
 """Every override that `--allow` accepts here, and what it lets pass."""
 
 SHARE_GAP = 0.01
 """Unjudged shares of the two arms may differ by this much (of the results shown) before the comparison is refused."""
+
+CUT = 0.5
+"""A run of which so many pages end at its deepest rank was cut there; otherwise pages are short because little was found."""
+
+SHORT = 0.5
+"""Condensed lists may differ in length by what, were it all of the top grade, makes this many standard errors of delta."""
+
+MOVED_ONLY = 0.2
+"""Unmoved documents less judged than moved ones by this share: then only what moved was sent to the judge."""
+
+TIES = 0.05
+"""A larger share of the places shown that equal scores decided is worth a warning."""
 
 NEGLIGIBLE = 0.1
 """Bounds narrower than this many standard errors cannot turn an answer that the same interval gives at both ends."""
@@ -35,6 +50,136 @@ def known(allow: Collection[str]) -> frozenset[str]:
     if unknown := sorted(set(allow) - set(ALLOW)):
         raise InputError(f"--allow {unknown[0]}: there is no such override; known are {', '.join(ALLOW)}")
     return frozenset(allow)
+
+
+def headline(metric: metrics.Metric, scale: Scale) -> metrics.Metric:
+    """The metric with the scale's gains in its name.
+
+    Raises: InputError for one that does not grow with relevance, or whose gains are not one a grade.
+    """
+    if metric.name in ("Judged", "Share"):
+        raise InputError(
+            f"{metric} is no measure of relevance, so more of it is not better; the report shows the shares of grades and of "
+            "unjudged results for every metric: compare by sDCG@25"
+        )
+    gains = metric["gain"] if metric.name in ("sDCG", "nDCG") else None
+    if isinstance(gains, tuple) and len(gains) != len(scale.labels):
+        raise InputError(
+            f"{metric} has {len(gains)} gains, and scale {scale.name!r} has {len(scale.labels)} grades: give one each"
+        )
+    return metric.with_gains(scale.gains)
+
+
+def depth(pool: Pool, k: int | None, names: tuple[str, str], allow: frozenset[str]) -> tuple[str, ...]:
+    """Overrides needed because one run was cut above k, and not where the other was: the deeper one wins by its depth.
+
+    Raises: Refusal `--allow depth`.
+    """
+    pages = [pool.per_query(ranks > 0) for ranks in (pool.control_rank, pool.treatment_rank)]
+    deepest = [int(page.max()) for page in pages]
+    shorter = pages[int(np.argmin(deepest))]
+    cut = float((shorter[shorter > 0] == min(deepest)).mean()) >= CUT if shorter.any() else False
+    if deepest[0] == deepest[1] or not cut or (k is not None and min(deepest) >= k):
+        return ()
+    said = f"{names[0]} never shows more than {deepest[0]} results, {names[1]} shows up to {deepest[1]}"
+    if "depth" not in allow:
+        raise Refusal(
+            f"{said}: ranks that a run does not reach count as no gain, so the deeper run wins by its depth. Collect both to "
+            f"the same depth, or compare at {min(deepest)} (--metric sDCG@{min(deepest)}).",
+            "--allow depth",
+        )
+    return (f"--allow depth: {said}; missing ranks count as no gain.",)
+
+
+def worth_condensing(pool: Pool) -> None:
+    """Raises: InputError where condensing would lose what is known: all that moved is graded, or little else is."""
+    if not (pool.moved & pool.unjudged).any():
+        raise InputError("every document that moved between the arms has a grade: --condensed would only lose the others")
+    if _only_moved(pool):
+        missing, missing_moved = _missing(pool)
+        raise InputError(
+            f"{missing:.0%} of the documents that did not move are unjudged, and {missing_moved:.0%} of those that did: it "
+            "seems that only what moved was judged, and condensing would throw the rest away. Have the missing ones judged "
+            "(germane pairs lists them), or pass --allow unjudged"
+        )
+
+
+def _missing(pool: Pool) -> tuple[float, float]:
+    """Unjudged shares of the documents that did not move, and of those that did."""
+    shares = [float(pool.unjudged[which].mean()) if which.any() else 0.0 for which in (~pool.moved, pool.moved)]
+    return shares[0], shares[1]
+
+
+def _only_moved(pool: Pool) -> bool:
+    """True if it seems that only documents that moved were sent to the judge."""
+    missing, missing_moved = _missing(pool)
+    return missing - missing_moved > MOVED_ONLY
+
+
+def condensed(frame: Frame, closed: Pool, delta: Estimate, k: int | None, allow: frozenset[str]) -> tuple[str, ...]:
+    """Overrides needed because condensed lists are shorter in one arm, which alone can make a difference.
+
+    Raises: Refusal `--allow short-lists`.
+    """
+    weights = np.concatenate(
+        ([0.0], metrics.sdcg_weights(int(max(closed.control_rank.max(), closed.treatment_rank.max(), k or 0))))
+    )
+    reached = closed.per_query(weights[closed.treatment_rank] - weights[closed.control_rank])
+    gap = difference_of(frame, reached, level=delta.level, minimum_nonzero=0)
+    if abs(gap.value) <= SHORT * delta.se:
+        return ()
+    said = (
+        f"Condensed lists hold {closed.shown('control'):.1f} documents a query in the control and "
+        f"{closed.shown('treatment'):.1f} in the treatment; that alone could make a difference of {gap.value:+.4f}."
+    )
+    if "short-lists" not in allow:
+        raise Refusal(
+            f"{said} Collect deeper runs, or rank each query's judged documents (germane collect --candidates).",
+            "--allow short-lists",
+        )
+    return (f"--allow short-lists: {said}",)
+
+
+def guide(judgments: pa.Table, scale: Scale, allow: frozenset[str]) -> tuple[str, ...]:
+    """Overrides needed because a machine judge was shown another guide than the scale's of today.
+
+    Raises: Refusal `--allow other-guide`.
+    """
+    rows = judgments.group_by(["fingerprint", "guide_version"]).aggregate([]).to_pylist()
+    shown = {row["guide_version"] for row in rows if row["fingerprint"] and row["guide_version"]}
+    other = sorted(shown - {scale.version})
+    if not other:
+        return ()
+    said = f"The judge was shown guide {other[0]}, and the guide of scale {scale.name!r} is {scale.version}."
+    if "other-guide" not in allow:
+        raise Refusal(
+            f"{said} Grades of one guide are not grades of another: judge again, or pass the scale that was used.",
+            "--allow other-guide",
+        )
+    return (f"--allow other-guide: {said}",)
+
+
+def ties(arms: Iterable[tuple[Run, Frame]], k: int | None) -> list[str]:
+    """A warning for each arm in which equal scores decided many of the places shown."""
+    import pyarrow.compute as pc
+
+    said = []
+    for run, frame in arms:
+        table = run.table.filter(pc.is_in(run.table["query_id"], value_set=frame.queries))
+        query = table["query_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+        with np.errstate(over="ignore"):
+            score = table["score"].to_numpy().astype(np.float32)
+        rank = table["rank"].to_numpy()
+        tied = (score[1:] == score[:-1]) & (query[1:] == query[:-1])
+        either = np.concatenate((tied, [False])) | np.concatenate(([False], tied))
+        shown = rank <= (k or rank.max(initial=1))
+        share = float(either[shown].mean()) if shown.any() else 0.0
+        if share > TIES:
+            said.append(
+                f"{share:.0%} of the places shown in {run.name} were decided between equal scores (in single precision, as "
+                "trec_eval does), by document id: its order there means nothing."
+            )
+    return said
 
 
 def once_each(judgments: pa.Table) -> pa.Table:
@@ -95,9 +240,9 @@ def unjudged(
     if not reasons:
         return ()
     if "unjudged" not in allow:
+        other = "" if _only_moved(pool) else ", or pass --condensed to compare judged documents only"
         raise Refusal(
-            f"{' '.join(reasons)} Have them judged (germane pairs lists them, most valuable first), "
-            "or pass --condensed to compare judged documents only.",
+            f"{' '.join(reasons)} Have them judged (germane pairs lists them, most valuable first){other}.",
             "--allow unjudged, which counts them as not relevant",
         )
     return (f"--allow unjudged: {' '.join(reasons)} They are counted as not relevant.",)
@@ -107,7 +252,7 @@ def _reasons(frame: Frame, pool: Pool, found: PerQuery, delta: Estimate, bounds:
     reasons = []
     if bounds.high > bounds.low and _can_turn(frame, found, delta, bounds):
         reasons.append(
-            f"{bounds.moved} unjudged documents moved between the arms: with them the difference could be anything from "
+            f"{bounds.moved} unjudged documents can change the difference: with them it could be anything from "
             f"{bounds.low:+.4f} to {bounds.high:+.4f}."
         )
     gap = share_difference(frame, pool, level=delta.level)
@@ -138,7 +283,11 @@ def warnings_of(judge: str, human: bool, simulated: bool, card: JudgeCard | None
         said.append(f"Measured by the judge {judge} alone, without an audit by people: its own error is not corrected.")
     if card is not None and not card.passed:
         said.append(f"The judge's card fails its bars: {', '.join(cards.misses(card))}.")
-    if delta.caveat:
+    if card is not None:
+        low = [f"{name} {card.bars.get(name, 'none')}" for name, bar in cards.BARS.items() if card.bars.get(name, -1.0) < bar]
+        if low:
+            said.append(f"The judge's card was checked against lower bars than germane's own: {', '.join(low)}.")
+    if delta.caveat and not (delta.se == 0 and delta.value == 0):
         said.append(f"{delta.caveat[0].upper()}{delta.caveat[1:]}.")
     if simulated:
         said.append("This is a simulation: queries, items, judgments and truth were made by a program.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from germane.stats.means import t_quantile
 from germane.types import Design, Estimate, Unjudged
 
@@ -23,29 +25,38 @@ def verdict_of(delta: Estimate) -> str:
     return "worse" if delta.high < 0 else "no clear difference"
 
 
-def answer(delta: Estimate, lift: Estimate | None, metric: str, arms: tuple[str, str], design: Design) -> str:
+def answer(
+    delta: Estimate,
+    lift: Estimate | None,
+    metric: str,
+    arms: tuple[str, str],
+    design: Design,
+    overrides: Sequence[str] = (),
+) -> str:
     """One sentence, sometimes two: which arm is more relevant, by how much, how sure, and over what.
 
-    arms: names of control and treatment.
+    arms: names of control and treatment. The relative size is said only where its own interval is clear of 0.
     """
     verdict, (control, treatment) = verdict_of(delta), arms
-    interval = f"{delta.level:.0%} interval {delta.low:+.4f} to {delta.high:+.4f}"
+    interval = f"{100 * delta.level:g}% interval {delta.low:+.4f} to {delta.high:+.4f}"
     over = f"over {_what(delta.n, design)}"
+    insisted = f"With {len(overrides)} {'safeguard' if len(overrides) == 1 else 'safeguards'} overridden: " if overrides else ""
     if verdict == "no difference at all":
-        return f"No difference: {treatment} and {control} score the same on every query, {over}."
-    if verdict == "not reliable":
-        return (
-            f"No reliable answer: {metric} differs by {delta.value:+.4f} ({interval}), on too few queries that differ, {over}."
-        )
-    if verdict == "no clear difference":
-        return (
+        said = f"No difference: {treatment} and {control} score the same on every query, {over}."
+    elif verdict == "not reliable":
+        why = delta.caveat.removeprefix("not reliable: ")
+        said = f"No reliable answer: {metric} differs by {delta.value:+.4f} ({interval}), {over}; {why}."
+    elif verdict == "no clear difference":
+        said = (
             f"No clear difference between {treatment} and {control}: {metric} changes by {delta.value:+.4f} ({interval}), "
             f"{over}. An effect of {mde_of(delta):.4f} or more would probably have been seen."
         )
-    moved, rises = ("more", "rises") if verdict == "better" else ("less", "falls")
-    about = f", about {abs(lift.value):.1%}" if lift else ""
-    size = f"{metric} {rises} by {abs(delta.value):.4f} ({interval}){about}"
-    return f"{treatment} is {moved} relevant than {control}: {size}, {over}."
+    else:
+        moved, rises = ("more", "rises") if verdict == "better" else ("less", "falls")
+        about = f", about {abs(lift.value):.1%}" if lift and (lift.low > 0 or lift.high < 0) else ""
+        size = f"{metric} {rises} by {abs(delta.value):.4f} ({interval}){about}"
+        said = f"{treatment} is {moved} relevant than {control}: {size}, {over}."
+    return insisted + said
 
 
 def _what(n: int, design: Design) -> str:
@@ -57,12 +68,13 @@ def _what(n: int, design: Design) -> str:
 def mde_of(delta: Estimate) -> float:
     """The smallest true difference that this experiment finds with 80 % probability, in units of the metric.
 
-    (z_{1 - alpha/2} + z_power) se = 2.8016 se at alpha 0.05. Source: Bloom (1995), minimum detectable effects.
+    (t_{1 - alpha/2} + t_power) se, which is 2.8016 se at alpha 0.05 where the degrees of freedom are many.
+    Source: Bloom (1995), minimum detectable effects.
 
     >>> round(mde_of(Estimate(0.0, 0.01, 0, 0, 100, "paired difference")), 6)
     0.028016
     """
-    return (t_quantile((1 + delta.level) / 2, None) + t_quantile(POWER, None)) * delta.se
+    return (t_quantile((1 + delta.level) / 2, delta.df) + t_quantile(POWER, delta.df)) * delta.se
 
 
 def tipping_bias(delta: Estimate) -> float:

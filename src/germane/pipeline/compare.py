@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from germane import cards, experiment, scales, sources, store
-from germane.types import Design, Input, InputError, JudgeCard, Report, Run, Scale
+from germane.types import Design, Input, JudgeCard, Report, Run, Scale
 
 
 def compare(
@@ -30,8 +30,9 @@ def compare(
 ) -> Report:
     """The report on two runs of the same queries; `report.delta` is treatment minus control, in units of the metric.
 
-    control, treatment: runs; judgments: grades on `scale`; design: the sampled queries with what they stand for; queries,
-    docs: texts for the lists that are shown. Each is a file, an Arrow table, a data frame or a dict. card: what
+    control, treatment: runs; judgments: grades on `scale`; queries, docs: texts for the lists that are shown. Each is a
+    file, an Arrow table, a data frame or a dict. design: the sampled queries with what they stand for, as a file, an Arrow
+    table or a data frame. card: what
     `germane check` found of a machine judge. groups: the column of docs whose exposure is reported. condensed: take
     unjudged documents out of both lists. allow: refusals to insist past (`germane.experiment.ALLOW`); the report says so.
 
@@ -62,7 +63,9 @@ def compare(
         runs[1],
         grades,
         scale=of,
-        choices=experiment.Choices(metric, level, condensed, tuple(allow), groups, question),
+        choices=experiment.Choices(
+            metric, level, condensed, (allow,) if isinstance(allow, str) else tuple(allow), groups, question
+        ),
         card=cards.read(card) if isinstance(card, str | Path) else card,
         inputs=tuple(_input(role, source, table) for role, source, table in given if table is not None),
         **tables,
@@ -88,6 +91,6 @@ def _input(role: str, source: Any, table: Any) -> Input:
     if not isinstance(source, str | Path) or str(source) == "-":
         return Input(role, "(from memory)" if str(source) != "-" else "(standard input)", "", table.num_rows)
     path = Path(source)
-    if not path.is_file():
-        raise InputError(f"{role} file {path} is gone: it was there a moment ago")
+    if not path.is_file():  # a pipe has been read, and has no digest
+        return Input(role, str(path), "", table.num_rows, store.attribution(table))
     return Input(role, str(path), store.sha256(path), table.num_rows, store.attribution(table) or store.attribution(path))

@@ -173,7 +173,7 @@ def doubts(report: Report, places: int) -> tuple[Doubt, ...]:
 def judge(report: Report) -> Doubt:
     """Who graded, and whether anybody checked."""
     card = report.card
-    if report.judge.startswith("human:"):
+    if report.by_people:
         who = report.judge.removeprefix("human:")
         return Doubt("note", "Measured by people", f"The grades are of “{who}”; what they got wrong is not in the interval.")
     head = f"Measured by {report.judge}, no human audit"
@@ -217,7 +217,7 @@ def overturn(report: Report, places: int) -> tuple[str, ...]:
 
 def tipping(report: Report, places: int) -> str:
     """How far the judge would have to lean towards an arm for another verdict."""
-    who = "the people who graded" if report.judge.startswith("human:") else report.judge
+    who = "the people who graded" if report.by_people else report.judge
     delta, tip = report.delta, report.tipping_bias
     lean = f"{words.plain(tip, places)} a query on average"
     if delta.caveat:
@@ -236,7 +236,13 @@ def unjudged(report: Report, places: int) -> str:
     """How much of what was shown has no grade, what was done about it, and how far it could move the difference."""
     u, k = report.unjudged, report.k
     if u.mode == "condensed":
-        return "Documents without a grade were taken out of both lists before these were cut: only graded ones are compared."
+        low, high = words.signed(u.low, places), words.signed(u.high, places)
+        return (
+            "Documents without a grade were taken out of both lists before these were cut: only graded ones are compared. "
+            f"Before that, {words.percent(u.control.value)} of the control's and {words.percent(u.treatment.value)} of the "
+            f"treatment's top {k} had no grade (n = {words.count(u.control.n)} queries), and with them in their places the "
+            f"difference could be anything from {low} to {high}."
+        )
     if u.control.value == 0 and u.treatment.value == 0:
         return f"Every document in the top {k} of both arms has a grade."
     shares = (
@@ -245,11 +251,11 @@ def unjudged(report: Report, places: int) -> str:
     )
     if not u.moved:
         return f"{shares} All of these stand at the same rank in both arms, so they cannot change the difference."
-    counted = " They were counted as the worst grade." if u.mode == "as zero" else ""
+    counted = " They were counted as no gain." if u.mode == "as zero" else ""
     low, high = words.signed(u.low, places), words.signed(u.high, places)
-    moved = words.many(u.moved, "of these stands", "of these stand")
+    moved = words.many(u.moved, "of these can", "of these can")
     return (
-        f"{shares}{counted} {moved} at another rank in the other arm: "
+        f"{shares}{counted} {moved} change the difference: "
         f"graded against the treatment they would make the difference {low}, for it {high}."
     )
 

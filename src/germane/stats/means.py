@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +17,11 @@ MINIMUM_NONZERO = 30
 
 Source: our simulations (docs/statistics/means.md): with 80 % zeros t intervals cover 0.86 at n = 40.
 """
+
+MINIMUM_DF = 10
+"""With fewer degrees of freedom the interval rests on a handful of queries, and on their being normal."""
+
+Lone = Literal["refuse", "borrow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +92,13 @@ class PairedMoments:
         return PairedMoments(a + b, self.difference + other.difference, cross)
 
 
-def stratified_mean(strata: Mapping[str, Moments], populations: Mapping[str, float], *, level: float = 0.95) -> Estimate:
+def stratified_mean(
+    strata: Mapping[str, Moments], populations: Mapping[str, float], *, level: float = 0.95, lone: Lone = "refuse"
+) -> Estimate:
     """The mean in the population that the strata stand for, in units of the metric: a level such as sDCG@25 of one arm.
 
-    strata: stratum -> moments of its sampled queries. populations: stratum -> its number of queries.
+    strata: stratum -> moments of its sampled queries. populations: stratum -> its number of queries. lone: what becomes of
+    a stratum of one query, which has no variance of its own: "refuse", or "borrow" that of the others (see `_spread`).
     Satterthwaite's degrees of freedom; no finite-population correction, since the target is future queries.
 
     Source: Cochran, Sampling Techniques (1977), eq. 5.1, 5.6 and 5.16.
@@ -99,7 +108,7 @@ def stratified_mean(strata: Mapping[str, Moments], populations: Mapping[str, flo
     >>> round(e.value, 3), round(e.se, 4), e.n
     (0.43, 0.0906, 4)
     """
-    return _stratified(strata, populations, level, "stratified mean" if len(strata) > 1 else "mean")
+    return _stratified(strata, populations, level, "stratified mean" if len(strata) > 1 else "mean", lone=lone)
 
 
 def stratified_difference(
@@ -108,12 +117,14 @@ def stratified_difference(
     *,
     level: float = 0.95,
     minimum_nonzero: int = MINIMUM_NONZERO,
+    lone: Lone = "refuse",
 ) -> Estimate:
     """The mean paired difference in the population that the strata stand for, in units of the metric.
 
     strata: stratum -> moments of its sampled queries' differences. populations: stratum -> its number of queries.
     A stratum whose differences are all equal has no variance by luck: it takes the pooled one, with its degrees of
-    freedom. Below `minimum_nonzero` differences that are not 0 the estimate carries a caveat.
+    freedom. lone: as in `stratified_mean`. Below `minimum_nonzero` differences that are not 0, or `MINIMUM_DF` degrees of
+    freedom, the estimate carries a caveat.
 
     Source: Cochran, Sampling Techniques (1977), eq. 5.6 and 5.16.
     Raises: ValueError for a stratum with fewer than two queries, or with no population.
@@ -123,15 +134,19 @@ def stratified_difference(
     (0.11, 0.0906, 4, 'not reliable: 3 of 4 differences are not zero, 30 are needed')
     """
     method = "stratified paired difference" if len(strata) > 1 else "paired difference"
-    nonzero = sum(m.nonzero for m in strata.values())
-    n = sum(m.n for m in strata.values())
-    caveat = ""
+    nonzero, n = sum(m.nonzero for m in strata.values()), sum(m.n for m in strata.values())
+    found = _stratified(strata, populations, level, method, pool=True, lone=lone)
+    caveat = found.caveat
     if nonzero < minimum_nonzero:
         caveat = f"not reliable: {nonzero} of {n} differences are not zero, {minimum_nonzero} are needed"
-    return _stratified(strata, populations, level, method, caveat=caveat, pool=True)
+    elif minimum_nonzero and found.se > 0 and found.df is not None and found.df < MINIMUM_DF:
+        caveat = f"not reliable: the variance rests on few queries of large strata ({found.df:.1f} degrees of freedom)"
+    return replace(found, caveat=caveat)
 
 
-def relative_lift(strata: Mapping[str, PairedMoments], populations: Mapping[str, float], *, level: float = 0.95) -> Estimate:
+def relative_lift(
+    strata: Mapping[str, PairedMoments], populations: Mapping[str, float], *, level: float = 0.95, lone: Lone = "refuse"
+) -> Estimate:
     """The difference divided by the control's mean (0.02 = two per cent better), by the delta method per stratum.
 
     Var(R) = (Var theta - 2 R Cov(theta, mu_C) + R^2 Var mu_C) / mu_C^2, which is the variance of the stratified mean of
@@ -144,14 +159,14 @@ def relative_lift(strata: Mapping[str, PairedMoments], populations: Mapping[str,
     >>> round(e.value, 3), round(e.se, 4)
     (0.25, 0.0417)
     """
-    base = stratified_mean({name: m.control for name, m in strata.items()}, populations, level=level)
-    gain = stratified_difference({name: m.difference for name, m in strata.items()}, populations, level=level)
+    base = stratified_mean({name: m.control for name, m in strata.items()}, populations, level=level, lone=lone)
+    gain = stratified_difference({name: m.difference for name, m in strata.items()}, populations, level=level, lone=lone)
     if base.value <= 0:
         raise ValueError(f"the control's mean is {base.value}: a relative lift needs one above 0")
     ratio = gain.value / base.value
     pooled = _pooled_variance([m.difference for m in strata.values()])
     linearised = {name: _linearised(m, ratio, base.value, pooled) for name, m in strata.items()}
-    spread = _stratified(linearised, populations, level, "")
+    spread = _stratified(linearised, populations, level, "", lone=lone)
     margin = spread.high - spread.value
     method = "relative lift, delta method"
     return Estimate(ratio, spread.se, ratio - margin, ratio + margin, gain.n, method, level, spread.df, gain.caveat)
@@ -190,41 +205,55 @@ def _stratified(
     level: float,
     method: str,
     *,
-    caveat: str = "",
     pool: bool = False,
+    lone: Lone = "refuse",
 ) -> Estimate:
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: give one between 0 and 1, as 0.95")
     if not strata:
         raise ValueError("no strata: there is nothing to estimate from")
+    n = sum(m.n for m in strata.values())
     for name, moments in strata.items():
         if populations.get(name, 0) <= 0:
             raise ValueError(f"stratum {name!r} was sampled but has no population: add it to the design, or drop its queries")
-        if moments.n < 2:
+        if moments.n < 2 and (lone == "refuse" or n < 2):
             raise ValueError(f"stratum {name!r} has {moments.n} judged queries; 2 are needed for a variance: collapse it first")
     size = sum(populations[name] for name in strata)
-    spare = sum(m.n - 1 for m in strata.values())
-    pooled = _pooled_variance(strata.values())
-    value, variance, below = 0.0, 0.0, 0.0
-    for name, m in strata.items():
-        weight = populations[name] / size
-        by_luck = pool and m.centred_sq == 0
-        term = weight**2 * (pooled if by_luck else m.variance) / m.n
-        value += weight * m.mean
-        variance += term
-        below += term**2 / (spare if by_luck else m.n - 1)
-    n = sum(m.n for m in strata.values())
+    weights = {name: populations[name] / size for name in strata}
+    value = sum(weights[name] * m.mean for name, m in strata.items())
+    variance, df = _spread(strata, weights, pool)
     if variance == 0:
-        note = caveat or "nothing varied: every sampled query has the same value"
-        return Estimate(value, 0.0, value, value, n, method, level, float(spare), note)
-    df = variance**2 / below
+        return Estimate(
+            value, 0.0, value, value, n, method, level, df, "nothing varied: every sampled query has the same value"
+        )
     margin = t_quantile((1 + level) / 2, df) * sqrt(variance)
-    return Estimate(value, sqrt(variance), value - margin, value + margin, n, method, level, df, caveat)
+    return Estimate(value, sqrt(variance), value - margin, value + margin, n, method, level, df)
+
+
+def _spread(strata: Mapping[str, Moments], weights: Mapping[str, float], pool: bool) -> tuple[float, float]:
+    """(variance of the stratified mean, Satterthwaite's degrees of freedom).
+
+    A stratum of one query, and with `pool` one whose values are all equal, takes the variance pooled over all strata and
+    its degrees of freedom. If every stratum has one query, the strata are collapsed for the variance alone; that errs
+    on the large side. Source: Cochran (1977), section 5A.12; Wolter (2007), eq. 2.5.4.
+    """
+    spare = sum(m.n - 1 for m in strata.values())
+    if not spare:
+        parts = np.array([weights[name] * m.mean for name, m in strata.items()])
+        return float(parts.size * parts.var(ddof=1)), float(parts.size - 1)
+    pooled = _pooled_variance(strata.values())
+    variance, below = 0.0, 0.0
+    for name, m in strata.items():
+        borrows = m.n == 1 or (pool and m.centred_sq == 0)
+        term = weights[name] ** 2 * (pooled if borrows else m.variance) / m.n
+        variance += term
+        below += term**2 / (spare if borrows else m.n - 1)
+    return variance, variance**2 / below if below > 0 else float(spare)
 
 
 def _pooled_variance(moments: Collection[Moments]) -> float:
     """The variance inside strata, taken over all of them: what a stratum without one borrows."""
-    return sum(m.centred_sq for m in moments) / sum(m.n - 1 for m in moments)
+    return sum(m.centred_sq for m in moments) / max(sum(m.n - 1 for m in moments), 1)
 
 
 def _linearised(m: PairedMoments, ratio: float, base: float, pooled: float) -> Moments:
