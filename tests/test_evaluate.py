@@ -114,3 +114,11 @@ def test_the_level_of_an_interval_is_the_one_that_was_asked_for():
 def test_what_cannot_be_measured_is_said(metrics, judged, complaint):
     with pytest.raises(InputError, match=complaint):
         evaluate(judged, RUN, metrics)
+
+
+def test_a_query_that_the_run_lacks_counts_as_in_ir_measures():
+    judged, run = {"q1": {"a": 1}, "q2": {"a": 1}}, {"q1": {"a": 2.0, "b": 1.0}}
+    names = ["nDCG@10", "P@5", "RR", "Judged@10"]
+    oracle = ir_measures.calc_aggregate([ir_measures.parse_measure(name) for name in names], judged, run)
+    ours = evaluate(judged, run, " ".join(names)).means()
+    assert ours == pytest.approx({str(measure): value for measure, value in oracle.items()})

@@ -95,6 +95,8 @@ def evaluate(
 
     Raises: InputError for input that cannot be read, for a metric that is not known, and where no query is in both.
     """
+    import numpy as np
+
     from germane import sources
 
     wanted = [metric for text in ([metrics] if isinstance(metrics, str) else metrics) for metric in parse_metrics(text)]
@@ -113,6 +115,9 @@ def evaluate(
             f"the run has {ranking.column('query_id')[0].as_py()!r}: check that both use the same ids"
         )
     values = measure(names, *_flat(ranking, judged, query_ids), gains=gains)
+    for metric in names:
+        if metric.name == "Judged":  # of an empty list nothing is judged: 0 here, as in ir_measures
+            values[str(metric)] = np.nan_to_num(values[str(metric)])
     return Evaluation(query_ids, values, missing, level)
 
 
