@@ -1,7 +1,6 @@
 """`germane evaluate` against ir_measures, on real product search and on lists made to be awkward."""
 
 import ir_measures
-import numpy as np
 import pandas as pd
 import pytest
 
