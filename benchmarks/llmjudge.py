@@ -21,7 +21,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from germane.stats.agreement import cohen_kappa, krippendorff_alpha
 
-FOLDER = Path(os.environ.get("GERMANE_DATA") or Path(__file__).parents[2] / "shared" / "data") / "llmjudge_2024"
+FOLDER = Path(os.environ.get("GERMANE_DATA", "GERMANE_DATA is not set")) / "llmjudge_2024"
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from germane.types import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger("germane")
 
 BLOCK = 2**23  # scores that one block of queries may hold at most
 
@@ -129,6 +132,7 @@ class BM25:
         known = self._vocabulary
         size = max(1, min(512, BLOCK // len(self._ids)))
         for start in range(0, len(texts), size):
+            log.info("searching", extra={"done": start, "total": len(texts)})
             # Sorted, so that the same words in another order add up to the same float32.
             asked = [sorted(known[w] for w in self._words(text) if w in known) for text in texts[start : start + size]]
             ends = np.cumsum([0, *map(len, asked)])

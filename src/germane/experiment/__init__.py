@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from germane.types import Estimate, Input, InputError, JudgeCard, Report, Run, S
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger("germane")
 
 __all__ = ["ALLOW", "Choices", "compare"]
 
@@ -65,11 +68,13 @@ def compare(
     overrides = list(cards.gate(judgments, card, scale=scale, allow=allow & set(cards.ALLOW)))
     overrides += guards.lineage(judgments, card, treatment, control, allow)
     overrides += guards.guide(judgments, scale, allow)
+    log.info("pooling both arms", extra={"done": 1, "total": 3})
     grades = guards.once_each(judgments)
     about, whole, shown = _shown(
         control, treatment, grades, frame.build(control, treatment, grades, design, allow), metric, choices
     )
     k = metric.k or int(max(shown.control_rank.max(), shown.treatment_rank.max()))
+    log.info("measuring", extra={"done": 2, "total": 3})
     judged = pool.judged_of(grades, about.queries)
     found = effects.per_query(shown, metric, scale, judged, k)
     level, least = choices.level, choices.minimum_nonzero

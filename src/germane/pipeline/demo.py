@@ -6,6 +6,7 @@ what stands in for the world (`world`), for people (`gold`) and for the judge (`
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -50,13 +51,16 @@ def demo(out: Path = Path("demo"), *, seed: int = 1) -> Report:
     seed: of the sample and of who errs where; the marketplace stays the same, so other seeds repeat the experiment on the
     same truth.
     """
+    step("making the marketplace", 0)
     market = Marketplace()
     log, docs = world(market, out)
 
+    step("sampling queries", 1)
     # Which queries stand for all? Those of the log, by interest and popularity; a sample of them with known odds.
     segment(log, queries := out / "queries.parquet", columns={"user": "user_id"})
     sample(queries, design := out / "design.parquet", n=QUERIES, minimum=LEAST, seed=seed)
 
+    step("ranking twice", 2)
     # What does each arm show for them, and which results need a grade?
     titles, every = out / "titles.parquet", out / "all-fields.parquet"
     collect(queries, docs, titles, fields=TITLE, k=K, design=design)
@@ -64,11 +68,13 @@ def demo(out: Path = Path("demo"), *, seed: int = 1) -> Report:
     texts: dict[str, Any] = {"queries": queries, "docs": docs, "design": design, "fields": market.fields}
     pairs(titles, every, to_judge := out / "pairs.parquet", k=K, everything=True, **texts)
 
+    step("asking people and the judge", 3)
     # May the judge be trusted? People grade a part, the judge grades all, and its card says how far they agree.
     people = gold(market, to_judge, out, seed=seed)
     machine = judgments(market, to_judge, out, seed=seed)
     card = check(people, machine, scale=market.scale, out=out / "judge", design=design)
 
+    step("comparing", 4)
     # The answer, and, since this is a simulation, what it should have been.
     question = "Is search on all fields more relevant than search on titles? (simulated marketplace)"
     given: dict[str, Any] = {"design": design, "card": card, "queries": queries, "docs": docs, "groups": "seller_kind"}
@@ -76,6 +82,11 @@ def demo(out: Path = Path("demo"), *, seed: int = 1) -> Report:
     found = replace(found, truth=truth(market))
     report.write(found, out)
     return found
+
+
+def step(doing: str, done: int) -> None:
+    """Tell whoever listens (the command line's progress bar) what is being done."""
+    logging.getLogger("germane").info(doing, extra={"done": done, "total": 5})
 
 
 def world(market: Marketplace, out: Path) -> tuple[Path, Path]:
