@@ -61,6 +61,44 @@ def test_an_unknown_scale_is_answered_with_the_nearest(small):
         compare(*small, scale="trek")
 
 
+@pytest.mark.parametrize("scale", [scales.FIVE_LEVEL, scales.ESCI, scales.TREC], ids=lambda s: s.name)
+def test_grades_are_the_same_through_every_format(scale, small, tmp_path):
+    """Qrels count grades from 0, whatever numbers the scale's labels go by elsewhere."""
+    labels = sources.read_judgments(
+        {q: {d: scale.labels[g] for d, g in row.items()} for q, row in small[2].items()}, scale=scale
+    )
+    for suffix in (".qrels", ".csv", ".parquet"):
+        sources.write_judgments(labels, tmp_path / f"j{suffix}")
+        again = sources.read_judgments(tmp_path / f"j{suffix}", scale=scale)
+        assert again["relevance"].to_pylist() == labels["relevance"].to_pylist()
+
+
+def test_a_machine_does_not_pass_for_people_through_qrels(small, tmp_path):
+    said = sources.read_judgments(small[2], scale=scales.TREC, judge="gpt")
+    with pytest.raises(InputError, match="cannot say that 'gpt', a machine, judged"):
+        sources.write_judgments(said, tmp_path / "j.qrels")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pair_judged_twice_does_not_fit_qrels(small, tmp_path):
+    one, other = (sources.read_judgments(small[2], scale=scales.TREC, judge=f"human:{name}") for name in "xy")
+    with pytest.raises(InputError, match="judged more than once"):
+        sources.write_judgments(pa.concat_tables([one, other]), tmp_path / "j.qrels")
+
+
+def test_judgments_that_name_nobody_are_said_to_be_taken_as_peoples(small):
+    unnamed = "The judgments do not say who made them: they are taken as people's."
+    assert unnamed in compare(*small, scale="trec").warnings
+    named = sources.read_judgments(small[2], scale=scales.TREC, judge="human:ann")
+    assert unnamed not in compare(*small[:2], named, scale="trec").warnings
+
+
+@pytest.mark.parametrize("given", [{"queries": {"nope": "text"}}, {"docs": pa.table({"doc_id": ["nope"], "title": ["t"]})}])
+def test_texts_of_other_queries_or_documents_are_refused(small, given):
+    with pytest.raises(InputError, match=r"are these the (queries|docs) of these runs"):
+        compare(*small, scale="trec", **given)
+
+
 @pytest.fixture(scope="module")
 def esci(data, tmp_path_factory):
     """ESCI's queries and products ranked by BM25 on titles and on all text, freely and inside each query's judged pool."""

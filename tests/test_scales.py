@@ -56,6 +56,7 @@ def test_a_scale_of_ones_own_comes_from_toml(tmp_path):
         ('labels = ["a", "b"]\nguide = "g"\ngains = [0, true]', "list of numbers"),
         ('labels = ["a", "b"]\nguide = "g"\ngain = [0, 1]', "unknown key 'gain'"),
         ('labels = ["a", "b"]\nguide = "g"\n[aliases]\nx = "c"', "not among the labels"),
+        ('labels = ["a", "b"]\nguide = "g"\nname = "trec"', "is a built-in scale's"),
         ('labels = ["a", " "]\nguide = "g"', "a label is empty"),
         ('labels = ["a", "b"]\nguide = "g"\naliases = 3', "must be a table"),
         ('labels = ["a", "b"]\nguide = "g"\nname = 5', "'name' must be a string"),

@@ -62,7 +62,7 @@ def test_a_scale_maps_labels_as_found_to_their_index(labels, file):
             "j.qrels",
             "q 0 a 1\n\nq 0 b 9\n",
             scales.TREC,
-            "j.qrels, line 3, column 'relevance': label 9 is not on scale 'trec': expected one",
+            "j.qrels, line 3, column 'relevance': found '9'; expected an index on scale 'trec', 0 to 3",
         ),
         (
             "j.csv",

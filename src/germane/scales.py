@@ -118,6 +118,8 @@ def _from_toml(path: Path) -> Scale:
         raise InputError(f"scale file {path}: 'gains' must be a list of numbers, one a label, found {gains!r}")
     if not isinstance(found.get("name", ""), str):
         raise InputError(f"scale file {path}: 'name' must be a string, found {found['name']!r}")
+    if found.get("name", path.stem) in BUILT_IN:
+        raise InputError(f"scale file {path}: the name {found.get('name', path.stem)!r} is a built-in scale's: choose another")
     aliases = found.get("aliases", {})
     if not isinstance(aliases, dict):
         raise InputError(f"scale file {path}: 'aliases' must be a table of other spelling = label, found {aliases!r}")

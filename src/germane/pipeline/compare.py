@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from germane import cards, experiment, scales, sources, store
-from germane.types import Design, Input, JudgeCard, Report, Run, Scale
+from germane.types import Design, Input, InputError, JudgeCard, Report, Run, Scale
 
 
 def compare(
@@ -55,6 +55,8 @@ def compare(
         "queries": None if queries is None else sources.read_queries(queries),
         "docs": None if docs is None else sources.read_docs(docs),
     }
+    for role, key in (("queries", "query_id"), ("docs", "doc_id")):
+        _shares_ids(tables[role], role, key, runs[0])
     given: list[tuple[str, Any, Any]]
     given = [("control", control, runs[0].table), ("treatment", treatment, runs[1].table), ("judgments", judgments, grades)]
     given += [(role, {"design": design, "queries": queries, "docs": docs}[role], table) for role, table in tables.items()]
@@ -70,12 +72,33 @@ def compare(
         inputs=tuple(_input(role, source, table) for role, source, table in given if table is not None),
         **tables,
     )
-    return replace(report, design=_drawn(report.design, design))
+    warnings = (*report.warnings, *_unnamed(judgments, grades))
+    return replace(report, warnings=warnings, design=_drawn(report.design, design))
 
 
 def _read(run: Any, arm: str) -> Run:
     """A run under its own name, or under that of its arm if it has none."""
     return sources.read_run(run, name=None if isinstance(run, str | Path | Run) else arm)
+
+
+def _shares_ids(table: Any, role: str, key: str, run: Run) -> None:
+    """Raises: InputError for texts of other queries or documents than the run's: its lists would show none of them."""
+    import pyarrow.compute as pc
+
+    if table is None or pc.any(pc.is_in(run.table[key], value_set=table[key].combine_chunks())).as_py():
+        return
+    raise InputError(
+        f"none of the {role} is in {run.name}: its first {key} is {run.table[key][0].as_py()!r}, theirs is "
+        f"{table[key][0].as_py()!r}: are these the {role} of these runs?"
+    )
+
+
+def _unnamed(judgments: Any, grades: Any) -> tuple[str, ...]:
+    """A warning where the judgments do not say who made them."""
+    stem = Path(judgments).name.split(".")[0] if isinstance(judgments, str | Path) else "given"
+    if set(grades["judge"].unique().to_pylist()) != {f"human:{stem}"}:
+        return ()
+    return ("The judgments do not say who made them: they are taken as people's.",)
 
 
 def _drawn(used: Design, source: Any) -> Design:

@@ -26,6 +26,7 @@ def read_judgments(obj: Any, *, scale: Scale | None = None, judge: str | None = 
     {query_id: {doc_id: label}}, or rows such as Judgment or ir_measures' Qrel.
     scale: maps labels as found ("E", 100) to their index; None keeps whole numbers as they are. Judgments that name a
     scale already hold indices, and must name this one. judge: of a file that names none; "human:" + its stem by default.
+    Bare qrels hold indices too: their whole numbers count grades from 0.
     An empty label is a judgment without an answer, never 0.
 
     Raises: InputError naming file, row, column, what was found and what was expected.
@@ -75,7 +76,7 @@ def _relevance(raw: Raw, scale: Scale | None) -> Any:
         raise InputError(f"{raw.name}, column {column!r}: has type {labels.type}; expected labels: text or whole numbers")
     for label in labels.unique().to_pylist():
         try:
-            index[label] = _index(label, scale, indices=bool(made_on))
+            index[label] = _index(label, scale, indices=bool(made_on) or raw.form == "TREC qrels")
         except InputError as error:
             row = labels.to_pylist().index(label)
             raise InputError(f"{raw.name}, {raw.at(row)}, column {column!r}: {error}") from None

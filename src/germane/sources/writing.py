@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from germane.sources import trec
-from germane.store import attribution, conform, database, rank, write_bytes, write_manifest, write_table
+from germane.store import attribution, conform, database, first_duplicate, rank, write_bytes, write_manifest, write_table
 from germane.types import InputError, Run
 
 if TYPE_CHECKING:
@@ -59,8 +59,23 @@ def write_judgments(
     made: dict[str, Any] = {"verb": verb, "inputs": inputs, "parameters": parameters or {}, "seed": seed}
     made["extra"] = {"attribution": attribution(judgments)} if attribution(judgments) else {}
     if Path(path).suffix in (".qrels", "") or str(path) == "-":
+        _fits_qrels(judgments, path)
         return _write(trec.qrel_lines(judgments, str(path)), path, "judgments", judgments, made)
     return _write_table(judgments, path, "judgments", made)
+
+
+def _fits_qrels(judgments: pa.Table, path: str | Path) -> None:
+    """Raises: InputError where qrels would lose who judged (a machine would pass for people), or hold a pair twice."""
+    rows = judgments.select(["judge", "fingerprint"]).group_by(["judge", "fingerprint"]).aggregate([]).to_pylist()
+    machine = [row["judge"] for row in rows if row["fingerprint"] or not str(row["judge"]).startswith("human:")]
+    if machine:
+        raise InputError(
+            f"cannot write {path}: qrels cannot say that {machine[0]!r}, a machine, judged: write .csv, .jsonl or .parquet"
+        )
+    if first_duplicate(judgments, ["query_id", "doc_id"]) is not None:
+        raise InputError(
+            f"cannot write {path}: a pair is judged more than once, and qrels hold one grade a pair: aggregate first"
+        )
 
 
 def _write_table(table: pa.Table, path: str | Path, kind: str, made: dict[str, Any]) -> Path:
