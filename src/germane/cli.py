@@ -37,7 +37,8 @@ EXIT_CODES = """
 Exit codes: 0 the verb did what was asked; 1 it did, and the answer is no (a bar that is not met, something broken that is
 needed); 2 wrong input or usage, said in one line, nothing half-written; 70 a fault of germane; 130 interrupted.
 
-Files: a suffix names the format (.run .qrels .txt .csv .tsv .jsonl .parquet); "-" is standard input or output.
+Files: a suffix names the format (.run .qrels .txt .csv .tsv .jsonl .parquet); "-" is standard input
+or output of evaluate, compare and import.
 """
 
 app = typer.Typer(
@@ -233,7 +234,9 @@ def collect(
 
     Asks an engine each query, and writes its top k as a run.
     """
-    to = table_place(out, "runs", f"{engine}-{fields.replace(',', '-')}")
+    asked = [engine, fields.replace(",", "-"), *(option or []), *([] if k == 25 else [f"k{k}"])]
+    asked += [path.stem for path in (design, candidates) if path]  # another question is another file
+    to = table_place(out, "runs", "-".join(asked))
     options: dict[str, Any] = {"engine": engine, "fields": words(fields), "options": values(option, "--option"), "k": k}
     options |= {"design": design, "candidates": candidates}
     show(call("collect", queries, docs, to, **options), as_json=output == Output.JSON)
