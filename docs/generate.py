@@ -22,7 +22,7 @@ def cli_page() -> str:
     from germane.cli import EXIT_CODES, VERBS, app
 
     group: Any = typer.main.get_command(app)
-    text = NOTE.format(source="src/germane/cli.py") + "# The command line\n\n"
+    text = NOTE.format(source="src/germane/cli/") + "# The command line\n\n"
     text += f"{app.info.help}\n{EXIT_CODES}\n"
     text += "`--output json` prints one JSON document in place of text; progress and errors go to standard error.\n"
     for verb in (verb for verb in VERBS if verb in group.commands):

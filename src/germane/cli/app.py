@@ -1,0 +1,152 @@
+"""What the commands share: the table of verbs, the options that mean the same everywhere, and where a file goes."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from germane import __version__, settings
+from germane.show import busy
+from germane.types import InputError
+
+# The only dynamic imports of our own: a verb's module is loaded when the verb is called.
+VERBS = {
+    "init": "germane.pipeline.init:init",
+    "import": "germane.pipeline.import_:import_",
+    "segment": "germane.pipeline.sample:segment",
+    "sample": "germane.pipeline.sample:sample",
+    "collect": "germane.pipeline.collect:collect",
+    "pairs": "germane.pipeline.pairs:pairs",
+    "check": "germane.pipeline.check:check",
+    "evaluate": "germane.pipeline.evaluate:evaluate",
+    "compare": "germane.pipeline.compare:compare",
+    "demo": "germane.pipeline.demo:demo",
+    "doctor": "germane.pipeline.doctor:doctor",
+    "schema": "germane.pipeline.schema:schema",
+}
+
+EXIT_CODES = """
+Exit codes: 0 the verb did what was asked; 1 it did, and the answer is no (a bar that is not met, something broken that is
+needed); 2 wrong input or usage, said in one line, nothing half-written; 70 a fault of germane; 130 interrupted.
+
+Files: a suffix names the format (.run .qrels .txt .csv .tsv .jsonl .parquet); "-" is standard input
+or output of evaluate, compare and import.
+"""
+
+
+class InOrder(TyperGroup):
+    """Commands in the order of the table of verbs, which is that of the work."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+
+app = typer.Typer(
+    name="germane",
+    cls=InOrder,
+    help="Measure search relevance with judges you have checked, and put that measure to work.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+class Output(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Text for people, or one JSON document.")]
+SCALES = "A built-in scale (five-level, three-level, esci, trec) or a TOML file."
+ScaleOption = Annotated[str | None, typer.Option(help=SCALES)]
+DepthOption = Annotated[int, typer.Option("--k", "-k", help="Results a query.", min=1)]
+SeedOption = Annotated[int, typer.Option(help="Of the draw: the same seed, the same draw.")]
+LevelOption = Annotated[float, typer.Option(help="Confidence level of every interval.", min=0.5, max=0.9999)]
+OutOption = Annotated[
+    Path | None, typer.Option(help="Where to write; in a project, its folder by default.", show_default=False)
+]
+
+
+def call(verb: str, *arguments: Any, **options: Any) -> Any:
+    """Load a verb's module, call its function, and show a sign of life meanwhile."""
+    module, _, name = VERBS[verb].partition(":")
+    with busy(f"germane {verb}"):
+        return getattr(importlib.import_module(module), name)(*arguments, **options)
+
+
+def place(out: Path | None, kind: str, name: str) -> Path:
+    """`out`, or inside a project the named file in the project's folder for its kind.
+
+    Raises: InputError outside a project without `out`.
+    """
+    if out is None and not (found := settings.load()).path:
+        raise InputError("where to? name the file to write with --out, or make this folder a project with `germane init`")
+    return found.folder(kind) / name if out is None else out
+
+
+def table_place(out: Path | None, kind: str, name: str) -> Path:
+    """As `place`, for a table of our own, which is parquet.
+
+    Raises: InputError for another suffix.
+    """
+    path = place(out, kind, f"{name}.parquet")
+    if path.suffix != ".parquet":
+        raise InputError(f"--out {path}: a table of germane is a .parquet file; `germane import` writes other formats from it")
+    return path
+
+
+def named(pairs: list[str] | None, flag: str) -> dict[str, str]:
+    """{"k1": "1.2"} from ["k1=1.2"]."""
+    found = [pair.partition("=") for pair in pairs or []]
+    for name, equals, value in found:
+        if not (name and equals and value):
+            raise InputError(f"{flag} {name}{equals}{value}: expected NAME=VALUE")
+    return {name: value for name, _, value in found}
+
+
+def numbers(pairs: list[str] | None, flag: str) -> dict[str, float]:
+    """{"k1": 1.2} from ["k1=1.2"]."""
+    try:
+        return {name: float(value) for name, value in named(pairs, flag).items()}
+    except ValueError as problem:
+        raise InputError(f"{flag}: {problem}: expected NAME=NUMBER") from problem
+
+
+def values(pairs: list[str] | None, flag: str) -> dict[str, float | str]:
+    """{"k1": 1.2, "stopwords": "en"} from ["k1=1.2", "stopwords=en"]."""
+    found = named(pairs, flag)
+    return {name: float(value) if re.fullmatch(r"[\d.]+", value) else value for name, value in found.items()}
+
+
+def words(text: str | None) -> list[str] | None:
+    """["title", "brand"] from "title,brand"; None for None and for "all"."""
+    return None if text in (None, "all") else [word.strip() for word in str(text).split(",") if word.strip()]
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"germane {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def project(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True)
+    ] = False,
+) -> None:
+    # A verb's options take their defaults from germane.toml. The verbs that mend or explain a project do not need one.
+    if context.invoked_subcommand not in ("init", "doctor", "schema"):
+        found = settings.load()
+        defaults = {name: getattr(found, name) for name in ("scale", "metric", "k", "level", "seed")}
+        context.default_map = dict.fromkeys(VERBS, defaults) if found.path else {}

@@ -1,0 +1,148 @@
+"""Commands that bring files in, draw samples, and say what is to be judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from germane.cli.app import (
+    DepthOption,
+    OutOption,
+    Output,
+    OutputOption,
+    ScaleOption,
+    SeedOption,
+    app,
+    call,
+    named,
+    numbers,
+    place,
+    table_place,
+    values,
+    words,
+)
+from germane.show import show
+
+
+@app.command("init")
+def init(
+    folder: Annotated[Path, typer.Argument(help="The project's folder; made where it does not exist.")] = Path(),
+    scale: Annotated[str, typer.Option(help="The scale that the project's judgments use.")] = "five-level",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Where do I put my files?
+
+    Makes the project's folders and germane.toml, and touches nothing that is there.
+    """
+    show(call("init", folder, scale=scale), as_json=output == Output.JSON)
+
+
+@app.command("import")
+def import_(
+    kind: Annotated[str, typer.Argument(help="queries, docs, run, judgments, pairs or design")],
+    source: Annotated[Path, typer.Argument(help='The file to read; "-" for standard input.')],
+    out: OutOption = None,
+    scale: ScaleOption = None,
+    judge: Annotated[str | None, typer.Option(help="Who judged; human:FILE by default.", show_default=False)] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """How do I bring my own file in?
+
+    Reads TREC, ESCI, Quepid, UBI, CSV, JSON lines; writes a checked table, or a run or judgments in another format.
+    """
+    to = place(out, f"{kind.rstrip('s')}s" if kind != "queries" else kind, f"{source.stem}.parquet")
+    result = call("import", kind, source, to, scale=scale, judge=judge)
+    if str(to) != "-":
+        show(result, as_json=output == Output.JSON)
+
+
+@app.command("segment")
+def segment(
+    log: Annotated[Path, typer.Argument(help="A query log: .parquet, .csv, .tsv or .jsonl; one row a search, or a count.")],
+    out: OutOption = None,
+    column: Annotated[list[str] | None, typer.Option(help="ROLE=COLUMN where a column has a name of its own.")] = None,
+    threshold: Annotated[list[str] | None, typer.Option(help="As head=0.5: where a segment ends, by share of traffic.")] = None,
+    by: Annotated[str | None, typer.Option(help="users or impressions; users where the log has them.")] = None,
+    normalise: Annotated[str, typer.Option(help="Which spellings are one query; none to keep all.")] = "unicode+case+space",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Which of my queries are head, torso, tail and single?
+
+    Counts who asked what, and cuts queries into segments by their share of traffic.
+    """
+    options: dict[str, Any] = {"columns": named(column, "--column"), "by": by, "normalise": normalise}
+    options["thresholds"] = numbers(threshold, "--threshold") or None
+    show(call("segment", log, table_place(out, "queries", log.stem), **options), as_json=output == Output.JSON)
+
+
+@app.command("sample")
+def sample(
+    queries: Annotated[Path, typer.Argument(help="All queries, from `segment` or `import`.")],
+    n: Annotated[int, typer.Option("-n", "--n", help="How many queries to draw.", min=1)],
+    out: OutOption = None,
+    strata: Annotated[str | None, typer.Option(help="Columns, as interest,segment; none for a simple sample.")] = None,
+    allocation: Annotated[str, typer.Option(help="How n is divided among the strata.")] = "neyman",
+    pilot: Annotated[Path | None, typer.Option(help="A CSV: stratum, sd of its paired difference, n, cost.")] = None,
+    minimum: Annotated[int, typer.Option(help="Queries in each stratum at least.", min=1)] = 2,
+    seed: SeedOption = 1,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Which queries do I have to judge?
+
+    Draws queries with known odds from strata, so that the sample stands for all of them.
+    """
+    columns = [] if strata == "none" else words(strata)
+    options = {"n": n, "seed": seed, "strata": columns, "allocation": allocation, "pilot": pilot, "minimum": minimum}
+    show(call("sample", queries, table_place(out, "designs", "design"), **options), as_json=output == Output.JSON)
+
+
+@app.command("collect")
+def collect(
+    queries: Annotated[Path, typer.Argument(help="The queries to ask.")],
+    docs: Annotated[Path, typer.Argument(help="The documents to search.")],
+    out: OutOption = None,
+    fields: Annotated[str, typer.Option(help="The fields to search, as title,brand; all for every text.")] = "title",
+    engine: Annotated[str, typer.Option(help="The search engine.")] = "bm25",
+    option: Annotated[list[str] | None, typer.Option(help="Of the engine, as k1=1.2; may be given again.")] = None,
+    k: DepthOption = 25,
+    design: Annotated[Path | None, typer.Option(help="Ask only the queries that it sampled.")] = None,
+    candidates: Annotated[Path | None, typer.Option(help="Judgments or pairs: rank only each query's documents there.")] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """What does this ranking return for my queries?
+
+    Asks an engine each query, and writes its top k as a run.
+    """
+    asked = [engine, fields.replace(",", "-"), *(option or []), *([] if k == 25 else [f"k{k}"])]
+    asked += [path.stem for path in (design, candidates) if path]  # another question is another file
+    to = table_place(out, "runs", "-".join(asked))
+    options: dict[str, Any] = {"engine": engine, "fields": words(fields), "options": values(option, "--option"), "k": k}
+    options |= {"design": design, "candidates": candidates}
+    show(call("collect", queries, docs, to, **options), as_json=output == Output.JSON)
+
+
+@app.command("pairs")
+def pairs(
+    control: Annotated[Path, typer.Argument(help="The run as it is today.")],
+    treatment: Annotated[Path, typer.Argument(help="The run that may replace it.")],
+    queries: Annotated[Path, typer.Option(help="The queries' text.")],
+    docs: Annotated[Path, typer.Option(help="The documents' fields.")],
+    out: OutOption = None,
+    k: DepthOption = 25,
+    design: Annotated[Path | None, typer.Option(help="Only its queries, by what each stands for.")] = None,
+    judgments: Annotated[Path | None, typer.Option(help="Leave out the pairs that have a grade here.")] = None,
+    scale: ScaleOption = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Documents that did not move, too.")] = False,
+    fields: Annotated[str, typer.Option(help="Fields that the judge reads, as title,brand.")] = "all",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Which documents need a grade?
+
+    Only those that moved between the two runs can change the answer: exactly these, most valuable first.
+    """
+    options: dict[str, Any] = {"queries": queries, "docs": docs, "k": k, "design": design, "judgments": judgments}
+    options |= {"scale": scale if judgments else None, "everything": everything, "fields": words(fields)}
+    to = table_place(out, "pairs", f"{control.stem}-{treatment.stem}")
+    show(call("pairs", control, treatment, to, **options), as_json=output == Output.JSON)

@@ -1,0 +1,103 @@
+"""Commands that answer: is this judge to be trusted, how good is this ranking, which of two is better?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from germane import settings
+from germane.cli.app import (
+    SCALES,
+    LevelOption,
+    OutOption,
+    Output,
+    OutputOption,
+    ScaleOption,
+    app,
+    call,
+    numbers,
+    place,
+)
+from germane.show import show
+
+
+@app.command("check")
+def check(
+    gold: Annotated[Path, typer.Argument(help="People's judgments.")],
+    judgments: Annotated[Path, typer.Argument(help="The judge's, of the same pairs.")],
+    scale: Annotated[str, typer.Option(help=SCALES)],
+    bar: Annotated[list[str] | None, typer.Option(help="As 'quadratic kappa=0.6': what the low end must reach.")] = None,
+    relevant: Annotated[str | None, typer.Option(help="The lowest label that counts as relevant.")] = None,
+    design: Annotated[Path | None, typer.Option(help="Inclusion probabilities of gold's queries.")] = None,
+    level: LevelOption = 0.95,
+    out: OutOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Can I trust this judge?
+
+    Agreement with people on the same pairs, with intervals, as a judge card; exit code 1 if a bar is not met.
+    """
+    folder = out or (place(out, "cards", judgments.stem) if settings.load().path else None)
+    options = {"bars": numbers(bar, "--bar") or None, "relevant": relevant, "design": design, "level": level, "out": folder}
+    card = call("check", gold, judgments, scale=scale, **options)
+    show(card, as_json=output == Output.JSON)
+    if not card.passed:
+        raise typer.Exit(1)
+
+
+@app.command("evaluate")
+def evaluate(
+    qrels: Annotated[Path, typer.Argument(help="Judgments: qrels, or any format that `import` reads.")],
+    run: Annotated[Path, typer.Argument(help="The ranking: a TREC run, or any format that `import` reads.")],
+    metrics: Annotated[list[str], typer.Argument(help="For example 'nDCG@10 P(rel=2)@5 RR Judged@10 sDCG@25'.")],
+    scale: ScaleOption = None,
+    by_query: Annotated[bool, typer.Option("--by-query", "--by_query", "-q", help="One line for each query first.")] = False,
+    no_summary: Annotated[bool, typer.Option("--no-summary", "--no_summary", "-n", help="With -q: no averages.")] = False,
+    places: Annotated[int, typer.Option("--places", "-p", help="Decimal places; -1 prints every digit.")] = 4,
+    level: LevelOption = 0.95,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """How good is this ranking?
+
+    Metrics by their names in ir_measures; queries that the run lacks count as 0, as there.
+    """
+    result = call("evaluate", qrels, run, metrics, scale=scale, level=level)
+    if output == Output.JSON:
+        show(result if by_query else result.summary(), as_json=True)
+    else:
+        show(result.lines(by_query=by_query, summary=not (by_query and no_summary), places=places))
+
+
+@app.command("compare")
+def compare(
+    control: Annotated[Path, typer.Option(help="The run as it is today.")],
+    treatment: Annotated[Path, typer.Option(help="The run that may replace it.")],
+    judgments: Annotated[Path, typer.Option(help="Grades of the documents in both.")],
+    scale: Annotated[str, typer.Option(help=SCALES)],
+    design: Annotated[Path | None, typer.Option(help="From `sample`; without it, a simple random sample.")] = None,
+    metric: Annotated[str, typer.Option(help="For example sDCG@25, sDCG(gain=exp)@10.")] = "sDCG@25",
+    queries: Annotated[Path | None, typer.Option(help="The queries' text, for the report.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="The documents' fields, for the report.")] = None,
+    condensed: Annotated[bool, typer.Option("--condensed", help="Drop unjudged documents first; the report says so.")] = False,
+    allow: Annotated[list[str] | None, typer.Option(help="A refusal to insist past; may be given again.")] = None,
+    card: Annotated[Path | None, typer.Option(help="The judge card, from `check`.")] = None,
+    groups: Annotated[str | None, typer.Option(help="A column of docs: each group's exposure in both arms.")] = None,
+    level: LevelOption = 0.95,
+    out: OutOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Is the treatment's ranking more relevant than the control's, and by how much?"""
+    options: dict[str, Any] = {
+        "design": design,
+        "metric": metric,
+        "queries": queries,
+        "docs": docs,
+        "condensed": condensed,
+        "card": card,
+    }
+    options |= {"allow": tuple(allow or ()), "groups": groups, "level": level}
+    report = call("compare", control, treatment, judgments, scale=scale, **options)
+    folder = out or (place(out, "reports", f"{control.stem}-{treatment.stem}") if settings.load().path else None)
+    show(report, as_json=output == Output.JSON, folder=folder)
