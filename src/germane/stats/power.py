@@ -1,123 +1,36 @@
-"""How many queries to judge, and where: allocation to strata, the standard error that follows, and the effect it can see."""
+"""Which effect an experiment can see, and how many queries that takes: for each estimator that germane has.
+
+An estimator is planned by what it does to the SD of one query: `adjusted_sd`, `clustered_sd`, `traffic_sd` multiply, and what
+they give goes into `sample_size` or, divided by sqrt(n), into `mde`. Strata have `stratified_sample_size`; a correction by an
+audit and two separate samples have a standard error of their own.
+"""
 
 from __future__ import annotations
 
-from heapq import heapify, heapreplace
 from math import ceil, isfinite, sqrt
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from germane.stats.allocation import amounts, apportion, counts, neyman, shrunken_sd, stratified_se
 from germane.types import InputError
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-
-def neyman(populations: ArrayLike, sds: ArrayLike | None, n: int, *, costs: ArrayLike | None = None, minimum: int = 2) -> Ints:
-    """How many queries to sample in each stratum so that the stratified mean has the least variance, shape (H,).
-
-    populations: (H,) queries in each stratum. sds: (H,) SD of the *paired difference* in each, None = equal in all.
-    costs: (H,) of one query in each, None = equal. Sample sizes are integers that sum to n, proportional to
-    N_h S_h / sqrt(c_h) but for their bounds, min(minimum, N_h) <= m_h <= N_h: what a full stratum cannot take goes to the
-    others. A stratum with sd 0 gets its minimum while another has room; if all have sd 0, they count as equal.
-
-    Source: Neyman (1934); costs: Cochran, Sampling Techniques (1977), eq. 5.23; bounds: Wesolowski, Wieczorkowski and
-    Wojciak (2022), as in R's stratallo, but in exact integers by `apportion`, where they round.
-    Raises: InputError if n is under the sum of the minima or above the population, or an input is negative or not finite.
-
-    >>> neyman([100, 300, 20], [0.2, 0.1, 0.9], 60).tolist()
-    [18, 26, 16]
-    >>> neyman([100, 300, 20], [0.2, 0.1, 0.9], 120).tolist()
-    [40, 60, 20]
-    """
-    size = _counts("populations", populations)
-    sd = np.ones(size.size) if sds is None else _positive("sds", sds, size.size)
-    cost = np.ones(size.size) if costs is None else _positive("costs", costs, size.size)
-    if not (cost > 0).all():
-        raise InputError("a cost is 0: a query that costs nothing would take the whole sample; give its real cost")
-    if not (sd > 0).any():
-        sd = np.ones(size.size)
-    low = np.minimum(size, minimum)
-    shares = size * sd / np.sqrt(cost)
-    left = n - int(size[shares > 0].sum()) - int(low[shares == 0].sum())
-    if left > 0:  # every stratum that varies is a census: the rest is spread over those that do not
-        flat = shares == 0
-        _check_bounds(n, low, size)
-        sample = size.copy()
-        sample[flat] = apportion(size[flat], n - int(size[~flat].sum()), low=low[flat], high=size[flat])
-        return sample
-    return apportion(shares, n, low=low, high=size)
-
-
-def apportion(shares: ArrayLike, n: int, *, low: ArrayLike, high: ArrayLike) -> Ints:
-    """Integers that sum to n, as proportional to the shares as their bounds allow: they minimise sum(shares^2 / m), shape (H,).
-
-    shares, low, high: (H,). Among equally good answers the larger share, then the larger `high`, then the earlier
-    stratum comes first, so that the answer depends on nothing but the input.
-
-    Source: Wright (2012), The equivalence of Neyman optimum allocation for sampling and equal proportions for apportioning
-    the US House: the next unit always goes where share^2 / (m (m + 1)) is largest, which is exact within bounds too.
-    Raises: InputError if n is under sum(low) or above sum(high).
-
-    >>> apportion([1, 1, 1], 7, low=[0, 0, 0], high=[9, 1, 9]).tolist()
-    [3, 1, 3]
-    """
-    lows, highs = _counts("low", low), _counts("high", high)
-    size = _positive("shares", shares, highs.size)
-    _check_bounds(n, lows, highs)
-    size = size / (size.max() or 1.0)
-    sample = _below(size, n, lows, highs)
-
-    def place(h: int) -> tuple[float, float, int, int]:  # in the queue: least first
-        m = int(sample[h])
-        if m >= highs[h]:
-            return (1.0, 0.0, 0, h)  # full: last
-        worth = size[h] ** 2 / (m * (m + 1)) if m else (np.inf if size[h] else 0.0)
-        return (-float(worth), -float(size[h]), -int(highs[h]), h)
-
-    queue = [place(h) for h in range(size.size)]
-    heapify(queue)
-    for _ in range(n - int(sample.sum())):
-        h = queue[0][3]
-        sample[h] += 1
-        heapreplace(queue, place(h))
-    return sample
-
-
-def _below(size: Floats, n: int, low: Ints, high: Ints) -> Ints:
-    """A point on the way of `apportion` that is close to its end: units are handed out one by one only from here."""
-
-    def at(scale: float) -> Ints:  # units of each stratum worth more than 1 / scale^2
-        return np.clip(np.ceil(np.sqrt((size * scale) ** 2 + 0.25) - 0.5), low, high).astype(np.int64)
-
-    few, many = 0.0, 1.0
-    while at(many).sum() <= n and many < 1e18:
-        many *= 2
-    for _ in range(80):
-        middle = (few + many) / 2
-        few, many = (middle, many) if at(middle).sum() <= n else (few, middle)
-    return np.maximum(at(few) - 1, low)
-
-
-def stratified_se(populations: ArrayLike, sds: ArrayLike, samples: ArrayLike, *, finite: bool = False) -> float:
-    """The standard error of the stratified mean, in units of sds.
-
-    populations, sds, samples: (H,). finite: the target is this population rather than future queries, so that a census
-    has se 0 (off by default: a ship decision is about future queries).
-
-    Source: Cochran (1977), eq. 5.6 (without 1 - m_h/N_h unless `finite`).
-    Raises: InputError for a stratum that was not sampled, or shapes that differ.
-
-    >>> round(stratified_se([100, 300], [0.2, 0.1], [40, 60]), 5)
-    0.0125
-    """
-    size = _counts("populations", populations)
-    sd, sample = _positive("sds", sds, size.size), _positive("samples", samples, size.size)
-    if not (sample > 0).all():
-        raise InputError(f"stratum {int(np.argmin(sample))} has no sampled queries: its mean is unknown: collapse it")
-    left = 1 - sample / size if finite else np.ones(size.size)
-    return sqrt(float(((size / size.sum()) ** 2 * sd**2 / sample * left).sum()))
+__all__ = [
+    "adjusted_sd",
+    "apportion",
+    "clustered_sd",
+    "corrected_se",
+    "equivalence_sample_size",
+    "mde",
+    "neyman",
+    "relative_mde",
+    "sample_size",
+    "shrunken_sd",
+    "stratified_sample_size",
+    "stratified_se",
+    "traffic_sd",
+    "unpaired_se",
+]
 
 
 def mde(se: float, *, level: float = 0.95, power: float = 0.8) -> float:
@@ -166,20 +79,30 @@ def sample_size(sd: float, effect: float, *, level: float = 0.95, power: float =
 
 
 def stratified_sample_size(
-    populations: ArrayLike, sds: ArrayLike, effect: float, *, level: float = 0.95, power: float = 0.8, minimum: int = 2
+    populations: ArrayLike,
+    sds: ArrayLike,
+    effect: float,
+    *,
+    level: float = 0.95,
+    power: float = 0.8,
+    minimum: int | ArrayLike = 2,
+    weights: ArrayLike | None = None,
 ) -> int:
     """How many queries a Neyman-allocated stratified sample needs for an MDE of `effect`: the least n that reaches it.
+
+    minimum, weights: as in `neyman`.
 
     Raises: InputError if even a census of the population does not reach it.
 
     >>> stratified_sample_size([1000, 9000], [0.12, 0.05], 0.005)
     1021
     """
-    size = _counts("populations", populations)
-    sd = _positive("sds", sds, size.size)
+    size = counts("populations", populations)
+    sd = amounts("sds", sds, size.size)
 
     def reached(n: int) -> float:
-        return mde(stratified_se(size, sd, neyman(size, sd, n, minimum=minimum)), level=level, power=power)
+        sample = neyman(size, sd, n, minimum=minimum, weights=weights)
+        return mde(stratified_se(size, sd, sample, weights=weights), level=level, power=power)
 
     few, many = int(np.minimum(size, minimum).sum()), int(size.sum())
     if not effect > 0 or reached(many) > effect:
@@ -193,27 +116,114 @@ def stratified_sample_size(
     return few
 
 
-def shrunken_sd(sds: ArrayLike, samples: ArrayLike, *, strength: float = 10.0) -> Floats:
-    """SDs of a small pilot, each pulled towards the pooled one as if it had `strength` more queries there, shape (H,).
+def adjusted_sd(sd: float, rho: float) -> float:
+    """The SD that regression adjustment leaves of a query's difference: sd sqrt(1 - rho^2).
 
-    sds, samples: (H,), of the pilot. A stratum with an sd of 0 by luck, or with fewer than two queries, is not taken
-    at its word. strength 0 leaves sds as they are where there are two queries.
+    rho: correlation of the covariate with the *difference*, inside strata. A past level says almost nothing about it.
 
-    Source: an inverse-gamma prior on the variance with `strength` degrees of freedom, as Smyth (2004), eq. 4; the
-    strength itself is our choice.
+    Source: Deng, Xu, Kohavi and Walker (2013), CUPED, eq. 3.
+    Raises: InputError for rho outside (-1, 1), or a negative sd.
 
-    >>> shrunken_sd([0.0, 0.1, 0.3], [5, 11, 11]).round(3).tolist()
-    [0.173, 0.161, 0.257]
+    >>> round(adjusted_sd(0.06, 0.6), 4)
+    0.048
     """
-    counts = _counts("samples", samples)
-    sd = _positive("sds", np.where(counts < 2, 0.0, np.asarray(sds, dtype=float)), counts.size)
-    df = np.maximum(counts - 1, 0).astype(float)
-    if not df.any():
-        raise InputError("no stratum of the pilot has two queries: an SD needs two; leave sd out for equal SDs")
-    pooled = float((df * sd**2).sum() / df.sum())
-    total = df + strength
-    mixed = (df * sd**2 + strength * pooled) / np.where(total > 0, total, 1.0)
-    return np.sqrt(np.where(total > 0, mixed, pooled))
+    return _sd(sd) * sqrt(1 - _rho(rho) ** 2)
+
+
+def clustered_sd(sd: float, size: float, icc: float) -> float:
+    """The SD that counts for n measurements in clusters of `size`: sd sqrt(1 + (size - 1) icc).
+
+    size: measurements a cluster, such as requests of one query, on average. icc: their correlation inside a cluster.
+
+    Source: Kish (1965), Survey Sampling, eq. 5.4.1: the design effect of equal clusters.
+    Raises: InputError for a size under 1, or an icc outside 0 to 1.
+
+    >>> round(clustered_sd(0.06, 5, 0.25), 4)
+    0.0849
+    """
+    if not (isfinite(size) and size >= 1 and 0 <= icc <= 1):
+        raise InputError(f"clusters of {size} with an icc of {icc}: expected a size of 1 or more, and an icc from 0 to 1")
+    return _sd(sd) * sqrt(1 + (size - 1) * icc)
+
+
+def traffic_sd(sd: float, cv: float) -> float:
+    """The SD that counts where queries drawn at equal odds are weighted by their traffic: sd sqrt(1 + cv^2).
+
+    cv: SD of the queries' traffic over its mean, inside strata. Queries drawn with odds proportional to traffic have none.
+    Holds where differences do not depend on traffic; those that grow with it cost more.
+
+    Source: Kish (1965), eq. 11.7.3, whose n sum(w^2) / sum(w)^2 is 1 + cv^2.
+
+    >>> round(traffic_sd(0.06, 2.0), 4)
+    0.1342
+    """
+    if not (isfinite(cv) and cv >= 0):
+        raise InputError(f"a coefficient of variation of {cv}: expected 0 or more")
+    return _sd(sd) * sqrt(1 + cv**2)
+
+
+def unpaired_se(sd_control: float, sd_treatment: float, n_control: int, n_treatment: int) -> float:
+    """The standard error of a difference of two separate samples; the SDs are those of the *level*, which is the trouble.
+
+    Source: sqrt(s_C^2 / n_C + s_T^2 / n_T); Cochran (1977), eq. 2.27 and 2.33.
+
+    >>> round(unpaired_se(0.2, 0.2, 800, 800), 4), round(0.06 / 800**0.5, 4)
+    (0.01, 0.0021)
+    """
+    if n_control < 2 or n_treatment < 2:
+        raise InputError(f"arms of {n_control} and {n_treatment} queries: each needs 2 for a variance")
+    return sqrt(_sd(sd_control) ** 2 / n_control + _sd(sd_treatment) ** 2 / n_treatment)
+
+
+def corrected_se(sd: float, rho: float, *, judged: int, audited: int, nested: bool = True) -> float:
+    """The standard error of people's difference, where a judge grades `judged` queries and people `audited` of them.
+
+    sd: of people's paired difference. rho: its correlation with the judge's. nested: people's queries are among the
+    judge's; else they are a sample of their own. At the best lam, known; estimating it costs little from 40 audited on.
+
+    Source: Angelopoulos et al. (2311.01453), eq. 6, for a separate sample: sd^2 / n (1 - rho^2 / (1 + n/m)). Nested, our own
+    algebra: sd^2 ((1 - rho^2) / n + rho^2 / m).
+    Raises: InputError for fewer than 2 audited, or for more audited than judged in a nested audit.
+
+    >>> round(corrected_se(0.06, 0.8, judged=2000, audited=200), 5), round(0.06 / 200**0.5, 5)
+    (0.00276, 0.00424)
+    """
+    square = _rho(rho) ** 2
+    if audited < 2 or judged < (audited if nested else 2):
+        raise InputError(f"{judged} judged and {audited} audited queries: expected 2 audited or more, and as many judged")
+    if nested:
+        return _sd(sd) * sqrt((1 - square) / audited + square / judged)
+    return _sd(sd) * sqrt((1 - square / (1 + audited / judged)) / audited)
+
+
+def equivalence_sample_size(sd: float, margin: float, *, true: float = 0.0, level: float = 0.95, power: float = 0.8) -> int:
+    """How many paired queries a test of equivalence needs to find a difference of `true` within +- margin, at least 2.
+
+    level: each of the two one-sided tests errs at 1 - level, so that it is the interval of 2 level - 1 that must lie inside.
+
+    Source: Schuirmann (1987), two one-sided tests; power Phi((margin - true)/se - z) + Phi((margin + true)/se - z) - 1.
+    Raises: InputError for a margin that is not above |true|.
+
+    >>> equivalence_sample_size(0.06, 0.002), equivalence_sample_size(0.06, 0.002, true=0.001)
+    (7708, 22258)
+    """
+    from scipy.special import ndtr, ndtri
+
+    if not (isfinite(margin) and margin > abs(true)):
+        raise InputError(f"a margin of {margin} around a true difference of {true}: the margin must be the larger")
+    _reach(level, power)
+
+    def found(n: int) -> float:
+        ends = np.array([margin - true, margin + true]) * sqrt(n) / max(_sd(sd), 1e-300)
+        return float(ndtr(ends - ndtri(level)).sum() - 1)
+
+    few, many = 2, 2
+    while found(many) < power:
+        few, many = many, many * 2
+    while few < many:
+        middle = (few + many) // 2
+        few, many = (few, middle) if found(middle) >= power else (middle + 1, many)
+    return few
 
 
 def _reach(level: float, power: float) -> float:
@@ -227,26 +237,13 @@ def _reach(level: float, power: float) -> float:
     return reach
 
 
-def _counts(name: str, values: ArrayLike) -> Ints:
-    given = np.asarray(values)
-    if given.ndim != 1 or not given.size or not np.issubdtype(given.dtype, np.number):
-        raise InputError(f"{name} must be a list of whole numbers, one a stratum; found {values!r}")
-    if not (np.isfinite(given) & (given >= 0) & (given == np.floor(given))).all():
-        raise InputError(f"{name} must be whole numbers, 0 or more; found {given.tolist()}")
-    return given.astype(np.int64)
+def _sd(sd: float) -> float:
+    if not (isfinite(sd) and sd >= 0):
+        raise InputError(f"an SD of {sd}: expected a finite number, 0 or more")
+    return float(sd)
 
 
-def _positive(name: str, values: ArrayLike, size: int) -> Floats:
-    given = np.asarray(values, dtype=float)
-    if given.shape != (size,):
-        raise InputError(f"{name} has shape {given.shape}: expected one number for each of the {size} strata")
-    if not (np.isfinite(given) & (given >= 0)).all():
-        raise InputError(f"{name} must be finite and not negative; found {given.tolist()}")
-    return given
-
-
-def _check_bounds(n: int, low: Ints, high: Ints) -> None:
-    if n < low.sum():
-        raise InputError(f"a sample of {n} is too small: the minima of the {low.size} strata sum to {low.sum()}")
-    if n > high.sum():
-        raise InputError(f"a sample of {n} is larger than the population of {high.sum()}: sample {high.sum()} for a census")
+def _rho(rho: float) -> float:
+    if not -1 < rho < 1:
+        raise InputError(f"rho is {rho}: expected a correlation above -1 and below 1")
+    return float(rho)
