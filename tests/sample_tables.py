@@ -39,5 +39,14 @@ EXAMPLES = {
     "runs": pa.table({"query_id": ["1"], "doc_id": ["a"], "score": [0.5], "rank": pa.array([1], pa.int32())}),
     "pairs": pairs_table(("1", "red shoes", "a", "title: Shoes")),
     "judgments": judgments_table([("1", "a", 3), ("1", "b", None)]),
+    "audits": pa.table(
+        {
+            "query_id": ["1"],
+            "doc_id": ["a"],
+            "unit": ["queries"],
+            "audit_stratum": ["head"],
+            "inclusion_probability": [0.5],
+        }
+    ),
     "designs": pa.table({"query_id": ["1"], "stratum": ["head"], "inclusion_probability": [0.5], "population": [10]}),
 }

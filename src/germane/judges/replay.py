@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from germane.judges.chance import keys, uniform
+from germane.chance import keys, uniform
 from germane.types import InputError, Judgment, Outcome, Pair, Scale
 
 if TYPE_CHECKING:

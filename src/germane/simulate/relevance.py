@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from germane.judges.chance import uniform
+from germane.chance import uniform
 from germane.simulate.catalogue import Catalogue
 from germane.simulate.demand import Demand
 from germane.simulate.vocabulary import Vocabulary

@@ -16,7 +16,7 @@ from germane.store.checks import short
 from germane.types import InputError
 
 _ROW = {"runs": "result", "judgments": "judgment", "queries": "query", "docs": "document", "pairs": "pair"}
-_ROW |= {"designs": "query", "candidates": "pair"}
+_ROW |= {"designs": "query", "candidates": "pair", "audits": "pair"}
 
 
 def load(obj: Any, role: str, kind: str) -> Raw:

@@ -11,7 +11,7 @@ from germane.sources.names import DOC_ID, QUERY, QUERY_ID
 from germane.sources.raw import Raw, digest
 from germane.store import SCHEMAS, Column, attributed, attribution, conform, ranked, sha256
 from germane.store.checks import compute, conform_column
-from germane.types import Run
+from germane.types import InputError, Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,6 +117,23 @@ def read_design(obj: Any) -> pa.Table:
     """
     raw = load(obj, "design", "designs")
     return conform(raw.table, "designs", name=raw.name, at=raw.at, parse=raw.text)
+
+
+def read_audit(obj: Any) -> pa.Table:
+    """What `sample --for audit` drew: query_id, doc_id, unit, audit_stratum, inclusion_probability, one row a pair.
+
+    Several raters' answers may stand in the same file, a row each.
+    Raises: InputError naming file, row, column, what was found and what was expected.
+    """
+    raw = load(obj, "audit", "audits")
+    columns = [column.name for column in SCHEMAS["audits"].columns if not column.optional]
+    if missing := [column for column in columns if raw.find([column]) is None]:
+        raise InputError(
+            f"{raw.name} has no column {missing[0]!r}: an audit is drawn inside the experiment, each pair with its chance of "
+            "being drawn (germane sample --for audit); give that file with --audit-sample, or keep its columns in the audit"
+        )
+    raw = _distinct(raw, [str(raw.find([column])) for column in columns])
+    return conform(raw.table.rename_columns(columns), "audits", name=raw.name, at=raw.at, parse=raw.text)
 
 
 def whose(raw: Raw) -> str:

@@ -64,6 +64,26 @@ def write_judgments(
     return _write_table(judgments, path, "judgments", made)
 
 
+def write_audit(audit: pa.Table, path: str | Path, **made: Any) -> Path:
+    """The path of an audit's pairs, by suffix (.csv .tsv .jsonl .parquet); all but parquet get an empty column `label` to fill.
+
+    made: verb, inputs, parameters, seed and extra, for the manifest. In .csv and .tsv a text that a spreadsheet would take
+    for a formula gets an apostrophe in front.
+    Raises: InputError for another suffix, or a file that cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if Path(path).suffix in (".csv", ".tsv"):
+        for column in ("query", "text"):
+            at = audit.column_names.index(column)
+            safe = pc.replace_substring_regex(audit[column], pattern=r"^([=+\-@\t\r])", replacement=r"'\1")
+            audit = audit.set_column(at, column, safe)
+    if Path(path).suffix != ".parquet":
+        audit = audit.append_column("label", pa.repeat("", audit.num_rows))
+    return _write_table(audit, path, "audits", made)
+
+
 def _fits_qrels(judgments: pa.Table, path: str | Path) -> None:
     """Raises: InputError where qrels would lose who judged (a machine would pass for people), or hold a pair twice."""
     rows = judgments.select(["judge", "fingerprint"]).group_by(["judge", "fingerprint"]).aggregate([]).to_pylist()

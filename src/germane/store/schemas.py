@@ -82,6 +82,20 @@ SCHEMAS: dict[str, Schema] = {
             open=True,
         ),
         Schema(
+            "audits",
+            (
+                _QUERY_ID,
+                _DOC_ID,
+                Column("unit", "string", "queries: judged whole; documents: each drawn by its own odds"),
+                Column("audit_stratum", "string", "the part of the experiment that it was drawn from"),
+                Column("inclusion_probability", "float64", "of the query, or of the document: above 0 and up to 1"),
+                Column("query", "string", "what was asked", optional=True),
+                Column("text", "string", "the document as a rater reads it", optional=True),
+            ),
+            key=("query_id", "doc_id"),
+            open=True,
+        ),
+        Schema(
             "judgments",
             (
                 _QUERY_ID,

@@ -1,0 +1,115 @@
+"""`germane sample --for audit`: the documents of an experiment that people judge, blind, to correct its judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from germane import cards, sampling, scales, sources, store
+from germane.text import document_texts
+from germane.types import InputError, JudgeCard, Scale
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class AuditSample(NamedTuple):
+    """What was drawn. made: False if nothing had changed. units: of what; audited: so many of them; pairs: to be judged."""
+
+    out: str
+    made: bool
+    unit: str
+    queries: int
+    moved_queries: int
+    moved: int
+    audited: int
+    pairs: int
+    notes: tuple[str, ...]
+
+
+def audit(
+    design: Path | None,
+    out: Path,
+    *,
+    control: Path,
+    treatment: Path,
+    n: int,
+    seed: int,
+    queries: Path,
+    docs: Path,
+    unit: str = "queries",
+    k: int = 25,
+    judgments: Path | None = None,
+    card: Path | None = None,
+    scale: str | None = None,
+    fields: Sequence[str] | None = None,
+) -> AuditSample:
+    """A blind sample inside this experiment, as a table of audits; see `sampling.draw_audit`.
+
+    design, control, treatment: as `compare` gets them. queries, docs: the texts that raters read. judgments and card: the
+    judge's grades and its card; with both, people look more often where this judge errs more. k: of the metric.
+
+    Raises: InputError for runs in which nothing moved, n that does not fit, and queries or documents that the files lack.
+    """
+    asked = {"n": n, "unit": unit, "k": k, "scale": scale, "fields": None if fields is None else list(fields)}
+    inputs = [p for p in (design, control, treatment, queries, docs, judgments, card) if p is not None]
+    work: dict[str, Any] = {"verb": "audit", "inputs": inputs, "parameters": asked, "seed": seed}
+    if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
+        return _told(out, False, manifest.extra)
+    designs = None if design is None else sources.read_design(design)
+    runs = [sources.read_run(path).table for path in (control, treatment)]
+    moved = sampling.pool(runs[0], runs[1], k=k, designs=designs).table
+    spread, notes = _spread(moved, judgments, card, scale)
+    drawn = sampling.draw_audit(moved, n=n, unit=unit, seed=seed, designs=designs, spread=spread)
+    table = _with_texts(drawn.table, sources.read_queries(queries), sources.read_docs(docs), fields)
+    extra = {"unit": unit, "counts": drawn.counts, "notes": [*notes, *drawn.notes]}
+    sources.write_audit(table, out, **work, extra=extra)
+    return _told(out, True, extra)
+
+
+def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> AuditSample:
+    return AuditSample(str(out), made, str(extra["unit"]), **extra["counts"], notes=tuple(extra["notes"]))
+
+
+def _spread(moved: pa.Table, judgments: Path | None, card: Path | None, scale: str | None) -> tuple[Any, list[str]]:
+    """The SD of people's gain for each pair given the judge's grade, and what is to be said of it."""
+    if judgments is None or card is None:
+        return None, ["the odds do not know where this judge errs more: give its --judgments and --card, and they do"]
+    found = cards.read(card)
+    sd = sampling.gain_sd(found.confusion, _gains(found, scale))
+    grades = sources.read_judgments(judgments, scale=scales.get(scale or found.scale))
+    import pyarrow as pa
+
+    numbered = moved.select(["query_id", "doc_id"]).append_column("row", pa.array(np.arange(moved.num_rows)))
+    known = grades.filter(grades["relevance"].is_valid()).select(["query_id", "doc_id", "relevance"])
+    rows = numbered.join(known, ["query_id", "doc_id"], join_type="inner")
+    spread = np.full(moved.num_rows, float(sd.max()))  # a document without a grade could be anything
+    spread[rows["row"].to_numpy()] = sd[rows["relevance"].to_numpy()]
+    return spread, []
+
+
+def _gains(card: JudgeCard, scale: str | None) -> tuple[float, ...]:
+    of: Scale = scales.get(scale or card.scale)
+    if of.name != card.scale:
+        raise InputError(f"the card is on scale {card.scale!r}, not on {of.name!r}: give the card of this scale")
+    return of.gains
+
+
+def _with_texts(drawn: pa.Table, queries: pa.Table, docs: pa.Table, fields: Sequence[str] | None) -> pa.Table:
+    """The drawn pairs with what a rater reads; nothing in them tells an arm, a rank or the judge's answer."""
+    asked = queries["query"].take(_rows(drawn["query_id"], queries["query_id"], "queries"))
+    at = _rows(drawn["doc_id"], docs["doc_id"], "documents")
+    return drawn.append_column("query", asked).append_column("text", document_texts(docs.take(at), order=fields))
+
+
+def _rows(ids: Any, known: Any, what: str) -> Any:
+    import pyarrow.compute as pc
+
+    rows = pc.index_in(ids, value_set=known.combine_chunks())
+    if rows.null_count:
+        missing = ids.filter(pc.is_null(rows))[0].as_py()
+        raise InputError(f"the {what} given lack {missing!r}, which the runs show: give the file that they were collected from")
+    return rows
