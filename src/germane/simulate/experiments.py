@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from germane.metrics import sdcg_weights
 from germane.simulate.raters import RATER
-from germane.stats.power import apportion
+from germane.stats.allocation import apportion
 from germane.types import InputError
 
 Ints = NDArray[np.int64]
