@@ -118,6 +118,92 @@ def share(
     return Estimate(p, sqrt(variance), low, high, n, name, level, float(held - 1), _few(held, clusters is not None))
 
 
+def mean(
+    values: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
+    level: float = 0.95,
+    method: str = "mean",
+) -> Estimate:
+    """The weighted mean of numbers that come in clusters, in their own unit, with t limits.
+
+    values: (n,) finite. clusters, weights: as in `share`. strata: (n,) any labels, one for all of a cluster's rows: the
+    variance is then that inside strata. A stratum of one cluster is centred on the mean of all, which errs on the wide side.
+
+    Source: Cochran (1977), sec. 3.12 (ratio of cluster totals), by strata as in Wolter (2007), sec. 6.3; t at clusters -
+    strata degrees of freedom (Korn and Graubard 1998).
+    Raises: Undefined for fewer than two clusters; InputError for values that are not finite and lengths that differ.
+
+    >>> e = mean([0.1, 0.3, 0.2, 0.4], clusters=["a", "a", "b", "b"])
+    >>> round(e.value, 3), round(e.se, 3), e.n, e.df
+    (0.25, 0.05, 4, 1.0)
+    """
+    x = np.asarray(values, dtype=np.float64).ravel()
+    if not np.isfinite(x).all():
+        raise InputError(f"{method}: a value is missing or infinite: leave such rows out, and report how many")
+    w = scaled(weights, x.size) if x.size else x
+    code, held = (np.arange(x.size), x.size) if clusters is None else codes(clusters, x.size)
+    unit = "pairs" if clusters is None else "clusters"
+    if held < 2:
+        raise Undefined(f"{method}: {held} of the {unit}, and 2 are the least for an interval")
+    value = float((w * x).sum() / w.sum())
+    errors = np.bincount(code, weights=w * (x - value), minlength=held) / w.sum()
+    variance, df = _within(errors, _of_cluster(strata, code, held))
+    name = _named(method, held, unit, weights is not None, "t")
+    if variance <= (1e-14 * max(1.0, float(abs(x).max()))) ** 2:
+        return Estimate(value, 0.0, value, value, x.size, name, level, df, "nothing varied: the interval has no width")
+    margin = t_quantile((1 + level) / 2, df) * sqrt(variance)
+    caveat = _few(held, clusters is not None)
+    return Estimate(value, sqrt(variance), value - margin, value + margin, x.size, name, level, df, caveat)
+
+
+def quantile(
+    values: ArrayLike,
+    probability: float,
+    *,
+    clusters: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    level: float = 0.95,
+    method: str = "quantile",
+) -> Estimate:
+    """The value that a share `probability` of the (weighted) numbers lies below, in their own unit.
+
+    The interval inverts that of the share: the quantiles at Wilson's limits of `probability`, at the effective size of the
+    share of values up to the quantile. Its se is the interval's half width over the t quantile.
+
+    Source: Woodruff (1952), sec. 3; Hyndman and Fan (1996), definition 2.
+    Raises: Undefined for fewer than two clusters; InputError for a probability not inside 0 and 1.
+
+    >>> e = quantile(range(101), 0.1)
+    >>> e.value, e.low, e.high
+    (10.0, 5.0, 17.0)
+    """
+    x = np.asarray(values, dtype=np.float64).ravel()
+    if not 0 < probability < 1:
+        raise InputError(f"{method}: probability {probability}: give one between 0 and 1, as 0.9")
+    if not np.isfinite(x).all():
+        raise InputError(f"{method}: a value is missing or infinite: leave such rows out, and report how many")
+    held = x.size if clusters is None else codes(clusters, x.size)[1]
+    unit = "pairs" if clusters is None else "clusters"
+    if held < 2:
+        raise Undefined(f"{method}: {held} of the {unit}, and 2 are the least for an interval")
+    order = np.argsort(x, kind="stable")
+    x, w = x[order], scaled(weights, x.size)[order]
+    value = _quantile(x, w, probability)
+    own = None if clusters is None else np.asarray(clusters).ravel()[order]
+    below = share(x <= value, clusters=own, weights=None if weights is None else w, level=level)
+    size = below.n if below.se == 0 else min(below.value * (1 - below.value) / below.se**2, below.n)
+    step = t_quantile((1 + level) / 2, held - 1)
+    limits = wilson(probability, size if below.se > 0 else min(float(held), size), step)
+    low, high = (_quantile(x, w, limit) for limit in limits)
+    beyond = size * min(probability, 1 - probability)
+    caveat = f"about {beyond:.0f} {unit} lie beyond it: the interval is a rough one" if beyond < FEW / 2 else ""
+    name = _named(method, held, unit, weights is not None, "Woodruff")
+    return Estimate(value, (high - low) / (2 * step), low, high, x.size, name, level, float(held - 1), caveat)
+
+
 def jackknife(
     statistic: Callable[[Numbers], Numbers],
     tables: Tables,
@@ -217,6 +303,37 @@ def scaled(weights: ArrayLike | None, n: int) -> Numbers:
     if wrong := np.flatnonzero(~(np.isfinite(w) & (w > 0))).tolist():
         raise InputError(f"weight {w[wrong[0]]} at row {wrong[0]}: give positive numbers, as 1 / inclusion probability")
     return np.asarray(w / w.mean())
+
+
+def _of_cluster(strata: ArrayLike | None, code: NDArray[np.int64], held: int) -> NDArray[np.int64]:
+    """The stratum of each cluster, as a number. Raises: InputError for a cluster that lies in two."""
+    if strata is None:
+        return np.zeros(held, np.int64)
+    own = codes(strata, len(code))[0]
+    of = np.zeros(held, np.int64)
+    of[code] = own
+    if (of[code] != own).any():
+        raise InputError("a cluster lies in two strata: give each query one")
+    return of
+
+
+def _within(errors: Numbers, stratum: NDArray[np.int64]) -> tuple[float, float]:
+    """(variance of a total of cluster errors inside strata, degrees of freedom)."""
+    counts = np.bincount(stratum)
+    df = int(len(errors) - (counts > 0).sum())
+    if df == 0:  # every stratum has one cluster: as if there were no strata
+        stratum, counts, df = np.zeros_like(stratum), np.array([len(errors)]), len(errors) - 1
+    centre = np.where(counts > 1, np.bincount(stratum, weights=errors) / np.maximum(counts, 1), 0.0)
+    scale = np.where(counts > 1, counts / np.maximum(counts - 1, 1), 1.0)
+    return float((scale[stratum] * (errors - centre[stratum]) ** 2).sum()), float(df)
+
+
+def _quantile(x: Numbers, w: Numbers, probability: float) -> float:
+    """Of sorted values: the first with at least this share of weight up to it, or the middle of two where it is exact."""
+    upto = np.cumsum(w) / w.sum()
+    at = min(int(np.searchsorted(upto, probability - 1e-12)), len(x) - 1)
+    exact = abs(upto[at] - probability) <= 1e-12 and at + 1 < len(x)
+    return float((x[at] + x[at + 1]) / 2 if exact else x[at])
 
 
 def _unknown(value: float, bounds: tuple[float, float], n: int, method: str, level: float, unit: str) -> Estimate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types as python_types
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from germane.types.judging import InputError
@@ -14,6 +14,7 @@ from germane.types.judging import InputError
 def decode(kind: Any, value: Any) -> Any:
     """A value of type `kind` from what json.loads gave: dataclasses, named tuples, tuples, mappings, optionals.
 
+    >>> from germane.types import Design
     >>> decode(Design, {"strata": [["head", 10, 5]], "seed": 1, "unit": "x", "origin": ""}).strata[0].population
     10
     """
@@ -23,7 +24,8 @@ def decode(kind: Any, value: Any) -> Any:
     if is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
         unknown = set(value) - {f.name for f in fields(kind)}
-        missing = {f.name for f in fields(kind)} - set(value)
+        needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+        missing = needed - set(value)  # a file of an earlier version has fewer fields
         if unknown or missing:
             raise InputError(f"not a {kind.__name__}: unknown fields {sorted(unknown)}, missing fields {sorted(missing)}")
         return kind(**{name: decode(hints[name], item) for name, item in value.items()})
