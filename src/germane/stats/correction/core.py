@@ -1,0 +1,231 @@
+"""The estimate itself, for one experiment or many at once: every array may have leading axes, one entry an experiment."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from germane.stats.correction.layout import Codes, Layout, Numbers, Segments
+
+SHRINK = 20
+"""Audited queries of a stratum at which its own lam and the pooled one count alike. A stratum with fewer has no own one."""
+
+MOST_OF_ALL = 0.1
+"""A group whose values are all equal borrows the pooled variance if that would be more than this share of the whole."""
+
+
+class Found(NamedTuple):
+    """value, variance, third (central moment) of an estimator, and Satterthwaite's df; (...,) each."""
+
+    value: Numbers
+    variance: Numbers
+    third: Numbers
+    df: Numbers
+
+
+class Tuned(NamedTuple):
+    """lam (...,): on all audited queries. each: (..., n) for every one of them, from the others. rho: inside groups."""
+
+    lam: Numbers
+    each: Numbers
+    rho: Numbers
+
+
+def tuned(
+    people: Numbers,
+    judge: Numbers,
+    plan: Layout,
+    *,
+    gain: Numbers,
+    cost: Numbers,
+    folds: Codes | None = None,
+    shrunken: bool = False,
+) -> Tuned:
+    """lam = sum gain_G Cov_G(Y, f) / sum cost_G Var_G(f), and the same from every query's others.
+
+    people, judge: (..., n) of the audited queries, in the layout's order. gain, cost: (G,), by which lam minimises the
+    variance of the estimate. folds: (n,): lam of a fold comes from the other folds; None = every query is its own fold.
+    The mean over queries of lam_{-i} (f_i - mean of the unaudited) has expectation 0, so the estimate stays unbiased.
+
+    Source: Angelopoulos, Duchi, Zrnic (2023), eq. 6 and prop. 2 (power tuning); Wu, Gagnon-Bartsch (2018) (leave one out).
+    """
+    groups, p = plan.groups, plan.p
+    scale = 1 / (1 - plan.kish)
+    kg, kc = gain * scale, cost * scale
+    dx = judge - groups.spread(groups.sums(p * judge))
+    dy = people - groups.spread(groups.sums(p * people))
+    xy, xx, yy = groups.sums(p * dx * dy), groups.sums(p * dx * dx), groups.sums(p * dy * dy)
+    top, below = (kg * xy).sum(-1), (kc * xx).sum(-1)
+    size = 1e-12 * np.abs(judge).max(-1)
+    least = np.maximum(kc.sum() * size**2, 1e-9 * below)  # less than this is rounding: the judge's differences are equal
+    lam = _ratio(top, below, least)
+    joint = np.sqrt((kg * xx).sum(-1) * (kg * yy).sum(-1))
+    rho = _ratio(top, joint, np.sqrt(kg.sum() * size**2 * (kg * yy).sum(-1)))
+    if folds is None:
+        gone = p / (1 - p)
+        xy_i, xx_i = gone * dx * dy, gone * dx * dx
+        tops, belows = top[..., None] - groups.spread(kg) * xy_i, below[..., None] - groups.spread(kc) * xx_i
+        each = _ratio(tops, belows, least[..., None])
+        if shrunken:
+            own_top, own_below = groups.spread(xy) - xy_i, groups.spread(xx) - xx_i
+            each = _towards(each, own_top, own_below, plan, gain, cost)
+    else:
+        each = np.empty_like(dx)
+        for fold in np.unique(folds):
+            there = folds != fold
+            xy_k, xx_k = _products(people[..., there], judge[..., there], p[there], groups.codes[there], groups.size)
+            one = _ratio((kg * xy_k).sum(-1), (kc * xx_k).sum(-1), least)[..., None]
+            if shrunken:
+                inside = groups.codes[~there]
+                one = _towards(one, xy_k[..., inside], xx_k[..., inside], plan, gain, cost, inside)
+            each[..., ~there] = one
+    return Tuned(lam, each, rho)
+
+
+def estimate(
+    people: Numbers,
+    judge: Numbers,
+    rest: Numbers,
+    plan: Layout,
+    lam: Numbers,
+    *,
+    nested: bool,
+) -> Found:
+    """Prediction-powered stratified mean with its variance, third moment and degrees of freedom.
+
+    people, judge: (..., n) audited. rest: (..., u) the judge's on the other rows. lam: (..., n).
+
+    Source: docs/statistics/correction.md, nested and disjoint; Angelopoulos et al. (2301.09633), Fisch et al. (2406.04291).
+    """
+    groups, p = plan.groups, plan.p
+    centre = plan.rest_groups.sums(plan.rest_weights * rest)
+    gap = judge - groups.spread(centre)
+    within = groups.sums(p * people) - plan.left * groups.sums(p * lam * gap)
+    value = (plan.share * within).sum(-1)
+
+    # The judge's mean over all judged rows, audited ones included: what the residual is measured from.
+    whole = (1 - plan.left) * groups.sums(p * judge) + plan.left * centre
+    left = people - lam * (judge - groups.spread(whole))
+    s_left, s_people = _variance(left, plan), _variance(people, plan)
+    second, borrowed = _borrow(s_left, plan.second, plan)
+    first, also = _borrow(s_people, plan.first, plan)
+    terms = second + first + _between(people, plan)
+    spare = plan.df.sum()
+    df = np.where(borrowed | also, spare, plan.df)
+    third = _third(people - groups.spread(plan.left) * lam * gap, plan)
+    below = (terms**2 / (df + 2)).sum(-1)
+    least = np.where(terms > 0, df, np.inf).min(-1)
+    total = terms.sum(-1)
+    if not nested and rest.shape[-1]:
+        mean_lam = lam.mean(-1)
+        own, own_df = _judged(rest, plan)
+        total = total + mean_lam**2 * own.sum(-1)
+        below = below + mean_lam**4 * (own**2 / (own_df + 2)).sum(-1)
+    off = rest - plan.rest_groups.spread(centre)
+    third = third + lam.mean(-1) ** 3 * ((plan.rest_omega * off) ** 3).sum(-1)
+    return Found(value, np.maximum(total, 0), third, _df(total, below, least))
+
+
+def mean(values: Numbers, plan: Layout, factor: Numbers) -> Found:
+    """The stratified mean of what is known on audited queries alone, as the judge's bias. factor: (G,) of its variance."""
+    groups, p = plan.groups, plan.p
+    value = (plan.share * groups.sums(p * values)).sum(-1)
+    terms, borrowed = _borrow(_variance(values, plan), factor, plan)
+    df = np.where(borrowed, plan.df.sum(), plan.df)
+    below, least = (terms**2 / (df + 2)).sum(-1), np.where(terms > 0, df, np.inf).min(-1)
+    total = terms.sum(-1)
+    return Found(value, total, _third(values, plan), _df(total, below, least))
+
+
+def _df(total: Numbers, below: Numbers, least: Numbers) -> Numbers:
+    """Welch's form of Satterthwaite's df, free of the bias that many strata of two queries have; never below the least.
+
+    Source: Welch (1947), Biometrika 34: V^2 / sum(a^2 / (df + 2)) - 2.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.where(below > 0, total**2 / below - 2, least)
+    return np.maximum(found, np.where(np.isfinite(least), least, 1.0))
+
+
+def _variance(x: Numbers, plan: Layout) -> Numbers:
+    """(..., G) unbiased variance inside each group; 0 where all values are equal up to rounding."""
+    groups, p = plan.groups, plan.p
+    off = x - groups.spread(groups.sums(p * x))
+    found = groups.sums(p * off**2) / (1 - plan.kish)
+    size = np.abs(x).max(-1, keepdims=True)
+    return np.where(found > (1e-12 * size) ** 2, found, 0.0)
+
+
+def _borrow(variance: Numbers, factor: Numbers, plan: Layout) -> tuple[Numbers, NDArray[np.bool_]]:
+    """(terms of the variance (..., G), which of them are borrowed).
+
+    Values that are all equal have no variance by luck. Where one group's luck would matter (`MOST_OF_ALL`) it takes the
+    variance pooled over all groups. Small shares are left alone: to replace only the zeros of many small groups would
+    overstate the whole, which is unbiased as it is.
+    """
+    terms = factor * variance
+    pooled = (plan.df * variance).sum(-1) / plan.df.sum()
+    would = factor * pooled[..., None]
+    takes = (variance == 0) & (would > MOST_OF_ALL * (terms.sum(-1)[..., None] + would))
+    return np.where(takes, would, terms), takes
+
+
+def _between(people: Numbers, plan: Layout) -> Numbers:
+    """(..., G) what the spread between audit groups of one stratum adds to people's variance of the first phase."""
+    stratum, group, weight, outer = plan.cells
+    if stratum.size == np.unique(stratum).size:
+        return np.zeros(plan.share.size)
+    at = plan.groups.sums(plan.p * people)[..., group]
+    cells = Segments(stratum, int(stratum.max()) + 1)
+    off = at - cells.spread(cells.sums(weight * at))
+    order = np.argsort(group, kind="stable")
+    return Segments(group[order], plan.share.size).sums((outer * weight * off**2)[..., order])
+
+
+def _judged(rest: Numbers, plan: Layout) -> tuple[Numbers, Numbers]:
+    """(..., H) terms of the judge's own variance in a disjoint sample, and their df; a stratum of one row borrows."""
+    strata = plan.rest_strata
+    m = np.bincount(strata.codes, minlength=strata.size)
+    centred = strata.sums((rest - strata.spread(strata.sums(rest) / m)) ** 2)
+    spare = max(int((m - 1).sum()), 1)
+    pooled = centred.sum(-1, keepdims=True) / spare
+    found = np.where(m > 1, centred / np.maximum(m - 1, 1), pooled)
+    return plan.judged_term * found, np.where(m > 1, m - 1, spare)
+
+
+def _third(x: Numbers, plan: Layout) -> Numbers:
+    """The third central moment of sum share_G sum_i p_i x_i, each group's estimated without bias if its weights are equal."""
+    groups, p = plan.groups, plan.p
+    off = x - groups.spread(groups.sums(p * x))
+    n = 1 / plan.kish
+    factor = np.where(n > 2.5, n**2 / np.maximum((n - 1) * (n - 2), 1e-9), 0.0)
+    return np.asarray((plan.share**3 * factor * groups.sums(p**3 * off**3)).sum(-1), np.float64)
+
+
+def _products(people: Numbers, judge: Numbers, p: Numbers, code: Codes, size: int) -> tuple[Numbers, Numbers]:
+    groups = Segments(code, size)
+    total = groups.sums(p)
+    q = p / groups.spread(np.where(total > 0, total, 1.0))
+    dx = judge - groups.spread(groups.sums(q * judge))
+    dy = people - groups.spread(groups.sums(q * people))
+    return groups.sums(p * dx * dy), groups.sums(p * dx * dx)
+
+
+def _towards(
+    pooled: Numbers, top: Numbers, below: Numbers, plan: Layout, gain: Numbers, cost: Numbers, inside: Codes | None = None
+) -> Numbers:
+    """Each group's own lam, where it has SHRINK audited queries, drawn to the pooled one: n to SHRINK."""
+    code = plan.groups.codes if inside is None else inside
+    n = 1 / plan.kish
+    share = np.where(n >= SHRINK - 1e-9, n / (n + SHRINK), 0.0)[code]
+    own = _ratio(gain[code] * top, cost[code] * below, 1e-9 * (cost[code] * below).max(-1, keepdims=True))
+    own = np.where(below > 0, own, pooled)
+    return share * own + (1 - share) * pooled
+
+
+def _ratio(top: Numbers, below: Numbers, least: Numbers) -> Numbers:
+    """top / below, and 0 where nothing is left below (the judge's differences are all equal): people only, still unbiased."""
+    there = below > least
+    return np.where(there, top / np.where(there, below, 1.0), 0.0)
