@@ -108,16 +108,17 @@ def _order(run: pa.Table, k: int | None = None) -> tuple[NDArray[np.int64], Any]
     import pyarrow as pa
 
     query = _codes(run["query_id"])
-    with np.errstate(over="ignore"):
-        score = run["score"].to_numpy().astype(np.float32) + np.float32(0)  # -0 is 0
-    if not np.isfinite(score).all():
+    falling = falling_key(run["score"].to_numpy())
+    if falling is None:
         conform(run, "runs", name="run")  # names the row
-    bits = score.view(np.uint32)
-    falling = np.where(bits >> 31, bits, ~(bits | np.uint32(1 << 31)))  # as integers in the order of falling scores
+        raise AssertionError("a score that is no finite number passed the check of runs")
     key = query << np.uint64(32) | falling
     order = np.arange(len(key)) if (key[1:] > key[:-1]).all() else np.argsort(key)
     key = key[order]
-    _settle_ties(order, key, run["doc_id"])
+    tied = tied_rows(key)
+    if len(tied):
+        doc_ids: Any = run["doc_id"]
+        order[tied] = order[tied][settled(key[tied], doc_ids.take(pa.array(order[tied])))]
     query = (key >> np.uint64(32)).astype(np.int64)
     starts = np.flatnonzero(np.diff(query, prepend=-1))
     ranks = np.arange(1, len(query) + 1) - np.repeat(starts, np.diff(starts, append=len(query)))
@@ -126,17 +127,35 @@ def _order(run: pa.Table, k: int | None = None) -> tuple[NDArray[np.int64], Any]
     return order, pa.array(ranks, pa.int32())
 
 
-def _settle_ties(order: NDArray[np.int64], key: NDArray[np.uint64], doc_ids: Any) -> None:
-    """Put rows with equal keys, which stand together in `order`, in the order of falling document ids, in place."""
+def falling_key(score: NDArray[Any]) -> NDArray[np.uint32] | None:
+    """(n,): whole numbers in the order of falling single-precision scores, equal for equal ones; None if one is not finite."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        single = score.astype(np.float32) + np.float32(0)  # -0 is 0
+    if not np.isfinite(single).all():
+        return None
+    bits = single.view(np.uint32)
+    return np.where(bits >> np.uint32(31), bits, ~(bits | np.uint32(1 << 31)))
+
+
+def tied_rows(key: NDArray[Any]) -> NDArray[np.int64]:
+    """The places in a sorted key that hold the same as one of their neighbours."""
+    import numpy as np
+
+    if len(key) < 2:
+        return np.array([], dtype=np.int64)
+    equal = key[1:] == key[:-1]
+    return np.flatnonzero(np.append(equal, False) | np.insert(equal, 0, False))
+
+
+def settled(key: NDArray[Any], doc_ids: Any) -> NDArray[np.int64]:
+    """The order in which rows of equal keys stand: by falling document ids, as bytes."""
     import numpy as np
     import pyarrow as pa
 
-    equal = key[1:] == key[:-1]
-    tied = np.flatnonzero(np.append(equal, False) | np.insert(equal, 0, False)) if len(key) else np.array([], np.int64)
-    if len(tied):
-        rows = pa.Table.from_arrays([pa.array(key[tied]), doc_ids.take(pa.array(order[tied]))], ["key", "doc"])
-        settled = compute().sort_indices(rows, [("key", "ascending"), ("doc", "descending")])
-        order[tied] = order[tied][settled.to_numpy()]
+    rows = pa.Table.from_arrays([pa.array(key), doc_ids], ["key", "doc"])
+    return np.asarray(compute().sort_indices(rows, [("key", "ascending"), ("doc", "descending")]).to_numpy(), dtype=np.int64)
 
 
 def _codes(ids: pa.ChunkedArray[Any]) -> NDArray[np.uint64]:
