@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from germane import cards, metrics
-from germane.experiment import describe, effects, frame, guards, pool, words
+from germane.experiment import audits, describe, effects, frame, guards, headline, pool, words
+from germane.experiment.audits import Audited
 from germane.experiment.guards import ALLOW
 from germane.stats.means import MINIMUM_NONZERO
 from germane.types import Estimate, Input, InputError, JudgeCard, Report, Run, Scale
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("germane")
 
-__all__ = ["ALLOW", "Choices", "compare"]
+__all__ = ["ALLOW", "Audited", "Choices", "compare"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class Choices:
 
     condensed: leave unjudged documents out of both lists. allow: refusals to insist past, names of `ALLOW`.
     groups: the column of the documents whose exposure is shown. minimum_nonzero: fewer nonzero differences than this and
-    an estimate is called not reliable.
+    an estimate is called not reliable. by: "queries" (each counts once) or "traffic". adjust: a column of the design, known
+    before, that the difference is regressed on. clusters: a column of the design that says which queries belong together.
+    unpaired: two live arms that each answered their own queries. expected: the judge's expected gains instead of its
+    likeliest grades.
     """
 
     metric: str = "sDCG@25"
@@ -39,6 +43,11 @@ class Choices:
     groups: str | None = None
     question: str | None = None
     minimum_nonzero: int = MINIMUM_NONZERO
+    by: str = "queries"
+    adjust: str | None = None
+    clusters: str | None = None
+    unpaired: bool = False
+    expected: bool = False
 
 
 def compare(
@@ -52,17 +61,18 @@ def compare(
     queries: pa.Table | None = None,
     docs: pa.Table | None = None,
     card: JudgeCard | None = None,
+    audit: Audited | None = None,
     inputs: tuple[Input, ...] = (),
 ) -> Report:
     """The report on the same queries ranked twice, in units of the metric; `delta` is treatment minus control.
 
+    audit: people's blind sample of this experiment's documents; with one, delta is people's, and the judge only helps.
     design: the sampled queries with stratum, population and inclusion probability; without one the judged queries count
     as a simple random sample, and the report says so. queries, docs: for texts and titles of the lists that are shown.
 
     Raises: Refusal where a number could be wrong and look right, naming the flag that insists; InputError for bad input.
     """
-    if not 0 < choices.level < 1:
-        raise InputError(f"level {choices.level:g} is not between 0 and 1: pass 0.95 for a 95 % interval")
+    _check(choices, audit is not None)
     metric = guards.headline(metrics.Metric.parse(choices.metric), scale)
     allow = guards.known(choices.allow)
     overrides = list(cards.gate(judgments, card, scale=scale, allow=allow & set(cards.ALLOW)))
@@ -70,33 +80,49 @@ def compare(
     overrides += guards.guide(judgments, scale, allow)
     log.info("pooling both arms", extra={"done": 1, "total": 3})
     grades = guards.once_each(judgments)
-    about, whole, shown = _shown(
-        control, treatment, grades, frame.build(control, treatment, grades, design, allow), metric, choices
-    )
+    framed = frame.build(control, treatment, grades, design, allow | ({"one-armed"} if choices.unpaired else set()))
+    about, whole, shown = _shown(control, treatment, grades, framed, metric, choices)
     k = metric.k or int(max(shown.control_rank.max(), shown.treatment_rank.max()))
     log.info("measuring", extra={"done": 2, "total": 3})
     judged = pool.judged_of(grades, about.queries)
-    found = effects.per_query(shown, metric, scale, judged, k)
+    linear = pool.linear_parts(metric, scale, k)
+    likeliest = effects.per_query(shown, metric, scale, judged, k)
+    found = _per_query(shown, likeliest, linear, choices)
     level, least = choices.level, choices.minimum_nonzero
-    delta = effects.difference_of(about, found.difference, level=level, minimum_nonzero=least)
+    plain = effects.difference_of(about, found.difference, level=level, minimum_nonzero=least)
     overrides += list(about.overrides) + list(guards.depth(whole, metric.k, (control.name, treatment.name), allow))
     if choices.condensed:
         before = effects.per_query(whole, metric, scale, judged, k)
         unjudged = effects.unjudged_of(about, whole, before, level=level, mode="condensed")
-        overrides += guards.condensed(about, shown, delta, metric.k, allow)
+        overrides += guards.condensed(about, shown, plain, metric.k, allow)
     else:
         unjudged = effects.unjudged_of(about, shown, found, level=level, mode=_mode(shown, found))
-        overrides += guards.unjudged(about, shown, found, delta, unjudged, allow)
-    lift = effects.lift_of(about, found, level=level)
+        overrides += guards.unjudged(about, shown, found, plain, unjudged, allow)
+    if audit is None:
+        head = headline.of(about, shown, found, plain, design, choices)
+    else:
+        answers, insisted = audits.read(about, shown, audit, gains=_gains(linear, metric), card=card, allow=allow)
+        overrides += insisted
+        head = headline.corrected(about, shown, found, answers, linear, choices)
+    beside = headline.other_gains(about, shown, found, likeliest, linear, choices)
+    delta, by_people = head.delta, _all_human(judgments)
+    lift = effects.lift_of(about, found, level=level) if delta is plain else None
     judges = _judges(judgments)
-    linear = pool.linear_parts(metric, scale, k)
     winners, losers = describe.extremes(about, shown, found, queries, docs)
-    by_people = _all_human(judgments)
-    warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta)
+    warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta, head.audit)
     warnings += guards.ties(((control, about), (treatment, about)), metric.k)
+    by_segment = () if choices.unpaired else effects.segments(about, found, level=level, minimum_nonzero=least)
     return Report(
         question=choices.question or f"Is {treatment.name} more relevant than {control.name}?",
-        answer=words.answer(delta, lift, choices.metric.strip(), (control.name, treatment.name), about.design, overrides),
+        answer=words.answer(
+            delta,
+            lift,
+            choices.metric.strip(),
+            (control.name, treatment.name),
+            about.design,
+            overrides,
+            words.source(by_people, head.audit),
+        ),
         verdict=words.verdict_of(delta),
         metric=str(metric),
         k=k,
@@ -112,10 +138,10 @@ def compare(
         delta=delta,
         lift=lift,
         mde=words.mde_of(delta),
-        tipping_bias=words.tipping_bias(delta),
+        tipping_bias=words.tipping_bias(head.audit.judge_only if head.audit else delta),
         warnings=(*warnings, *words.unjudged_warning(unjudged), *about.warnings, *guards.guide_notes(judgments, scale)),
         overrides=tuple(overrides),
-        by_segment=effects.segments(about, found, level=level, minimum_nonzero=least),
+        by_segment=by_segment,
         unjudged=unjudged,
         grades=describe.grades(about, shown, scale, level=level),
         differences=describe.histogram(found.difference),
@@ -124,15 +150,23 @@ def compare(
         exposure=_exposure(about, shown, docs, choices),
         variance=describe.variance(about, shown, found, None if linear is None else linear[1]),
         design=about.design,
-        notes=about.notes,
+        notes=(*about.notes, *head.notes),
         inputs=inputs,
         parameters=_parameters(choices, str(metric)),
         version=_version(),
+        audit=head.audit,
+        alternatives=(*head.alternatives, *beside),
+        calibration=head.calibration,
     )
 
 
 def _shown(
-    control: Run, treatment: Run, grades: pa.Table, about: frame.Frame, metric: metrics.Metric, choices: Choices
+    control: Run,
+    treatment: Run,
+    grades: pa.Table,
+    about: frame.Frame,
+    metric: metrics.Metric,
+    choices: Choices,
 ) -> tuple[frame.Frame, pool.Pool, pool.Pool]:
     """The frame, its pool, and the pool to measure on: the same, or condensed.
 
@@ -169,6 +203,39 @@ def _exposure(about: frame.Frame, shown: pool.Pool, docs: pa.Table | None, choic
     return describe.exposure(about, shown, docs, choices.groups, level=choices.level)
 
 
+def _check(choices: Choices, audited: bool) -> None:
+    """Raises: InputError for choices that are unknown or exclude each other."""
+    if not 0 < choices.level < 1:
+        raise InputError(f"level {choices.level:g} is not between 0 and 1: pass 0.95 for a 95 % interval")
+    if choices.by not in ("queries", "traffic"):
+        raise InputError(f"by {choices.by!r}: expected queries (each counts once) or traffic")
+    asked = headline.one_at_a_time(choices, audit=audited)
+    if asked in ("unpaired", "audit") and choices.condensed:
+        raise InputError(f"condensed lists and {asked} do not go together: have the missing documents judged")
+
+
+def _gains(linear: tuple[pool.Floats, pool.Floats] | None, metric: metrics.Metric) -> pool.Floats:
+    """The gain of each relevance. Raises: InputError for a metric that is no sum over documents."""
+    if linear is None:
+        raise InputError(
+            f"{metric} is no sum over documents, so neither an audit nor expected gains fit it: compare by sDCG or P"
+        )
+    return linear[1]
+
+
+def _per_query(
+    shown: pool.Pool, likeliest: effects.PerQuery, linear: tuple[pool.Floats, pool.Floats] | None, choices: Choices
+) -> effects.PerQuery:
+    """The metric per query by the judge's likeliest grades, or by its expected gains where the user asks for these."""
+    if not choices.expected:
+        return likeliest
+    found = None if linear is None else headline.expected_of(shown, likeliest, linear[0])
+    if found is None:
+        why = "the metric is no sum over ranks" if linear is None else "not every judgment has probabilities"
+        raise InputError(f"expected gains cannot be computed: {why}; leave --expected out")
+    return found
+
+
 def _mode(shown: pool.Pool, found: effects.PerQuery) -> str:
     if not shown.unjudged.any():
         return "complete"
@@ -198,6 +265,10 @@ def _parameters(choices: Choices, metric: str) -> dict[str, Any]:
         "allow": sorted(choices.allow),
         "groups": choices.groups,
         "minimum_nonzero": choices.minimum_nonzero,
+        "estimand": f"by {choices.by}" + (", unpaired" if choices.unpaired else ""),
+        "gains": "expected" if choices.expected else "of the likeliest grade",
+        "adjust": choices.adjust,
+        "clusters": choices.clusters,
         "multiple comparisons": "Benjamini-Hochberg over all segments of all dimensions",
     }
 

@@ -11,7 +11,7 @@ from germane import cards, metrics, store
 from germane.experiment.effects import PerQuery, difference_of, share_difference
 from germane.experiment.frame import Frame
 from germane.experiment.pool import Pool
-from germane.types import Estimate, InputError, JudgeCard, Refusal, Run, Scale, Unjudged
+from germane.types import Audit, Estimate, InputError, JudgeCard, Refusal, Run, Scale, Unjudged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +23,8 @@ ALLOW = cards.ALLOW | {
     "depth": "the runs were cut at different depths",
     "short-lists": "condensed lists are shorter in one arm",
     "other-guide": "the judge was shown another guide than the scale's",
+    "golden-audit": "the audit is the golden set that the judge was checked on",
+    "audit-gaps": "drawn pairs of the audit have no answer",
 }
 """Every override that `--allow` accepts here, and what it lets pass."""
 
@@ -276,10 +278,12 @@ def _can_turn(frame: Frame, found: PerQuery, delta: Estimate, bounds: Unjudged) 
     return crosses and bounds.high - bounds.low > NEGLIGIBLE * delta.se
 
 
-def warnings_of(judge: str, human: bool, simulated: bool, card: JudgeCard | None, delta: Estimate) -> list[str]:
+def warnings_of(
+    judge: str, human: bool, simulated: bool, card: JudgeCard | None, delta: Estimate, audit: Audit | None = None
+) -> list[str]:
     """What could make the answer wrong, in the order in which a reader should hear it."""
     said = []
-    if not human:
+    if not human and audit is None:
         said.append(f"Measured by the judge {judge} alone, without an audit by people: its own error is not corrected.")
     if card is not None and not card.passed:
         said.append(f"The judge's card fails its bars: {', '.join(cards.misses(card))}.")

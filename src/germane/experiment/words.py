@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from germane.stats.means import t_quantile
-from germane.types import Design, Estimate, Unjudged
+from germane.types import Audit, Design, Estimate, Unjudged
 
 POWER = 0.8
 
@@ -32,10 +32,12 @@ def answer(
     arms: tuple[str, str],
     design: Design,
     overrides: Sequence[str] = (),
+    source: str = "",
 ) -> str:
     """One sentence, sometimes two: which arm is more relevant, by how much, how sure, and over what.
 
-    arms: names of control and treatment. The relative size is said only where its own interval is clear of 0.
+    arms: names of control and treatment. source: whose word it is, from `source`. The relative size is said only where its
+    own interval is clear of 0.
     """
     verdict, (control, treatment) = verdict_of(delta), arms
     interval = f"{100 * delta.level:g}% interval {delta.low:+.4f} to {delta.high:+.4f}"
@@ -56,7 +58,18 @@ def answer(
         about = f", about {abs(lift.value):.1%}" if lift and (lift.low > 0 or lift.high < 0) else ""
         size = f"{metric} {rises} by {abs(delta.value):.4f} ({interval}){about}"
         said = f"{treatment} is {moved} relevant than {control}: {size}, {over}."
-    return insisted + said
+    return insisted + source + said
+
+
+def source(by_people: bool, audit: Audit | None) -> str:
+    """What the answer begins with: whether people stand behind it.
+
+    >>> source(True, None), source(False, None)
+    ('', 'Not audited: ')
+    """
+    if audit is not None:
+        return f"Corrected by people's audit of {audit.audited:,} {audit.unit}: "
+    return "" if by_people else "Not audited: "
 
 
 def _what(n: int, design: Design) -> str:

@@ -1,0 +1,218 @@
+"""The headline: which estimator answers the question, and the same question answered otherwise, to be read beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from germane.experiment import audits
+from germane.experiment.audits import Answers
+from germane.experiment.effects import PerQuery, difference_of
+from germane.experiment.frame import Frame, Names
+from germane.experiment.pool import Floats, Pool
+from germane.stats.ratios import weighted_mean
+from germane.types import Alternative, Audit, Calibration, Estimate, InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from germane.experiment import Choices
+
+Parts = tuple[Floats, Floats]  # weight of each rank, gain of each relevance
+
+BUCKETS = ((1, 3), (4, 10), (11, 1000))
+"""Ranks whose gains are compared with people's together."""
+
+EXCLUSIVE = ("by traffic", "adjust", "clusters", "unpaired", "audit")
+"""Each of these is another estimator of delta: one at a time."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """delta: what answers the question. alternatives: beside it. notes: what was done that a reader must know."""
+
+    delta: Estimate
+    alternatives: tuple[Alternative, ...] = ()
+    notes: tuple[str, ...] = ()
+    audit: Audit | None = None
+    calibration: tuple[Calibration, ...] = ()
+
+
+def of(about: Frame, shown: Pool, found: PerQuery, plain: Estimate, design: pa.Table | None, choices: Choices) -> Headline:
+    """The estimate that the choices ask for; `plain`, the stratified paired difference of distinct queries, stands beside it.
+
+    Raises: InputError for a column that the design lacks, values that are missing in it, and two estimators at once.
+    """
+    asked = one_at_a_time(choices)
+    common: dict[str, Any] = {"strata": about.strata, "level": choices.level, "minimum_nonzero": choices.minimum_nonzero}
+    values = found.difference
+    if asked == "by traffic":
+        return _by_traffic(
+            about, values, plain, _columns(about, design, ["traffic", "stratum_traffic"], "--by traffic"), common
+        )
+    if asked == "adjust":
+        return _adjusted(about, values, plain, design, choices, common)
+    if asked == "unpaired":
+        return unpaired(about, shown, found, choices)
+    if asked == "clusters":
+        (clusters,) = _columns(about, design, [str(choices.clusters)], "--clusters").values()
+        from germane.stats.means import clustered_difference
+
+        delta = clustered_difference(values, populations=about.populations, clusters=clusters, **common)
+        return Headline(delta, (Alternative("as if queries were independent", plain),))
+    return Headline(plain)
+
+
+def one_at_a_time(choices: Choices, *, audit: bool = False) -> str:
+    """Which of `EXCLUSIVE` is asked for, "" if none. Raises: InputError for two at once."""
+    given = (choices.by == "traffic", bool(choices.adjust), bool(choices.clusters), choices.unpaired, audit)
+    asked = [name for name, yes in zip(EXCLUSIVE, given, strict=True) if yes]
+    if len(asked) > 1:
+        raise InputError(f"{asked[0]} and {asked[1]} are two estimators of the same difference: ask for one at a time")
+    return asked[0] if asked else ""
+
+
+def corrected(about: Frame, shown: Pool, found: PerQuery, answers: Answers, linear: Parts | None, choices: Choices) -> Headline:
+    """People's paired difference, the judge used as far as it helps; what either would have said alone stands beside it."""
+    if linear is None:
+        raise InputError("the metric is no sum over documents, so an audit cannot correct it: compare by sDCG or P")
+    done, audit = audits.correct(
+        about, shown, found, answers, weights=linear[0], level=choices.level, minimum_nonzero=choices.minimum_nonzero
+    )
+    beside = (
+        Alternative("by the judge alone", done.judge_only, "its errors are not in the interval"),
+        Alternative("by people alone", done.people_only, f"the {audit.audited} {audit.unit} of the audit"),
+    )
+    notes = (*audit.notes, "Segments, grades and levels are the judge's own; the audit corrects the overall difference.")
+    return Headline(done.estimate, beside, notes, audit, calibrated(about, shown, answers, choices))
+
+
+def calibrated(about: Frame, shown: Pool, answers: Answers, choices: Choices) -> tuple[Calibration, ...]:
+    """The judge's gains against people's, in each arm and bucket of ranks, over the audited documents (those that moved).
+
+    Each document stands for 1 / chance of its kind in this experiment, and its query for its part of the population.
+    """
+    per_query = _stands_for(about)
+    rows = []
+    for arm, ranks in (("control", shown.control_rank), ("treatment", shown.treatment_rank)):
+        for low, high in BUCKETS:
+            inside = (ranks[answers.row] >= low) & (ranks[answers.row] <= high)
+            query = answers.query[inside]
+            if len(set(query.tolist())) < 2:
+                continue
+            weights = per_query[query] / answers.chance[inside]
+            judge, people = answers.judge[inside], answers.people[inside]
+            gains, said, gap = (
+                weighted_mean(x, weights, clusters=query, level=choices.level, method="audited documents")
+                for x in (judge, people, judge - people)
+            )
+            rows.append(Calibration(arm, f"{low}-{high}", gains, said, gap, int(inside.sum())))
+    return tuple(rows)
+
+
+def _stands_for(about: Frame) -> Floats:
+    """(Q,) the number of queries of the population that each sampled one stands for."""
+    names, code, counts = np.unique(about.strata.astype(str), return_inverse=True, return_counts=True)
+    each = np.array([about.populations[str(name)] for name in names], dtype=np.float64) / counts
+    return np.asarray(each[code])
+
+
+def other_gains(
+    about: Frame, shown: Pool, found: PerQuery, likeliest: PerQuery, linear: Parts | None, choices: Choices
+) -> tuple[Alternative, ...]:
+    """The judge's own difference by the other kind of gains than the headline's, where it gave probabilities."""
+    other = likeliest if choices.expected else None if linear is None else expected_of(shown, found, linear[0])
+    if other is None or choices.unpaired:
+        return ()
+    delta = difference_of(about, other.difference, level=choices.level, minimum_nonzero=choices.minimum_nonzero)
+    if choices.expected:
+        return (Alternative("by the judge's likeliest grades", delta, "argmax; blunt where it is unsure"),)
+    return (Alternative("by the judge's expected gains", delta, "unbiased only if its probabilities are calibrated"),)
+
+
+def expected_of(shown: Pool, found: PerQuery, weights: Floats) -> PerQuery | None:
+    """The same per query with the judge's expected gains instead of its likeliest grades; None without probabilities."""
+    expected = getattr(shown, "expected", None)
+    if expected is None:
+        return None
+    arms = [shown.per_query(weights[ranks] * expected) for ranks in (shown.control_rank, shown.treatment_rank)]
+    weight = weights[shown.treatment_rank] - weights[shown.control_rank]
+    difference = shown.per_query(weight * expected)
+    difference = np.where(np.abs(difference) < 1e-12, 0.0, difference)
+    shift = difference - found.difference
+    return replace(
+        found, control=arms[0], treatment=arms[1], difference=difference, low=found.low + shift, high=found.high + shift
+    )
+
+
+def unpaired(about: Frame, shown: Pool, found: PerQuery, choices: Choices) -> Headline:
+    """Two live arms that each answered their own queries, compared as two samples; and what joining them would lose."""
+    from germane.stats.arms import join_loss, unpaired_difference
+
+    answered = [shown.per_query(ranks > 0) > 0 for ranks in (shown.control_rank, shown.treatment_rank)]
+    for name, arm in zip(("control", "treatment"), answered, strict=True):
+        if arm.sum() < 2:
+            raise InputError(f"the {name} answered {int(arm.sum())} queries: 2 are the least for an interval")
+    control, treatment = answered
+    both = control & treatment
+    delta = unpaired_difference(
+        found.control[control],
+        found.treatment[treatment],
+        strata_control=about.strata[control],
+        strata_treatment=about.strata[treatment],
+        populations=about.populations,
+        level=choices.level,
+    )
+    loss = join_loss(about.strata[control & ~treatment], about.strata[treatment & ~control], about.strata[both])
+    worst = max(loss, key=lambda name: loss[name])
+    lost = 1 - both.sum() / (control | treatment).sum()
+    note = f"Joining the arms on the query would lose {lost:.0%} of the queries ({loss[worst]:.0%} of {worst})."
+    return Headline(
+        delta, (), (note, "Two live arms, unpaired: replaying the same queries through both needs far fewer labels.")
+    )
+
+
+def _by_traffic(about: Frame, values: Floats, plain: Estimate, columns: Mapping[str, Any], common: dict[str, Any]) -> Headline:
+    from germane.stats.traffic import traffic_difference
+
+    totals = dict(zip(about.strata.tolist(), columns["stratum_traffic"].astype(np.float64).tolist(), strict=True))
+    chance = columns.get("inclusion_probability")
+    delta = traffic_difference(values, columns["traffic"].astype(np.float64), chance=chance, traffic_totals=totals, **common)
+    return Headline(delta, (Alternative("by distinct queries", plain, "every query counts once, however often it is asked"),))
+
+
+def _adjusted(
+    about: Frame, values: Floats, plain: Estimate, design: pa.Table | None, choices: Choices, common: dict[str, Any]
+) -> Headline:
+    from germane.stats.adjustment import adjusted_difference
+
+    name = str(choices.adjust)
+    column, means = f"{name}_mean", _columns(about, design, [name], "--adjust")
+    mean = _columns(about, design, [column], f"--adjust {name} (its mean over each stratum's whole population)")[column]
+    known = dict(zip(about.strata.tolist(), mean.astype(np.float64).tolist(), strict=True))
+    delta = adjusted_difference(
+        values, means[name].astype(np.float64), populations=about.populations, covariate_means=known, **common
+    )
+    return Headline(delta, (Alternative("without adjustment", plain, f"the interval that {name} does not narrow"),))
+
+
+def _columns(about: Frame, design: pa.Table | None, names: Sequence[str], flag: str) -> dict[str, Names]:
+    """Columns of the design, in the order of the frame's queries."""
+    import pyarrow.compute as pc
+
+    if design is None:
+        raise InputError(f"{flag} needs a design with the columns {' and '.join(names)}: pass --design")
+    if missing := [name for name in names if name not in design.column_names]:
+        raise InputError(f"{flag}: the design has no column {missing[0]!r}; it has {', '.join(design.column_names)}")
+    rows = pc.index_in(about.queries, value_set=design["query_id"].combine_chunks())
+    found = {}
+    for name in names:
+        values = design[name].combine_chunks().take(rows)
+        if values.null_count:
+            query = about.queries.filter(values.is_null())[0].as_py()
+            raise InputError(f"{flag}: column {name!r} has no value for query {query!r}: every sampled query needs one")
+        found[name] = np.asarray(values.to_numpy(zero_copy_only=False))
+    return found
