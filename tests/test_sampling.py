@@ -239,7 +239,7 @@ def test_the_weighted_mean_of_a_draw_is_the_population_mean(repetitions):
         ({"n": 40, "strata": ["colour"]}, "no column 'colour' to make strata of: the queries have query_id, query, interest"),
         ({"n": 40, "strata": ["query_id"]}, "400 strata|larger"),
         ({"n": 40, "allocation": "optimal"}, "allocation 'optimal' is unknown"),
-        ({"n": 40, "allocation": "equal", "sd": {"all": 1.0}}, "uses neither sd nor cost"),
+        ({"n": 40, "allocation": "equal", "cost": {"all": 1.0}}, "'equal' uses no cost"),
         ({"n": 40, "sd": {"art / head": 0.1}}, "no sd for stratum 'art / tail': the strata are 'art / head', 'art / tail'"),
         ({"n": 40, "strata": (), "sd": {"all": 0.1, "art": 0.1}}, "sd names 'art', which is no stratum"),
         ({"n": 40, "strata": (), "sd": {"all": float("nan")}}, "must be finite"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane.metrics import sdcg_weights
-from germane.sampling.draw import read_design_table
+from germane.sampling.designs import standing
 from germane.store import database, rank
 from germane.types import InputError
 
@@ -97,7 +97,7 @@ ORDER BY value DESC, height DESC, query_id, doc_id
 
 
 def _shares(designs: pa.Table | None, control: pa.Table, treatment: pa.Table) -> pa.Table:
-    """query_id and its share of the estimate: W_h / m_h = (1 / inclusion probability) / population of all strata."""
+    """query_id and its share of the estimate: W_h / m_h for a stratified sample of queries."""
     import pyarrow as pa
 
     if designs is None:
@@ -105,6 +105,5 @@ def _shares(designs: pa.Table | None, control: pa.Table, treatment: pa.Table) ->
         if not ids:
             raise InputError("both runs are empty: collect them first")
         return pa.table({"query_id": pa.array(ids, pa.string()), "share": pa.array([1 / len(ids)] * len(ids), pa.float64())})
-    population = sum(stratum.population for stratum in read_design_table(designs).strata)
-    share: Any = pa.array(1 / designs["inclusion_probability"].to_numpy() / population, pa.float64())
+    share: Any = pa.array(standing(designs), pa.float64())
     return pa.Table.from_arrays([designs["query_id"], share], ["query_id", "share"])

@@ -233,11 +233,19 @@ def kish_effect(weights: ArrayLike) -> float:
     return float(weight.size * (weight**2).sum() / weight.sum() ** 2)
 
 
-def design_effect(populations: ArrayLike, sds: ArrayLike, samples: ArrayLike, *, means: ArrayLike | None = None) -> float:
+def design_effect(
+    populations: ArrayLike,
+    sds: ArrayLike,
+    samples: ArrayLike,
+    *,
+    means: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+) -> float:
     """The variance of this stratified sample over that of a simple random sample of the same n: under 1 is a gain.
 
     populations, sds, samples: (H,). means: (H,) of the strata, whose spread a simple random sample pays for too; None =
-    all equal, which is the cautious view of paired differences. No finite-population correction.
+    all equal, which is the cautious view of paired differences. weights: (H,) as in `neyman`; then it is compared with a
+    simple random draw of these units. No finite-population correction.
 
     Source: Kish (1965), section 2.7; the simple random sample's variance by Cochran (1977), eq. 5.33, for large strata.
 
@@ -245,13 +253,14 @@ def design_effect(populations: ArrayLike, sds: ArrayLike, samples: ArrayLike, *,
     (0.893, 0.5)
     """
     size = counts("populations", populations)
-    share = size / size.sum()
+    weight = amounts("weights", size if weights is None else weights, size.size)
+    share = weight / weight.sum()
     sd = amounts("sds", sds, size.size)
     mean = np.zeros(size.size) if means is None else np.asarray(means, dtype=float)
     simple = float((share * sd**2).sum() + (share * (mean - (share * mean).sum()) ** 2).sum())
     if not simple > 0:
         raise InputError("nothing varies in these strata, so that no design gains or loses: give SDs above 0")
-    return stratified_se(size, sd, samples) ** 2 * float(counts("samples", samples).sum()) / simple
+    return stratified_se(size, sd, samples, weights=weights) ** 2 * float(counts("samples", samples).sum()) / simple
 
 
 def shrunken_sd(sds: ArrayLike, samples: ArrayLike, *, strength: float = 10.0) -> Floats:

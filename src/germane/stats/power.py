@@ -7,6 +7,7 @@ audit and two separate samples have a standard error of their own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, isfinite, sqrt
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "clustered_sd",
     "corrected_se",
     "equivalence_sample_size",
+    "least_sample",
     "mde",
     "neyman",
     "relative_mde",
@@ -104,7 +106,17 @@ def stratified_sample_size(
         sample = neyman(size, sd, n, minimum=minimum, weights=weights)
         return mde(stratified_se(size, sd, sample, weights=weights), level=level, power=power)
 
-    few, many = int(np.minimum(size, minimum).sum()), int(size.sum())
+    return least_sample(reached, effect, few=int(np.minimum(size, minimum).sum()), many=int(size.sum()))
+
+
+def least_sample(reached: Callable[[int], float], effect: float, *, few: int, many: int) -> int:
+    """The least n from `few` to `many` whose MDE, `reached(n)`, is at most `effect`. `many` is a census.
+
+    Raises: InputError if even the census does not reach it.
+
+    >>> least_sample(lambda n: mde(0.06 / n**0.5), 0.002, few=2, many=9000)
+    7064
+    """
     if not effect > 0 or reached(many) > effect:
         raise InputError(
             f"an effect of {effect} is out of reach: judging all {many} queries has an MDE of {reached(many):.4g}; "
