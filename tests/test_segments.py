@@ -1,0 +1,255 @@
+"""Segments: one pass says what stratified_difference says of each, and skewness does not make discoveries."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.oneway import anova_oneway
+
+from germane.stats.means import Moments, p_value, stratified_difference, stratified_mean
+from germane.stats.multiple import adjusted_p, fcr_level
+from germane.stats.segments import (
+    guarded_interval,
+    guarded_p,
+    heterogeneity,
+    segment_differences,
+    segment_means,
+    shrunken,
+)
+
+POPULATIONS = np.array([50.0, 400.0, 1000.0, 30.0])
+
+
+@st.composite
+def experiments(draw):
+    """Differences with zeros and repeats, strata of one query and segments of none among them."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    size = draw(st.integers(2, 40))
+    d = (
+        rng.choice([0.0, 0.1, 0.3, -0.2], size)
+        if draw(st.booleans())
+        else np.where(rng.random(size) < 0.4, 0, rng.normal(size=size))
+    )
+    return d, rng.integers(0, 4, size), np.stack([rng.integers(-1, 4, size), rng.integers(4, 9, size)])
+
+
+def one_by_one(d, strata, inside, level, minimum_nonzero):
+    """The segment by stats.means, its strata's populations shared out by sampled queries."""
+    parts = {str(h): Moments.of(d[inside & (strata == h)]) for h in np.unique(strata[inside])}
+    populations = {name: POPULATIONS[int(name)] * m.n / (strata == int(name)).sum() for name, m in parts.items()}
+    options = {"level": level, "lone": "borrow"}
+    mean = stratified_mean(parts, populations, **options)
+    return (
+        stratified_difference(parts, populations, minimum_nonzero=minimum_nonzero, **options),
+        mean,
+        sum(populations.values()),
+    )
+
+
+@given(experiments(), st.sampled_from([0.95, 0.8]), st.sampled_from([0, 3, 30]))
+@settings(max_examples=200)
+def test_one_pass_says_of_every_segment_what_a_loop_says(experiment, level, minimum_nonzero):
+    d, strata, segments = experiment
+    found = segment_differences(d, strata, segments, POPULATIONS, level=level, minimum_nonzero=minimum_nonzero, guard=False)
+    means = segment_means(d, strata, segments, POPULATIONS, level=level)
+    for s in range(found.n.size):
+        inside = (segments == s).any(axis=0)
+        assert found.n[s] == inside.sum()
+        assert found.measured[s] == (inside.sum() >= 2)
+        if inside.sum() < 2:
+            assert np.isnan(found.value[s])
+            continue
+        e, mean, weight = one_by_one(d, strata, inside, level, minimum_nonzero)
+        ours = (found.value[s], found.se[s], found.df[s], found.low[s], found.high[s])
+        assert ours == pytest.approx((e.value, e.se, e.df, e.low, e.high), rel=1e-9, abs=1e-12)
+        assert [x[s] for x in means] == pytest.approx([mean.value, mean.se, mean.df, mean.low, mean.high], rel=1e-9, abs=1e-12)
+        assert found.weight[s] == pytest.approx(weight)
+        assert found.reliable[s] == (not e.caveat)
+        assert np.isnan(found.p[s]) if e.caveat else found.p[s] == pytest.approx(p_value(e), rel=1e-6)
+
+
+@given(experiments(), st.randoms())
+def test_neither_the_order_of_queries_nor_the_arm_called_control_matters(experiment, random):
+    d, strata, segments = experiment
+    order = np.array(random.sample(range(d.size), d.size))
+    there = segment_differences(d, strata, segments, POPULATIONS, minimum_nonzero=3)
+    back = segment_differences(-d[order], strata[order], segments[:, order], POPULATIONS, minimum_nonzero=3)
+    assert back.value == pytest.approx(-there.value, nan_ok=True)
+    assert back.p == pytest.approx(there.p, nan_ok=True, abs=1e-9)
+    assert back.interval(0.9)[0] == pytest.approx(-there.interval(0.9)[1], nan_ok=True)
+
+
+def test_the_numbers_of_segments_may_be_sparse():
+    """Many strata times many segments, few of which meet: the same numbers by sorting as by counting."""
+    rng = np.random.default_rng(3)
+    d, strata, segments = rng.normal(size=300), rng.integers(0, 900, 300), rng.integers(0, 700, 300)
+    sparse = segment_differences(d, strata, segments, np.full(900, 10.0), minimum_nonzero=0)
+    names, small = np.unique(segments, return_inverse=True)
+    dense = segment_differences(d, np.unique(strata, return_inverse=True)[1], small, np.full(900, 10.0), minimum_nonzero=0)
+    assert sparse.value[names] == pytest.approx(dense.value, nan_ok=True)
+    assert sparse.se[names] == pytest.approx(dense.se, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"differences": [0.1, np.nan, 0.2]}, "value 1 is not a finite number"),
+        ({"differences": []}, "no values"),
+        ({"strata": [0, 0]}, "one of each query is needed"),
+        ({"segments": [[0, 0]]}, "one of each query is needed"),
+        ({"populations": [0.0]}, "no population"),
+        ({"strata": [0, 0, 5]}, "no population"),
+    ],
+)
+def test_what_cannot_be_estimated_is_refused(change, said):
+    arguments = {"differences": [0.1, 0.0, 0.2], "strata": [0, 0, 0], "segments": [[0, 0, 0]], "populations": [5.0]} | change
+    with pytest.raises(ValueError, match=said):
+        segment_differences(*arguments.values())
+
+
+# --- skewness -------------------------------------------------------------------------------------------------------
+
+
+def test_without_skewness_the_guard_is_students_t():
+    t, df = np.array([-3.0, 0.5, 2.2]), np.array([12.0, 40.0, 300.0])
+    assert guarded_p(t, df, np.zeros((2, 3))) == pytest.approx(guarded_p(t, df, np.zeros((0, 3))))
+
+
+def test_a_mean_that_skewness_pushed_down_counts_for_less():
+    """Right-skewed samples that missed their large values look surely negative: t overstates them, and not positive ones."""
+    plain = guarded_p([-3.0, 3.0], [50, 50], np.zeros((0, 2)))
+    skewed = guarded_p([-3.0, 3.0], [50, 50], [[0.4, 0.4]])
+    assert skewed[0] > 5 * plain[0]
+    assert skewed[1] == pytest.approx(plain[1])
+
+
+@given(
+    st.floats(-6, 6),
+    st.floats(2, 200),
+    st.lists(st.floats(-1, 1).filter(lambda g: g == 0 or abs(g) > 1e-4), min_size=0, max_size=3),
+    st.floats(0.5, 0.999),
+)
+def test_the_guarded_interval_excludes_0_exactly_where_the_guarded_p_is_small(t, df, candidates, level):
+    g = np.array(candidates).reshape(-1, 1)
+    p = guarded_p([t], [df], g)[0]
+    low, high = guarded_interval(np.array([t]), np.ones(1), np.array([df]), g, level=level)
+    if abs(p - (1 - level)) > 1e-9:
+        assert (low[0] > 0 or high[0] < 0) == (p < 1 - level)
+
+
+def test_the_guard_can_be_left_out():
+    rng = np.random.default_rng(1)
+    d, segments = rng.exponential(0.1, 400) - 0.12, np.repeat([[0, 1, 2, 3]], 100)
+    arguments = (d, np.zeros(400, int), segments, [1000.0])
+    guarded, plain = segment_differences(*arguments), segment_differences(*arguments, guard=False)
+    assert (guarded.p > 1.3 * plain.p).all()
+    assert guarded.low == pytest.approx(plain.low)
+
+
+@pytest.mark.simulation
+def test_skewed_differences_make_no_more_than_5_percent_false_discoveries(repetitions):
+    """30 dependent segments, no effect anywhere, 80 % zeros. Tolerance: 3 sqrt(0.05 x 0.95 / repetitions) above 0.05.
+
+    Plain t finds something in a tenth of these experiments, which shows that the simulation is hard enough.
+    """
+    size = repetitions(reduced=500, whole=5000)
+    rng = np.random.default_rng(11)
+    strata = np.repeat(np.arange(104), 40)
+    segments = np.stack([strata // 4, 26 + strata % 4])
+    false = {True: 0, False: 0}
+    for _ in range(size):
+        d = np.where(rng.random(strata.size) < 0.8, 0, rng.exponential(0.05, strata.size) - 0.05)
+        for guard in false:
+            found = segment_differences(d, strata, segments, np.full(104, 50), guard=guard)
+            false[guard] += bool((adjusted_p(found.p[found.reliable]) <= 0.05).any())
+    assert false[True] / size <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / size)
+    assert false[False] / size > 0.07
+
+
+def test_a_found_segments_adjusted_interval_excludes_0_and_is_wider():
+    rng = np.random.default_rng(5)
+    segments = np.repeat([np.arange(10)], 60)
+    d = rng.exponential(0.1, 600) - 0.1 + np.where(segments == 3, 0.08, 0)
+    found = segment_differences(d, np.zeros(600, int), segments, [1000.0])
+    hit = adjusted_p(found.p) <= 0.05
+    low, high = found.interval(fcr_level(int(hit.sum()), 10))
+    assert hit[3]
+    assert ((low[hit] > 0) | (high[hit] < 0)).all()
+    assert (low < found.low).all()
+    assert (high > found.high).all()
+
+
+# --- do the segments differ at all? ---------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 2**32), st.integers(2, 6))
+def test_heterogeneity_is_welchs_test_of_statsmodels(seed, k):
+    rng = np.random.default_rng(seed)
+    groups = [rng.normal(0, 1 + i, 5 + 3 * i) for i in range(k)]
+    oracle = anova_oneway(groups, use_var="unequal", welch_correction=True)
+    se = [g.std(ddof=1) / np.sqrt(g.size) for g in groups]
+    ours = heterogeneity([g.mean() for g in groups], se, [g.size - 1 for g in groups])
+    assert (ours.statistic, *ours.df, ours.p) == pytest.approx((oracle.statistic, *oracle.df, oracle.pvalue))
+
+
+@given(st.integers(0, 2**32), st.floats(-1, 1))
+def test_an_effect_that_all_segments_share_is_no_difference_between_them(seed, shift):
+    rng = np.random.default_rng(seed)
+    y, se, df = rng.normal(size=5), rng.uniform(0.5, 2, 5), rng.uniform(10, 99, 5)
+    assert heterogeneity(y + shift, se, df).statistic == pytest.approx(heterogeneity(y, se, df).statistic, abs=1e-9)
+
+
+def test_skewness_makes_segments_look_less_different():
+    arguments = ([0.02, -0.02, 0.0], [0.006, 0.006, 0.006], [60, 80, 120])
+    assert heterogeneity(*arguments, skewness=np.full((1, 3), 0.4)).p > 2 * heterogeneity(*arguments).p
+
+
+@pytest.mark.parametrize(("se", "said"), [([0.1], "1 segments"), ([0.1, 0.0], "standard error is 0")])
+def test_what_cannot_differ_is_refused(se, said):
+    with pytest.raises(ValueError, match=said):
+        heterogeneity([0.1, 0.2][: len(se)], se, [20.0, 20.0][: len(se)])
+
+
+# --- shrunken effects -----------------------------------------------------------------------------------------------
+
+
+def test_four_effects_shrink_as_by_hand():
+    """Equal errors: A = s^2 - V = 0.0002917 - 0.0001; B = (k-3)/(k-1) V/(V+A) = 0.0001 / (3 x 0.0002917) = 0.1143."""
+    found = shrunken([0.03, 0.00, 0.01, -0.01], [0.01] * 4, [1e9] * 4)
+    pull = 0.0001 / 0.000875
+    assert found.between == pytest.approx(np.sqrt(0.000875 / 3 - 0.0001))
+    assert found.mean == pytest.approx(0.0075)
+    assert found.value[0] == pytest.approx(0.03 - pull * 0.0225)
+    variance = 0.0001 * (1 - 0.75 * pull) + 2 * pull**2 * 0.0225**2
+    assert found.se[0] == pytest.approx(np.sqrt(variance))
+    assert found.low[0] == pytest.approx(found.value[0] - 1.959964 * found.se[0])
+    assert shrunken([0.03, 0.00, 0.01, -0.01], [0.01] * 4, [1e9] * 4, level=0.8).low[0] > found.low[0]
+
+
+def test_effects_that_differ_less_than_their_noise_shrink_the_most():
+    found = shrunken([0.003, 0.001, 0.002, 0.0, 0.001, 0.002], [0.01] * 6, [50] * 6)
+    assert found.between == 0
+    assert np.ptp(found.value) < 0.5 * 0.003
+
+
+def test_three_segments_are_too_few_to_shrink():
+    assert shrunken([0.1, 0.2, 0.3], [0.1] * 3, [50] * 3) is None
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize(("k", "between"), [(4, 0.0), (4, 1.0), (12, 0.5), (30, 1.0)])
+def test_shrunken_effects_err_less_and_their_intervals_hold(repetitions, k, between):
+    """Tolerance on the coverage averaged over segments: 4 sqrt(0.95 x 0.05 / repetitions) below 0.95."""
+    size = repetitions(reduced=400, whole=4000)
+    rng = np.random.default_rng(2)
+    se = rng.uniform(0.5, 1.5, k)
+    held, errors, plain = [], [], []
+    for _ in range(size):
+        truth = rng.normal(0.3, between, k)
+        y = rng.normal(truth, se)
+        found = shrunken(y, se, np.full(k, 1e6))
+        held.append(((found.low <= truth) & (truth <= found.high)).mean())
+        errors.append(((found.value - truth) ** 2).mean())
+        plain.append(((y - truth) ** 2).mean())
+    assert np.mean(held) >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / size)
+    assert np.mean(errors) < np.mean(plain)
