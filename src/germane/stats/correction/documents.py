@@ -64,6 +64,7 @@ def corrected_documents(
             raise InputError(f"lam is {lam}: give a number, or None to have it estimated")
         fit = fit._replace(lam=np.asarray(float(lam)), each=np.full(f.size, float(lam)))
     elif np.ptp(said - f[plan.audited]) <= ROUNDING:
+        fit = fit._replace(lam=np.asarray(0.0), each=np.zeros(f.size))  # nothing but rounding is left to tune by
         notes = (*notes, "the audited documents hold the judge's whole answer: lam = 0, the answer is people's alone")
     u = people - fit.each * (said - f[plan.audited])
     lam_of = np.empty(f.size)
