@@ -81,7 +81,7 @@ def segment_differences(
     stratum; one that lies across segments is shared out by its sampled queries. A stratum with one query, or with equal
     differences, in a segment takes that segment's pooled variance.
     guard: p is the largest of Student's and of those corrected for skewness: the segment's own, the whole experiment's, and
-    the typical one of all segments with its own sign. Few skewed differences understate their skewness, hence the others.
+    that plus and minus its spread over segments. Few skewed differences understate their own skewness, hence the others.
 
     Source: Cochran (1977), eq. 5.6 and 5.16; skewness: Hall (1992), J. R. Statist. Soc. B 54, eq. 2.1 (monotone cubic).
     Raises: ValueError for arrays of different lengths, values that are not finite, and strata without a population.
@@ -306,7 +306,7 @@ def _numbered(key: Ints, size: int) -> tuple[Ints, Ints]:
 
 
 def _skewness(cells: _Cells, d: Floats, nonzero: Ints, se: Floats, reliable: NDArray[np.bool_]) -> Floats:
-    """(3, S): each segment's own skewness of `value`, the whole experiment's at its size, and the typical one of all.
+    """(4, S): each segment's own skewness of `value`, the whole experiment's at its size, that plus and minus its spread.
 
     `unit` is what a nonzero difference of skewness 1 would give: zeros add neither size nor sign, so skewness goes by
     the differences that are not 0, and is comparable between segments with many and with few of them.
@@ -323,8 +323,9 @@ def _skewness(cells: _Cells, d: Floats, nonzero: Ints, se: Floats, reliable: NDA
     x = d - d.mean()
     moved = (x**2).sum()
     whole = float((x**3).sum() / moved**1.5 * np.sqrt((d != 0).sum())) if moved > 0 else 0.0
-    typical = float(np.sqrt(np.mean((own[ok] / unit[ok]) ** 2))) if ok.any() else 0.0
-    return np.stack([own, whole * unit, np.where(own < 0, -typical, typical) * unit])
+    squared = float(np.mean((own[ok] / unit[ok]) ** 2)) if ok.any() else 0.0
+    spread = max(squared - whole**2, 0.0) ** 0.5  # noise is in it: that errs on the safe side
+    return np.stack([own, whole * unit, (whole + spread) * unit, (whole - spread) * unit])
 
 
 def _between(y: Floats, variance: Floats) -> float:
