@@ -184,8 +184,8 @@ def main() -> None:
     lines += ["**Shrunken effects, normal errors; the spread of true effects is in standard errors**", ""]
     lines += table("segments | spread of true effects | coverage | error, share of plain | width, share of plain", pulled)
     lines.append(
-        f"Made by `python docs/coverage_segments.py`: {asked.experiments:,} simulated experiments a row ({asked.experiments // 4:,} in "
-        f"the last table); Monte Carlo error of a rate of 0.05: {error:.4f}, so 0.05 + 3 of them is {0.05 + 3 * error:.4f}."
+        f"Made by `python docs/coverage_segments.py`: {asked.experiments:,} simulated experiments a row "
+        f"({asked.experiments // 4:,} in the last table); Monte Carlo error of a rate of 0.05: {error:.4f}, so 0.05 + 3 of them is {0.05 + 3 * error:.4f}."
     )
     OUT.write_text("\n".join([*lines, ""]), encoding="utf-8")
     print(OUT.read_text(encoding="utf-8"))
