@@ -182,7 +182,7 @@ def test_people_may_be_checked_against_people():
         ({"guide": "g0"}, {}, {}, "under guide 'g0' and the judge under 'g1'"),
         ({}, {}, {"bars": {}}, "no bars"),
         ({}, {}, {"bars": {"exakt": 0.5}}, "no bar can be set on 'exakt'"),
-        ({}, {}, {"bars": {"false relevant": 0.5}}, "it is specificity"),
+        ({}, {}, {"bars": {"false relevant": 0.0}}, "how large it may be either way"),
         ({}, {}, {"bars": {"exact": 70}}, "the bar on 'exact' is 70"),
         ({}, {}, {"relevant": 0}, "relevant=0"),
         ({}, {}, {"relevant": 4}, "relevant=4"),
