@@ -215,7 +215,7 @@ def test_a_proportional_sample_has_no_design_effect_where_strata_are_alike(desig
     populations, sds, _, _ = design
     assume((sds > 0).any())
     assert design_effect(populations, sds, populations) == pytest.approx(1)
-    assert design_effect(populations, sds, neyman(populations, sds, int(populations.sum()) // 2 + 2 * len(sds))) > 0
+    assert design_effect(populations, sds, neyman(populations, sds, max(int(populations.sum()) // 2, 2 * len(sds)))) > 0
 
 
 def test_strata_that_lie_apart_gain_what_lies_between_them():

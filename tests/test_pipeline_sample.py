@@ -149,8 +149,8 @@ def test_a_small_pilot_is_not_taken_at_its_word(queries, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "has the columns none: expected stratum, sd"),
-        ("name,sd\nhead,1\n", "has the columns name, sd: expected stratum, sd"),
+        ("", "has the columns none: expected stratum and sd"),
+        ("name,sd\nhead,1\n", "has the columns name, sd: expected stratum and sd"),
         ("stratum,sd\nhead,much\nsingle,1\n", "line 2: sd is 'much': expected a number"),
         ("stratum,sd\nhead\n", "line 2: sd is None: expected a number"),
         ("stratum,sd\nhead,1\nhead,2\n", "the stratum 'head' more than once"),

@@ -9,6 +9,7 @@ import typer
 
 from germane.cli.app import (
     DepthOption,
+    LevelOption,
     OutOption,
     Output,
     OutputOption,
@@ -80,21 +81,32 @@ def segment(
 @app.command("sample")
 def sample(
     queries: Annotated[Path, typer.Argument(help="All queries, from `segment` or `import`.")],
-    n: Annotated[int, typer.Option("-n", "--n", help="How many queries to draw.", min=1)],
+    n: Annotated[int | None, typer.Option("-n", "--n", help="How many queries to draw.", min=1, show_default=False)] = None,
+    mde: Annotated[float | None, typer.Option(help="Instead of -n: the effect to find; needs --sd or --pilot.")] = None,
     out: OutOption = None,
     strata: Annotated[str | None, typer.Option(help="Columns, as interest,segment; none for a simple sample.")] = None,
-    allocation: Annotated[str, typer.Option(help="How n is divided among the strata.")] = "neyman",
-    pilot: Annotated[Path | None, typer.Option(help="A CSV: stratum, sd of its paired difference, n, cost.")] = None,
+    by: Annotated[str, typer.Option(help="What the sample stands for: queries, or traffic (impressions, users).")] = "queries",
+    allocation: Annotated[str, typer.Option(help="neyman, proportional, equal or power.")] = "neyman",
+    pilot: Annotated[Path | None, typer.Option(help="SDs by stratum, or an earlier experiment's results or report.")] = None,
+    sd: Annotated[float | None, typer.Option(help="SD of the paired difference, the same in all strata.")] = None,
+    floor: Annotated[
+        list[str] | None, typer.Option(help="As head=100: a reported segment's least; segment=50 for each.")
+    ] = None,
     minimum: Annotated[int, typer.Option(help="Queries in each stratum at least.", min=1)] = 2,
+    exponent: Annotated[float, typer.Option(help="Of allocation power: 1 as neyman, 0 equal precision.")] = 0.5,
+    power: Annotated[float, typer.Option(help="Chance to find an effect of the MDE.")] = 0.8,
+    level: LevelOption = 0.95,
     seed: SeedOption = 1,
+    allow: Annotated[list[str] | None, typer.Option(help="A refusal to insist past: same-outcomes.")] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Which queries do I have to judge?
 
     Draws queries with known odds from strata, so that the sample stands for all of them.
     """
-    columns = [] if strata == "none" else words(strata)
-    options = {"n": n, "seed": seed, "strata": columns, "allocation": allocation, "pilot": pilot, "minimum": minimum}
+    options: dict[str, Any] = {"n": n, "effect": mde, "seed": seed, "strata": [] if strata == "none" else words(strata)}
+    options |= {"by": by, "allocation": allocation, "pilot": pilot, "sd": sd, "minimum": minimum, "exponent": exponent}
+    options |= {"floors": numbers(floor, "--floor"), "level": level, "power": power, "allow": tuple(allow or ())}
     show(call("sample", queries, table_place(out, "designs", "design"), **options), as_json=output == Output.JSON)
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import logs, sampling, sources, store
-from germane.stats.power import shrunken_sd
 from germane.store.checks import MAX_CHARACTERS
-from germane.types import InputError
+from germane.types import InputError, Refusal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,14 +34,23 @@ class Segments(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What `sample` wrote: how many queries of how many, in all and by stratum, and what was done that was not asked for."""
+    """What `sample` wrote: how many queries of how many, in all and by stratum, and what was done that was not asked for.
+
+    population, populations: in `unit`. mde: of the paired difference, where SDs were given. design_effect: the variance of
+    this allocation over that of a simple random sample of as many. weights_effect: Kish's, what unequal weights would
+    cost if all queries varied alike.
+    """
 
     out: str
     made: bool
     queries: int
+    unit: str
     population: int
     sampled: dict[str, int]
     populations: dict[str, int]
+    mde: float | None
+    design_effect: float | None
+    weights_effect: float
     notes: tuple[str, ...]
 
 
@@ -94,44 +102,100 @@ def sample(
     queries: Path,
     out: Path,
     *,
-    n: int,
+    n: int | None = None,
     seed: int,
     strata: Sequence[str] | None = None,
+    by: str = "queries",
     allocation: str = "neyman",
     pilot: Path | None = None,
+    sd: float | None = None,
     minimum: int = 2,
+    floors: Mapping[str, float] | None = None,
+    exponent: float = 0.5,
+    effect: float | None = None,
+    level: float = 0.95,
+    power: float = 0.8,
+    allow: Sequence[str] = (),
 ) -> Sample:
     """n of the queries, each with its chance of being drawn, as a table of designs; see `sampling.draw`.
 
     queries: as `segment` or `import` wrote them. Those with users or impressions but without segments get them by the
-    default thresholds. pilot: a CSV with stratum and sd (of the paired difference), and, if known, n (queries of the pilot:
-    the SD of a few is pulled towards the pooled SD) and cost.
+    default thresholds. pilot: SDs of the paired difference, or the results or the report of an earlier experiment; see
+    `sampling.read_pilot`. sd: one for all strata. effect: the MDE to reach, instead of n. More parameters than our seven: each
+    changes what is drawn.
 
-    Raises: InputError if n exceeds the population, or strata, columns or the pilot do not fit.
+    Raises: InputError if n exceeds the population, or strata, columns, floors or the pilot do not fit; Refusal
+    `--allow same-outcomes` for SDs learned on the outcomes of the queries that are drawn.
     """
-    asked = {"n": n, "strata": None if strata is None else list(strata), "allocation": allocation, "minimum": minimum}
+    if unknown := sorted(set(allow) - set(ALLOW)):
+        raise InputError(f"--allow {unknown[0]}: `sample` knows {', '.join(ALLOW)}")
+    if pilot is not None and sd is not None:
+        raise InputError("a pilot and one SD for all strata: give one of them")
+    divided = {"minimum": minimum, "floors": dict(floors or {}), "exponent": exponent}
+    asked = {"n": n, "strata": None if strata is None else list(strata), "by": by, "allocation": allocation, **divided}
+    asked |= {"sd": sd, "effect": effect, "level": level, "power": power, "allow": sorted(allow)}
     inputs = [queries] if pilot is None else [queries, pilot]
     work: dict[str, Any] = {"verb": "sample", "inputs": inputs, "parameters": asked, "seed": seed}
     if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
         return _sample(out, False, manifest.extra)
-    table, notes = _with_segments(sources.read_queries(queries), strata)
-    sd, cost = (None, None) if pilot is None else _pilot(pilot)
-    drawn = sampling.draw(table, n=n, seed=seed, strata=strata, allocation=allocation, sd=sd, cost=cost, minimum=minimum)
+    table, notes = with_segments(sources.read_queries(queries), strata)
+    known = sd if pilot is None else sampling.read_pilot(pilot)
+    how = sampling.Allocation(allocation, known, **divided)  # type: ignore[arg-type]
+    drawn = sampling.draw(table, n=n, seed=seed, strata=strata, by=by, allocation=how, effect=effect, level=level, power=power)
+    if isinstance(known, sampling.Pilot):
+        notes += _guarded(known, drawn, allow)
     extra = {
         "design": {"unit": drawn.design.unit, "origin": drawn.design.origin},
         "strata": {s.name: [s.population, s.sample] for s in drawn.design.strata},
+        "facts": dict(drawn.facts),
         "notes": [*notes, *drawn.notes],
     }
     store.write_table(drawn.table, out, "designs", **work, extra=extra)
     return _sample(out, True, extra)
 
 
+ALLOW = {"same-outcomes": "the strata's SDs were learned on the outcomes of the queries that were drawn"}
+
+
+def _guarded(pilot: sampling.Pilot, drawn: sampling.Drawn, allow: Sequence[str]) -> list[str]:
+    """What to say of a pilot that is of this very experiment.
+
+    Raises: Refusal: such an allocation knows the outcomes that it is to estimate, and the interval would be too short.
+    """
+    ids = [str(i) for i in drawn.table["query_id"].to_pylist()]
+    why = pilot.same_outcomes(ids, drawn.design)
+    if why and "same-outcomes" not in allow:
+        raise Refusal(
+            f"strata learned on the same outcomes: {why}. An allocation that has seen its own outcomes makes the interval too "
+            "short: use the results of an earlier experiment, or another --seed. If it was another treatment, it is none.",
+            "--allow same-outcomes",
+        )
+    if why:
+        return [f"{ALLOW['same-outcomes']}: {why}"]
+    shared = len(set(ids) & set(pilot.queries))
+    said = f"queries that were drawn and are in {pilot.name} too: {shared:,} of {len(ids):,}"
+    return [said] if shared else []
+
+
 def _sample(out: Path, made: bool, extra: Mapping[str, Any]) -> Sample:
     populations, sampled = ({name: sizes[i] for name, sizes in extra["strata"].items()} for i in (0, 1))
-    return Sample(str(out), made, sum(sampled.values()), sum(populations.values()), sampled, populations, tuple(extra["notes"]))
+    facts = extra["facts"]
+    return Sample(
+        str(out),
+        made,
+        sum(sampled.values()),
+        extra["design"]["unit"],
+        sum(populations.values()),
+        sampled,
+        populations,
+        facts.get("mde"),
+        facts.get("design_effect"),
+        facts["weights_effect"],
+        tuple(extra["notes"]),
+    )
 
 
-def _with_segments(queries: pa.Table, strata: Sequence[str] | None) -> tuple[pa.Table, list[str]]:
+def with_segments(queries: pa.Table, strata: Sequence[str] | None) -> tuple[pa.Table, list[str]]:
     """The queries with segments, if these are wanted, not there, and can be made; and a note of it."""
     if "segment" in queries.column_names or (strata is not None and "segment" not in strata):
         return queries, []
@@ -143,34 +207,3 @@ def _with_segments(queries: pa.Table, strata: Sequence[str] | None) -> tuple[pa.
     return logs.with_segments(queries, by=by).table, [
         f"segments were made from {by}, by the default thresholds ({cuts} of traffic)"
     ]
-
-
-def _pilot(path: Path) -> tuple[dict[str, float], dict[str, float] | None]:
-    """SD and, where it is given, cost of each stratum."""
-    import csv
-
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}; expected a CSV with the columns stratum and sd") from error
-    if not rows or not {"stratum", "sd"} <= rows[0].keys():
-        raise InputError(
-            f"{path} has the columns {', '.join(rows[0]) if rows else 'none'}: expected stratum, sd, and maybe n, cost"
-        )
-    names = [row["stratum"] for row in rows]
-    if len(set(names)) < len(names):
-        raise InputError(f"{path} has the stratum {max(names, key=names.count)!r} more than once: expected one row each")
-    numbers = {column: _numbers(path, rows, column) for column in ("sd", "n", "cost") if column in rows[0]}
-    sd = shrunken_sd(numbers["sd"], numbers["n"]).tolist() if "n" in numbers else numbers["sd"]
-    return dict(zip(names, sd, strict=True)), dict(zip(names, numbers["cost"], strict=True)) if "cost" in numbers else None
-
-
-def _numbers(path: Path, rows: Sequence[Mapping[str, str]], column: str) -> list[float]:
-    found = []
-    for line, row in enumerate(rows, start=2):
-        try:
-            found.append(float(row[column]))
-        except (TypeError, ValueError):
-            raise InputError(f"{path}, line {line}: {column} is {row[column]!r}: expected a number") from None
-    return found

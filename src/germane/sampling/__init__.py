@@ -3,6 +3,7 @@
 from germane.sampling.audits import AuditDraw, draw_audit, gain_sd
 from germane.sampling.designs import TRAFFIC, UNIT, read_design_table, standing
 from germane.sampling.draw import Drawn, draw
+from germane.sampling.pilots import Pilot, read_pilot
 from germane.sampling.pool import Pool, pool
 from germane.sampling.population import Allocation, Population
 from germane.sampling.strata import STRATA, name_of
@@ -14,6 +15,7 @@ __all__ = [
     "Allocation",
     "AuditDraw",
     "Drawn",
+    "Pilot",
     "Pool",
     "Population",
     "draw",
@@ -22,5 +24,6 @@ __all__ = [
     "name_of",
     "pool",
     "read_design_table",
+    "read_pilot",
     "standing",
 ]

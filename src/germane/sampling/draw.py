@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from germane.sampling.designs import TRAFFIC, UNIT, design_table, ids_of, read_design_table
+from germane.sampling.designs import TRAFFIC, UNIT, design_table, ids_of, read_design_table, standing
 from germane.sampling.population import Allocation, Population
 from germane.sampling.strata import STRATA, name_of
 from germane.sampling.unequal import odds_by_size, systematic
-from germane.stats.allocation import Floats, Ints
+from germane.stats.allocation import Floats, Ints, kish_effect
+from germane.stats.power import mde
 from germane.types import Design, InputError, Stratum
 
 __all__ = ["BY", "STRATA", "UNIT", "Drawn", "draw", "name_of", "read_design_table"]
@@ -96,7 +97,12 @@ def draw(
     rows = zip(frame.names, (int(total) for total in totals), sizes.tolist(), strict=True)
     design = Design(tuple(Stratum(*row) for row in rows), seed=seed, unit=unit, origin=origin)
     table = design_table(queries, taken, names=frame.names, stratum=frame.stratum, odds=odds, traffic=traffic, unit=unit)
-    return Drawn(table, design, (*notes, *frame.notes), frame.facts(sizes, level=level, power=power))
+    facts = {"weights_effect": kish_effect(standing(table))}
+    if (ratio := frame.design_effect(sizes)) is not None:
+        facts["design_effect"] = ratio
+    if frame.sd is not None:
+        facts["mde"] = mde(frame.se(sizes), level=level, power=power)
+    return Drawn(table, design, (*notes, *frame.notes), facts)
 
 
 def _check(n: int | None, effect: float | None, population: int, how: Allocation) -> None:

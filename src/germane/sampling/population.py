@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from germane.sampling.pilots import Pilot
 from germane.sampling.strata import cells_of, merged, name_of, position, segments_with_floors, strata_columns
+from germane.sampling.unequal import odds_by_size
 from germane.stats.allocation import (
     Floats,
     Ints,
-    design_effect,
     floors_met,
-    kish_effect,
     least_for_floors,
     neyman,
     stratified_se,
@@ -33,16 +33,21 @@ ALLOCATIONS = ("neyman", "proportional", "equal", "power")
 class Allocation:
     """How a sample is divided among strata. method: one of ALLOCATIONS; exponent: of "power", 1 = Neyman, 0 = equal precision.
 
-    sd: of the paired difference, one for all or by stratum (None = equal); cost: of one query, by stratum; minimum: of every
-    stratum; floors: segment -> the least number of queries over its strata.
+    sd: of the paired difference, one for all, by stratum or from a pilot (None = equal); cost: of one query, by stratum
+    (None = as the pilot says, or equal); minimum: of every stratum; floors: segment -> the least number of queries over its
+    strata.
     """
 
     method: str = "neyman"
-    sd: Mapping[str, float] | float | None = None
+    sd: Pilot | Mapping[str, float] | float | None = None
     cost: Mapping[str, float] | None = None
     minimum: int = 2
     floors: Mapping[str, float] = field(default_factory=dict)
     exponent: float = 0.5
+
+    @property
+    def costs(self) -> Mapping[str, float] | None:
+        return self.cost or (self.sd.cost if isinstance(self.sd, Pilot) else None)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Population:
     floors: list[tuple[list[int], int]]
     how: Allocation
     notes: tuple[str, ...]
+    traffic: Ints | None = None  # (queries,): where that is what counts
 
     @classmethod
     def of(
@@ -82,9 +88,14 @@ class Population:
         sizes = np.bincount(stratum, minlength=len(groups))
         weights = sizes.astype(float) if traffic is None else np.bincount(stratum, traffic, len(groups)).astype(float)
         floors = segments_with_floors(how.floors, columns, cells, groups, sizes)
-        single = dict.fromkeys(names, how.sd) if isinstance(how.sd, int | float) else how.sd
-        sd, cost = _by_name("sd", single, names), _by_name("cost", how.cost, names)
-        return cls(columns, names, stratum, sizes, weights, sd, cost, floors, how, tuple(notes))
+        known: Mapping[str, float] | None
+        if isinstance(how.sd, Pilot):
+            known, said = how.sd.in_strata(names, stratum, [str(i) for i in queries["query_id"].to_pylist()])
+            notes += said
+        else:
+            known = dict.fromkeys(names, float(how.sd)) if isinstance(how.sd, int | float) else how.sd
+        sd, cost = _by_name("sd", known, names), _by_name("cost", how.costs, names)
+        return cls(columns, names, stratum, sizes, weights, sd, cost, floors, how, tuple(notes), traffic)
 
     def allocate(self, n: int) -> Ints:
         """The sample of each stratum: bounds and floors first, then by the method."""
@@ -126,19 +137,26 @@ class Population:
 
         return least_sample(reached, effect, few=int(self.least().sum()), many=int(self.sizes.sum()))
 
+    def effective(self, sample: Ints) -> Floats:
+        """How many queries that count the same each stratum's sample is worth, shape (H,): the sample itself, by queries.
+
+        By traffic, queries that are certain count by their traffic, which is uneven: sum(t)^2 / sum(t^2 / odds).
+        """
+        if self.traffic is None:
+            return sample.astype(float)
+        parts = [self.traffic[self.stratum == h].astype(float) for h in range(len(self.names))]
+        return np.array([t.sum() ** 2 / (t**2 / odds_by_size(t, int(m))).sum() for t, m in zip(parts, sample, strict=True)])
+
     def se(self, sample: Ints) -> float:
         """The standard error of the mean difference under this sample, in units of the SDs (1 each if unknown)."""
         sd = np.ones(len(self.names)) if self.sd is None else self.sd
-        return stratified_se(self.sizes, sd, sample, weights=self.weights)
+        return stratified_se(self.sizes, sd, self.effective(sample), weights=self.weights)
 
-    def facts(self, sample: Ints, *, level: float, power: float) -> dict[str, float]:
-        """What this sample costs and finds: see `Drawn`."""
-        sd = np.ones(len(self.names)) if self.sd is None else self.sd
-        weights = np.repeat(self.weights / sample, sample)
-        found = {"weights_effect": kish_effect(weights)}
-        if np.any(sd):
-            found["design_effect"] = design_effect(self.sizes, sd, sample, weights=self.weights)
-        return found if self.sd is None else found | {"mde": mde(self.se(sample), level=level, power=power)}
+    def design_effect(self, sample: Ints) -> float | None:
+        """The variance of this sample over that of a simple random sample of as many units; None where nothing varies."""
+        sd = np.ones(len(self.names)) if self.sd is None else np.array(self.sd)
+        simple = float((self.weights * sd**2).sum() / self.weights.sum())
+        return self.se(sample) ** 2 * float(sample.sum()) / simple if simple > 0 else None
 
     def _by_method(self) -> tuple[Floats, list[float] | None, list[float] | None]:
         """What the sample is proportional to: weights, SDs, costs."""
@@ -147,16 +165,14 @@ class Population:
             return np.ones(len(self.names)), None, None
         if method == "power":
             return self.weights**self.how.exponent, self.sd, None
-        return self.weights, self.sd if method == "neyman" else None, self.cost if method == "neyman" else None
+        return self.weights, self.sd if method == "neyman" else None, self.cost
 
 
 def _check_method(how: Allocation) -> None:
     if how.method not in ALLOCATIONS:
         raise InputError(f"allocation {how.method!r} is unknown: expected one of {', '.join(ALLOCATIONS)}")
-    if how.method in ("equal", "proportional") and how.cost:
+    if how.method != "neyman" and how.costs:
         raise InputError(f"allocation {how.method!r} uses no cost: ask for neyman, or leave it out")
-    if how.method == "power" and how.cost:
-        raise InputError("allocation 'power' uses no cost: ask for neyman, or leave it out")
     if not 0 <= how.exponent <= 1:
         raise InputError(f"an exponent of {how.exponent}: expected 0 (equally precise strata) to 1 (the best mean of all)")
 
