@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from germane import experiment, metrics, scales
-from germane.experiment import Choices, describe, effects, frame, pool
+from germane.experiment import Choices, arms, describe, effects, frame, pool
 from germane.types import Estimate, InputError, JudgeCard, Refusal, Report, Run
 
 SCALE = scales.FIVE_LEVEL
@@ -661,9 +661,9 @@ def test_gains_that_depend_on_the_query_alone_lie_between_queries():
 
 
 def test_the_pool_holds_each_document_once_with_both_ranks():
-    arms = run({"a": ["x", "y"], "b": ["z"]}), run({"a": ["y", "w"]})
+    runs = run({"a": ["x", "y"], "b": ["z"]}), run({"a": ["y", "w"]})
     grades = judgments({("a", "x"): 1, ("a", "y"): 4})
-    built = pool.build(*arms, grades, pa.array(["a", "b"]), k=2)
+    built = pool.build(arms.read(*runs, grades), pa.array(["a", "b"]), k=2)
     rows = sorted(
         zip(built.query, built.docs.to_pylist(), built.control_rank, built.treatment_rank, built.relevance, strict=True)
     )
@@ -676,7 +676,7 @@ def test_the_frame_is_sorted_whatever_the_order_of_rows():
     control, treatment, grades = world()
     table = design({q: "a" if q < "q040" else "b" for q in control}, {"a": 50, "b": 90})
     shuffled = table.take(np.random.default_rng(1).permutation(80))
-    arms = run(control, "old"), run(treatment, "new")
-    frames = [frame.build(*arms, judgments(grades), t, frozenset()) for t in (table, shuffled)]
+    both = arms.read(run(control, "old"), run(treatment, "new"), judgments(grades))
+    frames = [frame.build(both, t, frozenset()) for t in (table, shuffled)]
     assert frames[0].queries.equals(frames[1].queries)
     assert frames[0].strata.tolist() == frames[1].strata.tolist()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from germane import cards, metrics
-from germane.experiment import audits, describe, effects, frame, guards, headline, pool, words
+from germane.experiment import arms, audits, describe, effects, frame, guards, headline, pool, words
 from germane.experiment.audits import Audited
 from germane.experiment.guards import ALLOW
 from germane.stats.means import MINIMUM_NONZERO
@@ -79,12 +79,13 @@ def compare(
     overrides += guards.lineage(judgments, card, treatment, control, allow)
     overrides += guards.guide(judgments, scale, allow)
     log.info("pooling both arms", extra={"done": 1, "total": 3})
-    grades = guards.once_each(judgments)
-    framed = frame.build(control, treatment, grades, design, allow | ({"one-armed"} if choices.unpaired else set()))
-    about, whole, shown = _shown(control, treatment, grades, framed, metric, choices)
+    both = arms.read(control, treatment, judgments, gains=scale.gains)
+    framed = frame.build(both, design, allow | ({"one-armed"} if choices.unpaired else set()))
+    about, whole, shown = _shown(both, framed, metric, choices)
     k = metric.k or int(max(shown.control_rank.max(), shown.treatment_rank.max()))
     log.info("measuring", extra={"done": 2, "total": 3})
-    judged = pool.judged_of(grades, about.queries)
+    judged = pool.judged_of(both, about.queries) if metric.name == "nDCG" else None
+    del both  # the rows of both runs and all grades
     linear = pool.linear_parts(metric, scale, k)
     likeliest = effects.per_query(shown, metric, scale, judged, k)
     found = _per_query(shown, likeliest, linear, choices)
@@ -110,7 +111,7 @@ def compare(
     judges = _judges(judgments)
     winners, losers = describe.extremes(about, shown, found, queries, docs)
     warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta, head.audit)
-    warnings += guards.ties(((control, about), (treatment, about)), metric.k)
+    warnings += guards.ties((control.name, treatment.name), whole.ties)
     by_segment = () if choices.unpaired else effects.segments(about, found, level=level, minimum_nonzero=least)
     return Report(
         question=choices.question or f"Is {treatment.name} more relevant than {control.name}?",
@@ -161,30 +162,23 @@ def compare(
 
 
 def _shown(
-    control: Run,
-    treatment: Run,
-    grades: pa.Table,
-    about: frame.Frame,
-    metric: metrics.Metric,
-    choices: Choices,
+    both: arms.Arms, about: frame.Frame, metric: metrics.Metric, choices: Choices
 ) -> tuple[frame.Frame, pool.Pool, pool.Pool]:
     """The frame, its pool, and the pool to measure on: the same, or condensed.
 
     Condensed lists say nothing of a query without judged documents: it is left out of all three.
     """
-    whole = pool.build(control, treatment, grades, about.queries, k=metric.k)
+    whole = pool.build(both, about.queries, k=metric.k)
     if not len(whole.query):
         raise InputError("neither run shows a document for any query of the experiment: are these runs of the same queries?")
     if not choices.condensed:
         return about, whole, whole
     guards.worth_condensing(whole)
-    judged = whole.per_query(~whole.unjudged) > 0
-    pages = whole.per_query(np.ones(len(whole.query))) > 0
-    keep = judged | ~pages
+    keep = (whole.per_query(~whole.unjudged) > 0) | (np.diff(whole.offsets) == 0)
     about = frame.restrict(about, keep, "none of their documents is judged, so a condensed list says nothing.")
     if not keep.all():
-        whole = pool.build(control, treatment, grades, about.queries, k=metric.k)
-    closed = pool.build(control, treatment, grades, about.queries, k=metric.k, condensed=True)
+        whole = pool.build(both, about.queries, k=metric.k)
+    closed = pool.build(both, about.queries, k=metric.k, condensed=True)
     short = words.short_lists(closed.shown("control"), closed.shown("treatment"), metric.k)
     return replace(about, warnings=(*about.warnings, *short)), whole, closed
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from germane.experiment.effects import PerQuery, between_share, difference_of, level_of
 from germane.experiment.frame import Frame
@@ -32,12 +34,12 @@ def grades(frame: Frame, pool: Pool, scale: Scale, *, level: float) -> tuple[Gra
 
     "unjudged" comes last, and "empty page" after it where an arm has any.
     """
-    arms = (pool.control_rank, pool.treatment_rank)
-    shown = [pool.per_query(ranks > 0) for ranks in arms]
+    counts = [pool.graded(arm) for arm in ("control", "treatment")]
+    shown = [pool.pages(arm) for arm in ("control", "treatment")]
     rows = []
     for relevance, label in [*reversed(list(enumerate(scale.labels))), (-1, "unjudged")]:
-        these = [pool.per_query((ranks > 0) & (pool.relevance == relevance)) for ranks in arms]
-        control, treatment = (part / np.maximum(page, 1.0) for part, page in zip(these, shown, strict=True))
+        of_label = (count[:, relevance + 1] if relevance + 1 < count.shape[1] else np.zeros(len(count)) for count in counts)
+        control, treatment = (part / np.maximum(page, 1.0) for part, page in zip(of_label, shown, strict=True))
         rows.append(Grades(label, *_both(frame, control, treatment, level=level)))
     empty = [(page == 0).astype(np.float64) for page in shown]
     if empty[0].any() or empty[1].any():
@@ -58,25 +60,35 @@ def exposure(frame: Frame, pool: Pool, docs: pa.Table, column: str, *, level: fl
     Raises: InputError for a column that the documents do not have, or with too many groups to read.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if column not in docs.column_names:
         raise InputError(f"--groups {column}: the documents have no such column; they have {', '.join(docs.column_names)}")
-    at = pc.index_in(pool.docs, value_set=docs["doc_id"].combine_chunks())
-    named = docs[column].cast(pa.string()).combine_chunks().take(at).fill_null("(none)")
-    encoded = (named.combine_chunks() if isinstance(named, pa.ChunkedArray) else named).dictionary_encode()
-    names, codes = [str(name) for name in encoded.dictionary.to_pylist()], encoded.indices.to_numpy()
+    ids = docs["doc_id"].combine_chunks()
+    named = docs[column].cast(pa.string()).combine_chunks().fill_null("(none)")
+    encoded = pa.concat_arrays([named, pa.array(["(none)"])]).dictionary_encode()
+    codes = encoded.indices.to_numpy()[pool.docs.places(ids)]  # -1, no such document, finds the "(none)" at the end
+    names = [str(name) for name in encoded.dictionary.to_pylist()]
+    used = np.unique(codes)
+    names, codes = [names[code] for code in used], np.searchsorted(used, codes).astype(np.int16)
     if len(names) > MOST_GROUPS:
         raise InputError(f"--groups {column} has {len(names)} values: at most {MOST_GROUPS} groups can be read side by side")
     shares: dict[str, list[Floats]] = {name: [] for name in names}
+    deepest = max(int(pool.control_rank.max()), int(pool.treatment_rank.max()))
+    weights = np.concatenate(([0.0], 1 / np.log2(np.arange(2, 2 + deepest))))
     for ranks in (pool.control_rank, pool.treatment_rank):
-        attention = np.where(ranks > 0, 1 / np.log2(np.maximum(ranks, 1) + 1), 0.0)
-        total = pool.per_query(attention)
+        total = pool.summed(_attention(weights, ranks))
         for code, name in enumerate(names):
-            part = pool.per_query(np.where(codes == code, attention, 0.0))
+            part = pool.summed(_attention(weights, ranks, codes == code))
             shares[name].append(np.divide(part, total, out=np.zeros_like(part), where=total > 0))
     found = [Exposure(name, *_both(frame, control, treatment, level=level)) for name, (control, treatment) in shares.items()]
     return tuple(sorted(found, key=lambda e: -e.control.value))
+
+
+def _attention(weights: Floats, ranks: Ints, which: NDArray[np.bool_] | None = None) -> Callable[[slice], Floats]:
+    """A function from rows to the weights of their ranks, 0 where `which` is False."""
+    if which is None:
+        return lambda rows: np.asarray(weights[ranks[rows]])
+    return lambda rows: np.asarray(weights[ranks[rows]] * which[rows])
 
 
 def variance(frame: Frame, pool: Pool, found: PerQuery, gains: Floats | None) -> VarianceParts:
@@ -95,9 +107,10 @@ def extremes(
     order = np.lexsort((np.arange(len(found.difference)), -found.difference))
     best = [int(q) for q in order[:SHOWN] if found.difference[q] > 0]
     worst = [int(q) for q in order[::-1][:SHOWN] if found.difference[q] < 0]
-    chosen = np.isin(pool.query, best + worst)
-    rows = np.flatnonzero(chosen)
-    ids = {int(row): str(pool.docs[int(row)].as_py()) for row in rows}
+    rows = np.concatenate(
+        [np.arange(pool.offsets[q], pool.offsets[q + 1]) for q in [*best, *worst]] or [np.array([], np.int64)]
+    )
+    ids = dict(zip(rows.tolist(), map(str, pool.docs.take(rows).to_pylist()), strict=True))
     titles = _titles(docs, set(ids.values()))
     texts = _texts(queries, [frame.queries[q].as_py() for q in best + worst])
 
@@ -127,18 +140,18 @@ def _intraclass(pool: Pool, gains: Floats) -> float | None:
 
     One-way random effects with unequal group sizes. Source: Donner (1986), intraclass correlation, ANOVA estimator.
     """
-    graded = (pool.control_rank > 0) & ~pool.unjudged
-    query, gain = pool.query[graded], gains[pool.relevance[graded]]
-    if not gain.size:
+    counts = pool.graded("control")[:, 1:]  # of each grade; the unjudged are left out
+    gain = gains[: counts.shape[1]]
+    n = counts.sum(axis=1).astype(np.float64)
+    if not n.any():
         return None
-    n = np.bincount(query, minlength=pool.size).astype(float)
-    sums = np.bincount(query, weights=gain, minlength=pool.size)
+    sums = counts @ gain
     groups, total = int((n > 0).sum()), float(n.sum())
     if groups < 2 or total <= groups:
         return None
     means = np.divide(sums, n, out=np.zeros_like(sums), where=n > 0)
-    between = float((n * (means - gain.mean()) ** 2).sum()) / (groups - 1)
-    within = float(((gain - means[query]) ** 2).sum()) / (total - groups)
+    between = float((n * (means - sums.sum() / total) ** 2).sum()) / (groups - 1)
+    within = float((counts * (gain - means[:, None]) ** 2).sum()) / (total - groups)
     size = (total - float((n**2).sum()) / total) / (groups - 1)
     part = max((between - within) / size, 0.0)
     return part / (part + within) if part + within > 0 else None

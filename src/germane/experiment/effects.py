@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from germane import metrics
-from germane.experiment.frame import Frame, Names
-from germane.experiment.pool import Floats, Pool, linear_parts
+from germane.experiment.frame import Frame, Names, rows_of
+from germane.experiment.pool import STEP, Floats, Ints, Pool, linear_parts
 from germane.stats.means import Moments, PairedMoments, p_value, relative_lift, stratified_difference, stratified_mean
 from germane.stats.multiple import adjusted_p
 from germane.types import Effect, Estimate, InputError, Scale, Unjudged
@@ -34,7 +34,7 @@ class PerQuery:
     level_known: bool
 
 
-def per_query(pool: Pool, metric: metrics.Metric, scale: Scale, judged: metrics.Judged, k: int) -> PerQuery:
+def per_query(pool: Pool, metric: metrics.Metric, scale: Scale, judged: metrics.Judged | None, k: int) -> PerQuery:
     """Each query's metric in both arms. Unjudged documents count 0 here, and `low` and `high` say what that hides."""
     values = {arm: _measured(pool, arm, metric, scale, judged) for arm in ("control", "treatment")}
     undefined = int((np.isnan(values["control"]) | np.isnan(values["treatment"])).sum())
@@ -51,11 +51,16 @@ def per_query(pool: Pool, metric: metrics.Metric, scale: Scale, judged: metrics.
         low, high = np.maximum(difference - reach, -1.0), np.minimum(difference + reach, 1.0)
         return PerQuery(values["control"], values["treatment"], difference, low, high, pool.unjudged, level_known)
     weights, gains = parts
-    weight = weights[pool.treatment_rank] - weights[pool.control_rank]
-    gain = np.where(pool.unjudged, 0.0, gains[np.maximum(pool.relevance, 0)])
-    difference = _settled(pool.per_query(weight * gain))
-    lowest = difference + pool.per_query(np.where(pool.unjudged, np.minimum(weight, 0.0), 0.0))
-    highest = difference + pool.per_query(np.where(pool.unjudged, np.maximum(weight, 0.0), 0.0))
+    gains = np.append(gains, 0.0)  # relevance -1, unjudged, finds it at the end
+
+    def weight(rows: slice) -> Floats:
+        return np.asarray(weights[pool.treatment_rank[rows]] - weights[pool.control_rank[rows]])
+
+    difference = _settled(pool.summed(lambda rows: weight(rows) * gains[pool.relevance[rows]]))
+    lowest, highest = difference, difference
+    if not level_known:
+        lowest = difference + pool.summed(lambda rows: np.where(pool.relevance[rows] < 0, np.minimum(weight(rows), 0.0), 0.0))
+        highest = difference + pool.summed(lambda rows: np.where(pool.relevance[rows] < 0, np.maximum(weight(rows), 0.0), 0.0))
     can_change = pool.unjudged & pool.moved
     return PerQuery(values["control"], values["treatment"], difference, lowest, highest, can_change, level_known)
 
@@ -67,24 +72,28 @@ def _settled(difference: Floats) -> Floats:
 
 def moments(values: Floats, strata: Names) -> dict[str, Moments]:
     """Stratum -> moments of its queries' values."""
-    return {name: Moments.of(values[rows]) for name, rows in _rows(strata).items()}
+    return {name: Moments.of(values[rows]) for name, rows in rows_of(strata).items()}
+
+
+def _moments(frame: Frame, values: Floats) -> dict[str, Moments]:
+    return {name: Moments.of(values[rows]) for name, rows in frame.rows.items()}
 
 
 def paired(control: Floats, difference: Floats, strata: Names) -> dict[str, PairedMoments]:
     """Stratum -> moments of (control, difference)."""
-    return {name: PairedMoments.of(control[rows], control[rows] + difference[rows]) for name, rows in _rows(strata).items()}
+    return {name: PairedMoments.of(control[rows], control[rows] + difference[rows]) for name, rows in rows_of(strata).items()}
 
 
 def difference_of(frame: Frame, values: Floats, *, level: float, minimum_nonzero: int) -> Estimate:
     """The stratified paired difference over the whole frame."""
     return stratified_difference(
-        moments(values, frame.strata), frame.populations, level=level, minimum_nonzero=minimum_nonzero, lone="borrow"
+        _moments(frame, values), frame.populations, level=level, minimum_nonzero=minimum_nonzero, lone="borrow"
     )
 
 
 def level_of(frame: Frame, values: Floats, *, level: float) -> Estimate:
     """The stratified mean over the whole frame."""
-    return stratified_mean(moments(values, frame.strata), frame.populations, level=level, lone="borrow")
+    return stratified_mean(_moments(frame, values), frame.populations, level=level, lone="borrow")
 
 
 def lift_of(frame: Frame, found: PerQuery, *, level: float) -> Estimate | None:
@@ -117,7 +126,7 @@ def _segment(frame: Frame, found: PerQuery, of: tuple[str, str, int], level: flo
     dimension, name, total = of
     inside = frame.dimensions[dimension] == name
     populations: dict[str, float] = {}
-    for stratum, rows in _rows(frame.strata).items():
+    for stratum, rows in frame.rows.items():
         share = inside[rows].mean()
         if share:
             populations[stratum] = frame.populations[stratum] * float(share)
@@ -150,34 +159,32 @@ def share_difference(frame: Frame, pool: Pool, *, level: float) -> Estimate:
 
 def _unjudged_shares(pool: Pool) -> tuple[Floats, Floats]:
     """(Q,) for each arm: the share of its results that nobody judged; an empty page has none."""
-    control, treatment = (
-        pool.per_query((ranks > 0) & pool.unjudged) / np.maximum(pool.per_query(ranks > 0), 1.0)
-        for ranks in (pool.control_rank, pool.treatment_rank)
-    )
+    control, treatment = (pool.graded(arm)[:, 0] / np.maximum(pool.pages(arm), 1.0) for arm in ("control", "treatment"))
     return control, treatment
 
 
-def _measured(pool: Pool, arm: str, metric: metrics.Metric, scale: Scale, judged: metrics.Judged) -> Floats:
-    (values,) = metrics.measure([metric], pool.lists(arm), judged, gains=scale.gains).values()
-    return values
+def _measured(pool: Pool, arm: str, metric: metrics.Metric, scale: Scale, judged: metrics.Judged | None) -> Floats:
+    """(Q,): the metric of one arm, some thousand queries at a time."""
+    lists = pool.lists(arm)
+    parts = []
+    for first in range(0, pool.size, STEP):
+        some = metrics.Lists(*_between(lists, first, first + STEP))
+        known = None if judged is None else metrics.Judged(*_between(judged, first, first + STEP))
+        (values,) = metrics.measure([metric], some, known, gains=scale.gains).values()
+        parts.append(values)
+    return np.concatenate(parts)
+
+
+def _between(flat: metrics.Lists | metrics.Judged, first: int, last: int) -> tuple[Ints, Ints]:
+    """The queries from `first` to before `last`."""
+    offsets = flat.offsets[first : last + 1]
+    return offsets - offsets[0], flat.relevance[offsets[0] : offsets[-1]]
 
 
 def _weighted_mean(frame: Frame, values: Floats) -> float:
     total = sum(frame.populations.values())
-    rows = _rows(frame.strata)
+    rows = frame.rows
     return float(sum(frame.populations[name] / total * values[where].mean() for name, where in rows.items()))
-
-
-def _rows(strata: Names) -> dict[str, NDArray[np.intp]]:
-    """Stratum -> indices of its queries, by name; None is nobody's stratum."""
-    import pyarrow as pa
-
-    encoded = pa.array(strata, pa.string(), from_pandas=True).dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    order = np.argsort(codes, kind="stable")
-    names = encoded.dictionary.to_pylist()
-    edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    return dict(sorted((str(name), order[edges[i] : edges[i + 1]]) for i, name in enumerate(names)))
 
 
 def _only(inside: NDArray[np.bool_], strata: Names) -> Names:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from germane import sampling, store
-from germane.types import Design, InputError, Refusal, Run, Stratum
+from germane import sampling
+from germane.experiment.arms import Arms
+from germane.store.stored import first_of
+from germane.types import Design, InputError, Refusal, Stratum
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,8 +41,25 @@ class Frame:
     overrides: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
+    @cached_property
+    def rows(self) -> dict[str, NDArray[np.intp]]:
+        """Stratum -> places of its queries."""
+        return rows_of(self.strata)
 
-def build(control: Run, treatment: Run, judgments: pa.Table, design: pa.Table | None, allow: frozenset[str]) -> Frame:
+
+def rows_of(strata: Names) -> dict[str, NDArray[np.intp]]:
+    """Stratum -> indices of its queries, by name; None is nobody's stratum."""
+    import pyarrow as pa
+
+    encoded = pa.array(strata, pa.string(), from_pandas=True).dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    order = np.argsort(codes, kind="stable")
+    names = encoded.dictionary.to_pylist()
+    edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    return dict(sorted((str(name), order[edges[i] : edges[i + 1]]) for i, name in enumerate(names)))
+
+
+def build(arms: Arms, design: pa.Table | None, allow: frozenset[str]) -> Frame:
     """The frame of a comparison.
 
     With a design: its queries, every one; a query that an arm has no row for is an empty page there. Without: the
@@ -47,15 +67,11 @@ def build(control: Run, treatment: Run, judgments: pa.Table, design: pa.Table | 
 
     Raises: InputError where nothing overlaps; Refusal `--allow one-armed` for many queries that one arm alone answered.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    in_control, in_treatment = (_asked(run) for run in (control, treatment))
-    either = pc.unique(pa.concat_arrays([in_control, in_treatment]))
-    frame = _assumed(control, treatment, judgments, either) if design is None else _designed(design, either)
+    frame = _assumed(arms) if design is None else _designed(design, _asked(arms))
     if len(frame.queries) < 2:
         raise InputError("the experiment has 1 query: 2 are the least for an interval, and some hundreds for a useful one")
-    answered = [_among(frame.queries, arm) for arm in (in_control, in_treatment)]
+    number = arms.numbers(frame.queries)
+    answered = [np.append(flags, False)[number] for flags in (arms.in_control, arms.in_treatment)]
     one_armed, none = int((answered[0] != answered[1]).sum()), int((~answered[0] & ~answered[1]).sum())
     return _paired(frame, one_armed, none, allow)
 
@@ -120,51 +136,37 @@ def _design_of(strata: Names, populations: Mapping[str, int], was: Design) -> De
     return replace(was, strata=rows)
 
 
-def _assumed(control: Run, treatment: Run, judgments: pa.Table, either: Any) -> Frame:
+def _assumed(arms: Arms) -> Frame:
     """No design: judged queries as a simple random sample; unjudged ones stay only if their arms do not differ at all."""
     import pyarrow.compute as pc
 
-    answered = judgments.filter(pc.is_valid(judgments["relevance"]))
-    judged = pc.is_in(either, value_set=pc.unique(answered["query_id"]).cast(either.type))
-    unjudged_ids = either.filter(pc.invert(judged))
+    either = arms.in_control | arms.in_treatment
+    chosen, unjudged = either & arms.answered, either & ~arms.answered
     warnings = ["No design was given: the queries are taken as a simple random sample of the traffic that they stand for."]
-    queries = either.filter(judged)
-    if not len(queries):
+    if not chosen.any():
         raise InputError(
-            f"no query of the two runs has a judgment (run: {_first(either)}, judgments: "
-            f"{_first(pc.unique(judgments['query_id']))}): are these the judgments of the same queries?"
+            f"no query of the two runs has a judgment (run: {_first(_asked(arms))}, judgments: "
+            f"{first_of(arms.grades.source, 'query_id')!r}): are these the judgments of the same queries?"
         )
-    if len(unjudged_ids):
-        if _identical(control, treatment, unjudged_ids):
-            queries = either
-            warnings.append(f"{len(unjudged_ids)} queries have no judgment and the same results in both arms: they count as 0.")
+    if left := int(unjudged.sum()):
+        if arms.same_lists(unjudged):
+            chosen = either
+            warnings.append(f"{left} queries have no judgment and the same results in both arms: they count as 0.")
         else:
             warnings.append(
-                f"{len(unjudged_ids)} of {len(either)} queries have no judgment and were left out; if only queries that "
+                f"{left} of {int(either.sum())} queries have no judgment and were left out; if only queries that "
                 "changed were judged, the difference is overstated: pass the design (--design) that they were sampled by."
             )
-    silent = answered.filter(pc.invert(pc.is_in(answered["query_id"], value_set=either)))
-    if absent := len(pc.unique(silent["query_id"])):
+    if absent := int((arms.answered & ~either).sum()):
         warnings.append(
             f"{absent} queries with judgments have no results in either run and were left out. If they were asked, they are "
             "empty pages in both arms: pass the design (--design) and they count."
         )
+    queries = arms.ids.filter(chosen)
     queries = queries.take(pc.sort_indices(queries))
     size = len(queries)
     design = Design((Stratum("all", size, size),), None, "queries", "simple random sample (assumed: no design was given)")
     return Frame(queries, np.full(size, "all", dtype=object), {"all": size}, {}, design, tuple(warnings))
-
-
-def _identical(control: Run, treatment: Run, queries: Any) -> bool:
-    """True if the two runs list the same documents in the same order for these queries."""
-    import pyarrow.compute as pc
-
-    columns = ["query_id", "rank", "doc_id"]
-    parts = []
-    for run in (control, treatment):
-        kept = run.table.filter(pc.is_in(run.table["query_id"], value_set=queries))
-        parts.append(store.rank(kept).select(columns).sort_by([("query_id", "ascending"), ("rank", "ascending")]))
-    return bool(parts[0].equals(parts[1]))
 
 
 def _lone(strata: Names, populations: Mapping[str, int]) -> list[str]:
@@ -199,12 +201,9 @@ def _paired(frame: Frame, one_armed: int, none: int, allow: frozenset[str]) -> F
     return replace(frame, warnings=tuple(warnings), overrides=tuple(overrides))
 
 
-def _asked(run: Run) -> Any:
-    """The distinct query ids of a run, one Arrow array."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.unique(run.table["query_id"].cast(pa.string()).combine_chunks())
+def _asked(arms: Arms) -> Any:
+    """The ids of the queries that some run shows results for."""
+    return arms.ids.filter(arms.in_control | arms.in_treatment)
 
 
 def _among(queries: Any, some: Any) -> NDArray[np.bool_]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from germane import cards, metrics, store
+from germane import cards, metrics
 from germane.experiment.effects import PerQuery, difference_of, share_difference
 from germane.experiment.frame import Frame
 from germane.experiment.pool import Pool
@@ -77,7 +77,7 @@ def depth(pool: Pool, k: int | None, names: tuple[str, str], allow: frozenset[st
 
     Raises: Refusal `--allow depth`.
     """
-    pages = [pool.per_query(ranks > 0) for ranks in (pool.control_rank, pool.treatment_rank)]
+    pages = [pool.pages(arm) for arm in ("control", "treatment")]
     deepest = [int(page.max()) for page in pages]
     shorter = pages[int(np.argmin(deepest))]
     cut = float((shorter[shorter > 0] == min(deepest)).mean()) >= CUT if shorter.any() else False
@@ -126,7 +126,7 @@ def condensed(frame: Frame, closed: Pool, delta: Estimate, k: int | None, allow:
     weights = np.concatenate(
         ([0.0], metrics.sdcg_weights(int(max(closed.control_rank.max(), closed.treatment_rank.max(), k or 0))))
     )
-    reached = closed.per_query(weights[closed.treatment_rank] - weights[closed.control_rank])
+    reached = closed.summed(lambda rows: weights[closed.treatment_rank[rows]] - weights[closed.control_rank[rows]])
     gap = difference_of(frame, reached, level=delta.level, minimum_nonzero=0)
     if abs(gap.value) <= SHORT * delta.se:
         return ()
@@ -161,50 +161,14 @@ def guide(judgments: pa.Table, scale: Scale, allow: frozenset[str]) -> tuple[str
     return (f"--allow other-guide: {said}",)
 
 
-def ties(arms: Iterable[tuple[Run, Frame]], k: int | None) -> list[str]:
+def ties(names: tuple[str, str], shares: tuple[float, float]) -> list[str]:
     """A warning for each arm in which equal scores decided many of the places shown."""
-    import pyarrow.compute as pc
-
-    said = []
-    for run, frame in arms:
-        table = run.table.filter(pc.is_in(run.table["query_id"], value_set=frame.queries))
-        query = table["query_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-        with np.errstate(over="ignore"):
-            score = table["score"].to_numpy().astype(np.float32)
-        rank = table["rank"].to_numpy()
-        tied = (score[1:] == score[:-1]) & (query[1:] == query[:-1])
-        either = np.concatenate((tied, [False])) | np.concatenate(([False], tied))
-        shown = rank <= (k or rank.max(initial=1))
-        share = float(either[shown].mean()) if shown.any() else 0.0
-        if share > TIES:
-            said.append(
-                f"{share:.0%} of the places shown in {run.name} were decided between equal scores (in single precision, as "
-                "trec_eval does), by document id: its order there means nothing."
-            )
-    return said
-
-
-def once_each(judgments: pa.Table) -> pa.Table:
-    """query_id, doc_id, relevance and judge of each pair, once: the same answer twice is one.
-
-    Raises: InputError naming a pair that was graded twice, and differently.
-    """
-    if store.first_duplicate(judgments, ["query_id", "doc_id"]) is None:
-        return judgments.select(["query_id", "doc_id", "relevance", "judge"])
-    sql = """
-        SELECT query_id, doc_id, max(relevance) AS relevance, min(judge) AS judge, min(relevance) AS least,
-               list(DISTINCT judge ORDER BY judge) AS judges
-        FROM judgments GROUP BY query_id, doc_id
-    """
-    with store.database(judgments=judgments) as query:
-        twice = query(f"SELECT * FROM ({sql}) WHERE least < relevance ORDER BY query_id, doc_id").to_pylist()
-        if twice:
-            pair = twice[0]
-            raise InputError(
-                f"{len(twice)} pairs have two different grades, first query {pair['query_id']!r} document {pair['doc_id']!r}: "
-                f"{pair['least']} and {pair['relevance']} by {' and '.join(pair['judges'])}: adjudicate, or choose one judge"
-            )
-        return query(f"SELECT query_id, doc_id, relevance, judge FROM ({sql})")
+    return [
+        f"{share:.0%} of the places shown in {name} were decided between equal scores (in single precision, as "
+        "trec_eval does), by document id: its order there means nothing."
+        for name, share in zip(names, shares, strict=True)
+        if share > TIES
+    ]
 
 
 def lineage(

@@ -7,6 +7,7 @@ from germane.store.judgments import JudgmentStore, document_key, query_key
 from germane.store.manifests import InputFile, Manifest, manifest_path, read_manifest, up_to_date, write_manifest
 from germane.store.ranking import graded, rank, ranked
 from germane.store.schemas import SCHEMA_VERSION, SCHEMAS, Column, Schema
+from germane.store.stored import Stored
 from germane.store.tables import attributed, attribution, check_kind, read_parquet, read_table, write_table
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "JudgmentStore",
     "Manifest",
     "Schema",
+    "Stored",
     "attributed",
     "attribution",
     "check_kind",

@@ -28,7 +28,7 @@ def database(**tables: Any) -> Iterator[Callable[[str], pa.Table]]:
     with tempfile.TemporaryDirectory(prefix="germane-") as spill:
         settings: dict[str, Any] = {
             "temp_directory": spill,
-            "threads": _threads(),
+            "threads": threads(),
             "autoinstall_known_extensions": False,
             "python_enable_replacements": False,
         }
@@ -46,7 +46,7 @@ def database(**tables: Any) -> Iterator[Callable[[str], pa.Table]]:
             connection.close()
 
 
-def _threads() -> int:
+def threads() -> int:
     """Processors that this process may use."""
     known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(known, MAX_THREADS)

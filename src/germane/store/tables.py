@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +35,21 @@ def read_parquet(path: str | Path) -> pa.Table:
 
     Raises: InputError where it is missing, cut short or not parquet.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    with explained_parquet(path):
+        return whole(pq.ParquetFile(path, page_checksum_verification=True).read())
+
+
+@contextmanager
+def explained_parquet(path: str | Path) -> Iterator[None]:
+    """A block in which failing to read a parquet file raises an InputError that says why and what to do."""
+    import pyarrow as pa
 
     try:
         if Path(path).is_dir():
             raise IsADirectoryError
-        return whole(pq.ParquetFile(path, page_checksum_verification=True).read())
+        yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):
             raise InputError(f"cannot read {path}: {unreadable(error)}") from error
