@@ -191,7 +191,14 @@ def _report(report: Report) -> None:
     for name, delta, effect in found:
         mark = " *" if effect and effect.found else ""
         table.add_row(_text(name), f"{delta.value:+.4f}{mark}", f"{delta.low:+.4f} to {delta.high:+.4f}", f"{delta.n:,}")
+    for other in report.alternatives:
+        e = other.estimate
+        table.add_row(_text(other.name), f"{e.value:+.4f}", f"{e.low:+.4f} to {e.high:+.4f}", f"{e.n:,}")
     notes = [_text("* differs from 0 after looking at all segments")] * any(effect.found for effect in report.by_segment)
+    if report.audit is not None:
+        from germane.report.beside import audit
+
+        notes += [_text(text) for text in audit(report, 4)]
     if report.truth is not None:
         inside = "inside" if report.delta.low <= report.truth <= report.delta.high else "outside"
         notes.append(_text(f"The known truth of this simulation is {report.truth:+.4f}: {inside} the interval."))

@@ -27,6 +27,13 @@ def compare(
     docs: Any = None,
     groups: str | None = None,
     question: str | None = None,
+    audit: Any = None,
+    audit_sample: Any = None,
+    by: str = "queries",
+    adjust: str | None = None,
+    clusters: str | None = None,
+    unpaired: bool = False,
+    expected: bool = False,
 ) -> Report:
     """The report on two runs of the same queries; `report.delta` is treatment minus control, in units of the metric.
 
@@ -35,6 +42,8 @@ def compare(
     table or a data frame. card: what
     `germane check` found of a machine judge. groups: the column of docs whose exposure is reported. condensed: take
     unjudged documents out of both lists. allow: refusals to insist past (`germane.experiment.ALLOW`); the report says so.
+    audit: people's judgments of the pairs that `sample --for audit` drew; audit_sample: the drawn pairs, where `audit` does
+    not hold their odds. by, adjust, clusters, unpaired, expected: see `germane.experiment.Choices`.
 
     Raises: Refusal where a number could be wrong and look right, naming the flag that insists; InputError for bad input.
 
@@ -60,20 +69,44 @@ def compare(
     given: list[tuple[str, Any, Any]]
     given = [("control", control, runs[0].table), ("treatment", treatment, runs[1].table), ("judgments", judgments, grades)]
     given += [(role, {"design": design, "queries": queries, "docs": docs}[role], table) for role, table in tables.items()]
+    audited = None if audit is None else _audited(audit, audit_sample, of)
+    if audited is None and audit_sample is not None:
+        raise InputError("--audit-sample says what was drawn, and no --audit says what people answered: pass both")
+    if audited is not None:
+        given.append(("audit", audit, audited.said))
+        given += [("audit sample", audit_sample, audited.drawn)] if audit_sample is not None else []
     report = experiment.compare(
         runs[0],
         runs[1],
         grades,
         scale=of,
         choices=experiment.Choices(
-            metric, level, condensed, (allow,) if isinstance(allow, str) else tuple(allow), groups, question
+            metric,
+            level,
+            condensed,
+            (allow,) if isinstance(allow, str) else tuple(allow),
+            groups,
+            question,
+            by=by,
+            adjust=adjust,
+            clusters=clusters,
+            unpaired=unpaired,
+            expected=expected,
         ),
+        audit=audited,
         card=cards.read(card) if isinstance(card, str | Path) else card,
         inputs=tuple(_input(role, source, table) for role, source, table in given if table is not None),
         **tables,
     )
     warnings = (*report.warnings, *_unnamed(judgments, grades))
     return replace(report, warnings=warnings, design=_drawn(report.design, design))
+
+
+def _audited(audit: Any, sample: Any, scale: Scale) -> experiment.Audited:
+    """What people said, and what was drawn: from a file of its own, or from the columns beside people's answers."""
+    drawn = sources.read_audit(audit if sample is None else sample)
+    name = Path(audit).name if isinstance(audit, str | Path) else "the audit"
+    return experiment.Audited(drawn, sources.read_judgments(audit, scale=scale), name)
 
 
 def _read(run: Any, arm: str) -> Run:

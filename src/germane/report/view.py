@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from germane import cards, scales
-from germane.report import charts, words
+from germane.report import beside, charts, words
 from germane.types import Effect, JudgeCard, QueryResult, Report, Result
 
 POPULARITY = ("head", "torso", "tail", "single")
@@ -109,6 +109,7 @@ class View:
     mde: str
     design: str
     overturn: tuple[str, ...]
+    audit: tuple[str, ...]
     axis: charts.Axis
     mark: charts.Mark
     dimensions: tuple[Dimension, ...]
@@ -136,6 +137,7 @@ def of(report: Report) -> View:
         mde=mde(report, places),
         design=design(report),
         overturn=overturn(report, places),
+        audit=beside.audit(report, places),
         axis=axis,
         mark=charts.mark(axis, report.delta),
         dimensions=dimensions(report),
@@ -176,7 +178,10 @@ def judge(report: Report) -> Doubt:
     if report.by_people:
         who = report.judge.removeprefix("human:")
         return Doubt("note", "Measured by people", f"The grades are of “{who}”; what they got wrong is not in the interval.")
-    head = f"Measured by {report.judge}, no human audit"
+    if report.audit is not None:
+        head = f"Measured by {report.judge}, corrected by people"
+    else:
+        head = f"Measured by {report.judge}, no human audit"
     if card is None:
         return Doubt("warning", head, "It has no judge card: nobody has compared it with people on this scale.")
     if not card.bars:
@@ -217,6 +222,8 @@ def overturn(report: Report, places: int) -> tuple[str, ...]:
 
 def tipping(report: Report, places: int) -> str:
     """How far the judge would have to lean towards an arm for another verdict."""
+    if report.audit is not None:
+        return beside.audit(report, places)[1]
     who = "the people who graded" if report.by_people else report.judge
     delta, tip = report.delta, report.tipping_bias
     lean = f"{words.plain(tip, places)} a query on average"
