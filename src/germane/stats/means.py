@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import sqrt
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from germane.types import Estimate
+from germane.stats.skewness import LEANS, quantile_at, reaches, skewness_of
+from germane.types import Estimate, InputError
 
 MINIMUM_NONZERO = 30
 """Fewer nonzero paired differences than this, and no interval is to be relied on.
@@ -21,15 +23,23 @@ Source: our simulations (docs/statistics/means.md): with 80 % zeros t intervals 
 MINIMUM_DF = 10
 """With fewer degrees of freedom the interval rests on a handful of queries, and on their being normal."""
 
+THIN = 5
+"""A stratum with fewer nonzero differences than this shares one pooled variance with the others that are as thin.
+
+Two a stratum have 1 degree of freedom each, and half of the strata no variance by luck: Satterthwaite's interval then covers
+0.98, and lending the pooled variance to the lucky ones alone 0.98 to 0.995. Pooled both ways it covers 0.95.
+"""
+
 Lone = Literal["refuse", "borrow"]
+Limits = Literal["corrected", "t"]
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
     """Sufficient statistics of one stratum's values: they add, so days and shards merge.
 
-    Held as mean and centred sum of squares, since sums of squares lose every digit when the mean is large.
-    Source: Chan, Golub, LeVeque (1983), eq. 2.1.
+    Held as mean and centred sums of squares and cubes, since plain sums lose every digit when the mean is large.
+    Source: Chan, Golub, LeVeque (1983), eq. 2.1; cubes: Pebay (2008), SAND2008-6212, section 2.
 
     >>> Moments.of([0.5, 0.25]) + Moments.of([0.75]) == Moments.of([0.5, 0.25, 0.75])
     True
@@ -39,6 +49,7 @@ class Moments:
     mean: float
     centred_sq: float
     nonzero: int = 0
+    centred_cubes: float = 0.0
 
     @classmethod
     def of(cls, values: ArrayLike) -> Moments:
@@ -47,19 +58,28 @@ class Moments:
         mean = float(x.mean())
         if np.all(x == x[0]):  # a constant has no variance, whatever rounding says
             return cls(x.size, float(x[0]), 0.0, int(np.count_nonzero(x)))
-        return cls(x.size, mean, float(((x - mean) ** 2).sum()), int(np.count_nonzero(x)))
+        off = x - mean
+        squares = off * off
+        return cls(x.size, mean, float(squares.sum()), int(np.count_nonzero(x)), float((squares * off).sum()))
 
     def __add__(self, other: Moments) -> Moments:
         n = self.n + other.n
         gap = other.mean - self.mean
         mean = self.mean + gap * other.n / n
         spread = self.centred_sq + other.centred_sq + gap**2 * self.n * other.n / n
-        return Moments(n, mean, spread, self.nonzero + other.nonzero)
+        cubes = gap**3 * self.n * other.n * (self.n - other.n) / n**2
+        cubes += 3 * gap * (self.n * other.centred_sq - other.n * self.centred_sq) / n
+        return Moments(n, mean, spread, self.nonzero + other.nonzero, self.centred_cubes + other.centred_cubes + cubes)
 
     @property
     def variance(self) -> float:
         """The unbiased variance, n - 1 below. Needs n >= 2."""
         return self.centred_sq / (self.n - 1)
+
+    @property
+    def third(self) -> float:
+        """The unbiased third central moment; 0 below n = 3, where nothing is known of it."""
+        return self.centred_cubes * self.n / ((self.n - 1) * (self.n - 2)) if self.n > 2 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +113,31 @@ class PairedMoments:
 
 
 def stratified_mean(
-    strata: Mapping[str, Moments], populations: Mapping[str, float], *, level: float = 0.95, lone: Lone = "refuse"
+    strata: Mapping[str, Moments],
+    populations: Mapping[str, float],
+    *,
+    level: float = 0.95,
+    lone: Lone = "refuse",
+    finite: bool = False,
 ) -> Estimate:
     """The mean in the population that the strata stand for, in units of the metric: a level such as sDCG@25 of one arm.
 
     strata: stratum -> moments of its sampled queries. populations: stratum -> its number of queries. lone: what becomes of
-    a stratum of one query, which has no variance of its own: "refuse", or "borrow" that of the others (see `_spread`).
-    Satterthwaite's degrees of freedom; no finite-population correction, since the target is future queries.
+    a stratum of one query, which has no variance of its own: "refuse", or "borrow" that of the others (see `_groups`).
+    finite: the target is this population and not future queries, so that each stratum's term shrinks by 1 - m_h / N_h.
+    Satterthwaite's degrees of freedom, t limits.
 
-    Source: Cochran, Sampling Techniques (1977), eq. 5.1, 5.6 and 5.16.
-    Raises: ValueError for a stratum with fewer than two queries, or with no population.
+    Source: Cochran, Sampling Techniques (1977), eq. 5.1, 5.6, 5.16; with `finite` eq. 5.12.
+    Raises: ValueError for a stratum with fewer than two queries, or with no population; with `finite` also for one with
+    more sampled queries than its population has.
 
     >>> e = stratified_mean({"head": Moments.of([0.6, 0.8]), "tail": Moments.of([0.3, 0.5])}, {"head": 10, "tail": 90})
     >>> round(e.value, 3), round(e.se, 4), e.n
     (0.43, 0.0906, 4)
     """
-    return _stratified(strata, populations, level, "stratified mean" if len(strata) > 1 else "mean", lone=lone)
+    method = "stratified mean" if len(strata) > 1 else "mean"
+    weights = _weights(strata, populations, level, lone, finite)
+    return _estimate(strata, weights, _spread(strata, weights, _groups(strata, lone_only=True)), level, _named(method, finite))
 
 
 def stratified_difference(
@@ -118,39 +147,60 @@ def stratified_difference(
     level: float = 0.95,
     minimum_nonzero: int = MINIMUM_NONZERO,
     lone: Lone = "refuse",
+    finite: bool = False,
+    limits: Limits = "corrected",
 ) -> Estimate:
     """The mean paired difference in the population that the strata stand for, in units of the metric.
 
     strata: stratum -> moments of its sampled queries' differences. populations: stratum -> its number of queries.
-    A stratum whose differences are all equal has no variance by luck: it takes the pooled one, with its degrees of
-    freedom. lone: as in `stratified_mean`. Below `minimum_nonzero` differences that are not 0, or `MINIMUM_DF` degrees of
-    freedom, the estimate carries a caveat.
+    Strata with fewer than `THIN` differences that are not 0 share one pooled variance: their own are mostly luck. Where
+    the mean's skewness exceeds `skewness.LEANS`, t limits miss on one side: they are corrected for it, and `method` says so,
+    unless limits="t". lone, finite: as in `stratified_mean`. Below `minimum_nonzero` differences that are not 0, or
+    `MINIMUM_DF` degrees of freedom, the estimate carries a caveat.
 
-    Source: Cochran, Sampling Techniques (1977), eq. 5.6 and 5.16.
-    Raises: ValueError for a stratum with fewer than two queries, or with no population.
+    Source: Cochran, Sampling Techniques (1977), eq. 5.6, 5.12 and 5.16; Hall (1992), see `skewness.reaches`.
+    Raises: as `stratified_mean`.
 
     >>> e = stratified_difference({"head": Moments.of([0.1, 0.3]), "tail": Moments.of([0.0, 0.2])}, {"head": 10, "tail": 90})
     >>> round(e.value, 3), round(e.se, 4), e.n, e.caveat
     (0.11, 0.0906, 4, 'not reliable: 3 of 4 differences are not zero, 30 are needed')
     """
     method = "stratified paired difference" if len(strata) > 1 else "paired difference"
-    nonzero, n = sum(m.nonzero for m in strata.values()), sum(m.n for m in strata.values())
-    found = _stratified(strata, populations, level, method, pool=True, lone=lone)
-    caveat = found.caveat
+    weights = _weights(strata, populations, level, lone, finite)
+    spread = _spread(strata, weights, _groups(strata))
+    found = _estimate(strata, weights, spread, level, _named(method, finite), lean=limits == "corrected")
+    return reliable(found, sum(m.nonzero for m in strata.values()), minimum_nonzero)
+
+
+def reliable(estimate: Estimate, nonzero: int, minimum_nonzero: int = MINIMUM_NONZERO) -> Estimate:
+    """The estimate, with a caveat where it rests on too few differences that are not 0, or too few degrees of freedom.
+
+    minimum_nonzero 0 asks for neither.
+
+    >>> reliable(Estimate(0.1, 0.1, -0.1, 0.3, 50, "mean", df=49), nonzero=12).caveat
+    'not reliable: 12 of 50 differences are not zero, 30 are needed'
+    """
+    caveat = estimate.caveat
     if nonzero < minimum_nonzero:
-        caveat = f"not reliable: {nonzero} of {n} differences are not zero, {minimum_nonzero} are needed"
-    elif minimum_nonzero and found.se > 0 and found.df is not None and found.df < MINIMUM_DF:
-        caveat = f"not reliable: the variance rests on few queries of large strata ({found.df:.1f} degrees of freedom)"
-    return replace(found, caveat=caveat)
+        caveat = f"not reliable: {nonzero} of {estimate.n} differences are not zero, {minimum_nonzero} are needed"
+    elif minimum_nonzero and estimate.se > 0 and estimate.df is not None and estimate.df < MINIMUM_DF:
+        caveat = f"not reliable: the variance rests on few queries of large strata ({estimate.df:.1f} degrees of freedom)"
+    return replace(estimate, caveat=caveat)
 
 
 def relative_lift(
-    strata: Mapping[str, PairedMoments], populations: Mapping[str, float], *, level: float = 0.95, lone: Lone = "refuse"
+    strata: Mapping[str, PairedMoments],
+    populations: Mapping[str, float],
+    *,
+    level: float = 0.95,
+    lone: Lone = "refuse",
+    finite: bool = False,
 ) -> Estimate:
     """The difference divided by the control's mean (0.02 = two per cent better), by the delta method per stratum.
 
     Var(R) = (Var theta - 2 R Cov(theta, mu_C) + R^2 Var mu_C) / mu_C^2, which is the variance of the stratified mean of
-    the linearised values (d - R c) / mu_C; the interval uses that mean's degrees of freedom.
+    the linearised values (d - R c) / mu_C; the interval uses that mean's degrees of freedom, and the lean of the difference,
+    so that lift and difference agree on whether 0 is inside. lone, finite: as in `stratified_mean`.
 
     Source: Cochran (1977), eq. 6.51 (combined ratio estimate); Deng, Knoblich, Lu (2018), delta method.
     Raises: ValueError where the control's mean is not above 0, and as `stratified_difference`.
@@ -159,21 +209,25 @@ def relative_lift(
     >>> round(e.value, 3), round(e.se, 4)
     (0.25, 0.0417)
     """
-    base = stratified_mean({name: m.control for name, m in strata.items()}, populations, level=level, lone=lone)
-    gain = stratified_difference({name: m.difference for name, m in strata.items()}, populations, level=level, lone=lone)
-    if base.value <= 0:
-        raise ValueError(f"the control's mean is {base.value}: a relative lift needs one above 0")
-    ratio = gain.value / base.value
-    pooled = _pooled_variance([m.difference for m in strata.values()])
-    linearised = {name: _linearised(m, ratio, base.value, pooled) for name, m in strata.items()}
-    spread = _stratified(linearised, populations, level, "", lone=lone)
-    margin = spread.high - spread.value
-    method = "relative lift, delta method"
-    return Estimate(ratio, spread.se, ratio - margin, ratio + margin, gain.n, method, level, spread.df, gain.caveat)
+    differences = {name: m.difference for name, m in strata.items()}
+    gain = stratified_difference(differences, populations, level=level, lone=lone, finite=finite)
+    weights = _weights(differences, populations, level, lone, finite)
+    base = sum(weights[name][0] * m.control.mean for name, m in strata.items())
+    if base <= 0:
+        raise ValueError(f"the control's mean is {base}: a relative lift needs one above 0")
+    ratio = gain.value / base
+    linearised = {name: _linearised(m, ratio, base) for name, m in strata.items()}
+    variance, df, _ = _spread(linearised, weights, _groups(differences))
+    below, above = reaches(t_quantile((1 + level) / 2, df), _lean(gain))
+    se, method = sqrt(variance), _named("relative lift, delta method", finite)
+    return Estimate(ratio, se, ratio - below * se, ratio + above * se, gain.n, method, level, df, gain.caveat)
 
 
 def p_value(estimate: Estimate, *, null: float = 0.0) -> float:
-    """The two-sided p-value of `value == null` under the estimate's own t (or normal) reference.
+    """The two-sided p-value of `value == null` under the estimate's own reference: normal, t, or t corrected for skewness.
+
+    The p-value is under 1 - level exactly where the interval leaves the null value out: an interval that reaches farther
+    on one side carries the skewness that it was corrected for.
 
     Raises: ValueError where the standard error is 0: nothing varied, so there is nothing to test.
 
@@ -184,8 +238,8 @@ def p_value(estimate: Estimate, *, null: float = 0.0) -> float:
 
     if not estimate.se > 0:
         raise ValueError("the standard error is 0: every difference was the same, and a p-value would mean nothing")
-    z = abs(estimate.value - null) / estimate.se
-    return float(2 * (ndtr(-z) if estimate.df is None else stdtr(estimate.df, -z)))
+    z = quantile_at((estimate.value - null) / estimate.se, _lean(estimate))
+    return min(float(2 * (ndtr(-z) if estimate.df is None else stdtr(estimate.df, -z))), 1.0)
 
 
 def t_quantile(probability: float, df: float | None) -> float:
@@ -199,15 +253,13 @@ def t_quantile(probability: float, df: float | None) -> float:
     return float(ndtri(probability) if df is None else stdtrit(df, probability))
 
 
-def _stratified(
-    strata: Mapping[str, Moments],
-    populations: Mapping[str, float],
-    level: float,
-    method: str,
-    *,
-    pool: bool = False,
-    lone: Lone = "refuse",
-) -> Estimate:
+_Weights = Mapping[str, tuple[float, float]]  # stratum -> (share of the population, what is left of its variance)
+_Groups = Sequence[tuple[Sequence[str], Sequence[str]]]  # (strata that take one variance, strata that it is pooled over)
+
+
+def _weights(
+    strata: Mapping[str, Moments], populations: Mapping[str, float], level: float, lone: Lone, finite: bool
+) -> dict[str, tuple[float, float]]:
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: give one between 0 and 1, as 0.95")
     if not strata:
@@ -218,50 +270,97 @@ def _stratified(
             raise ValueError(f"stratum {name!r} was sampled but has no population: add it to the design, or drop its queries")
         if moments.n < 2 and (lone == "refuse" or n < 2):
             raise ValueError(f"stratum {name!r} has {moments.n} judged queries; 2 are needed for a variance: collapse it first")
+        if finite and moments.n > populations[name]:
+            raise InputError(
+                f"stratum {name!r} has {moments.n} sampled queries and a population of {populations[name]:g}: for a finite "
+                "population the sample is a part of it; correct the population, or leave finite off"
+            )
     size = sum(populations[name] for name in strata)
-    weights = {name: populations[name] / size for name in strata}
-    value = sum(weights[name] * m.mean for name, m in strata.items())
-    variance, df = _spread(strata, weights, pool)
+    return {name: (populations[name] / size, 1 - m.n / populations[name] if finite else 1.0) for name, m in strata.items()}
+
+
+def _estimate(
+    strata: Mapping[str, Moments],
+    weights: _Weights,
+    spread: tuple[float, float, float],
+    level: float,
+    method: str,
+    *,
+    lean: bool = False,
+) -> Estimate:
+    """Value and interval from the variance, its degrees of freedom and, with `lean`, the skewness."""
+    value = sum(weights[name][0] * m.mean for name, m in strata.items())
+    n = sum(m.n for m in strata.values())
+    variance, df, skewness = spread
     if variance == 0:
-        return Estimate(
-            value, 0.0, value, value, n, method, level, df, "nothing varied: every sampled query has the same value"
-        )
-    margin = t_quantile((1 + level) / 2, df) * sqrt(variance)
-    return Estimate(value, sqrt(variance), value - margin, value + margin, n, method, level, df)
+        census = all(left == 0 for _, left in weights.values())
+        told = "a census: nothing is left to chance" if census else "nothing varied: every sampled query has the same value"
+        return Estimate(value, 0.0, value, value, n, method, level, df, told)
+    quantile, se = t_quantile((1 + level) / 2, df), sqrt(variance)
+    below, above = reaches(quantile, skewness if lean else 0.0)
+    if lean and abs(skewness) > LEANS:
+        method += ", limits corrected for skewness"
+    return Estimate(value, se, value - below * se, value + above * se, n, method, level, df)
 
 
-def _spread(strata: Mapping[str, Moments], weights: Mapping[str, float], pool: bool) -> tuple[float, float]:
-    """(variance of the stratified mean, Satterthwaite's degrees of freedom).
+def _groups(strata: Mapping[str, Moments], *, lone_only: bool = False) -> _Groups:
+    """Which strata take which variance: most their own, one query the one pooled over all, thin ones one of theirs.
 
-    A stratum of one query, and with `pool` one whose values are all equal, takes the variance pooled over all strata and
-    its degrees of freedom. If every stratum has one query, the strata are collapsed for the variance alone; that errs
-    on the large side. Source: Cochran (1977), section 5A.12; Wolter (2007), eq. 2.5.4.
+    If no thin stratum varies, they too take that pooled over all: they have no variance by luck. Where W_h is about
+    proportional to m_h, as in every allocation but the floors, pooling keeps the variance unbiased though strata differ.
     """
-    spare = sum(m.n - 1 for m in strata.values())
-    if not spare:
-        parts = np.array([weights[name] * m.mean for name, m in strata.items()])
-        return float(parts.size * parts.var(ddof=1)), float(parts.size - 1)
-    pooled = _pooled_variance(strata.values())
-    variance, below = 0.0, 0.0
-    for name, m in strata.items():
-        borrows = m.n == 1 or (pool and m.centred_sq == 0)
-        term = weights[name] ** 2 * (pooled if borrows else m.variance) / m.n
+    lone = [name for name, m in strata.items() if m.n == 1]
+    thin = [name for name, m in strata.items() if m.n > 1 and (m.nonzero < THIN or m.centred_sq == 0) and not lone_only]
+    groups: list[tuple[Sequence[str], Sequence[str]]] = [((n,), (n,)) for n in strata if n not in {*lone, *thin}]
+    if thin and any(strata[name].centred_sq > 0 for name in thin):
+        groups.append((thin, thin))
+    else:
+        lone = [*thin, *lone]
+    return [*groups, (lone, list(strata))] if lone else groups
+
+
+def _spread(strata: Mapping[str, Moments], weights: _Weights, groups: _Groups) -> tuple[float, float, float]:
+    """(variance of the stratified mean, Satterthwaite's degrees of freedom, skewness of that mean).
+
+    If every stratum has one query, the strata are collapsed for the variance alone; that errs on the large side.
+    Source: Cochran (1977), section 5A.12; Wolter (2007), eq. 2.5.4.
+    """
+    if not sum(m.n - 1 for m in strata.values()):
+        parts = np.array([weights[name][0] * m.mean for name, m in strata.items()])
+        return float(parts.size * parts.var(ddof=1)), float(parts.size - 1), 0.0
+    variance, below, third, plain = 0.0, 0.0, 0.0, 0.0
+    for takers, lenders in groups:
+        lent = [strata[name] for name in lenders]
+        df = float(sum(m.n - 1 for m in lent))
+        pooled = sum(m.centred_sq for m in lent) / df
+        terms = [weights[name][0] ** 2 * pooled / strata[name].n for name in takers]
+        term = sum(part * weights[name][1] for part, name in zip(terms, takers, strict=True))
         variance += term
-        below += term**2 / (spare if borrows else m.n - 1)
-    return variance, variance**2 / below if below > 0 else float(spare)
+        below += term**2 / df
+        plain += sum(terms)
+        cubes = reduce(Moments.__add__, lent).third
+        third += cubes * sum(weights[name][0] ** 3 / strata[name].n ** 2 for name in takers)
+    df = variance**2 / below if below > 0 else float(sum(m.n - 1 for m in strata.values()))
+    return variance, df, third / plain**1.5 if plain > 0 else 0.0
 
 
-def _pooled_variance(moments: Collection[Moments]) -> float:
-    """The variance inside strata, taken over all of them: what a stratum without one borrows."""
-    return sum(m.centred_sq for m in moments) / max(sum(m.n - 1 for m in moments), 1)
+def _lean(estimate: Estimate) -> float:
+    """The skewness that an estimate's interval was corrected for, 0 for one that reaches equally far on both sides."""
+    if not estimate.se > 0 or not estimate.low < estimate.value < estimate.high:
+        return 0.0
+    quantile = t_quantile((1 + estimate.level) / 2, estimate.df)
+    return skewness_of((estimate.value - estimate.low) / estimate.se, (estimate.high - estimate.value) / estimate.se, quantile)
 
 
-def _linearised(m: PairedMoments, ratio: float, base: float, pooled: float) -> Moments:
-    """Moments of (d - R c) / mu_C from the paired ones; equal differences borrow the pooled variance here too."""
-    moved = m.difference.centred_sq or pooled * (m.difference.n - 1)
-    spread = moved - 2 * ratio * m.cross + ratio**2 * m.control.centred_sq
+def _linearised(m: PairedMoments, ratio: float, base: float) -> Moments:
+    """Moments of (d - R c) / mu_C from the paired ones."""
+    spread = m.difference.centred_sq - 2 * ratio * m.cross + ratio**2 * m.control.centred_sq
     mean = (m.difference.mean - ratio * m.control.mean) / base
     return Moments(m.difference.n, mean, max(spread, 0.0) / base**2, m.difference.nonzero)
+
+
+def _named(method: str, finite: bool) -> str:
+    return f"{method}, finite population" if finite else method
 
 
 def _finite(values: ArrayLike) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
