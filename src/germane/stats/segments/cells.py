@@ -1,0 +1,132 @@
+"""Moments of every (segment, stratum) that has queries, in one pass, and the spread of each segment's stratified mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from germane.stats.means import THIN
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Spread(NamedTuple):
+    """(S,) each: a stratified mean, its standard error, degrees of freedom (Satterthwaite), skewness; NaN under 2 queries."""
+
+    value: Floats
+    se: Floats
+    df: Floats
+    skewness: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Every (segment, stratum) that has queries, (K,) each: moments of its values, and its share of the segment."""
+
+    segment: Ints
+    n: Floats
+    nonzero: Floats
+    mean: Floats
+    squares: Floats  # centred sums of squares and of cubes
+    cubes: Floats
+    share: Floats
+    n_of: Ints  # (S,) queries of each segment
+    weight_of: Floats  # (S,) queries that it stands for
+
+    @classmethod
+    def of(cls, values: Floats, strata: ArrayLike, segments: ArrayLike, populations: ArrayLike) -> Cells:
+        st, seg = np.asarray(strata, dtype=np.int64), np.atleast_2d(np.asarray(segments, dtype=np.int64))
+        size = np.asarray(populations, dtype=np.float64)
+        if st.shape != values.shape or seg.shape[1:] != values.shape:
+            raise ValueError(f"{values.size} values, {st.size} strata, {seg.shape[-1]} segments: one of each query is needed")
+        sampled = np.bincount(st, minlength=size.size)
+        if sampled.size > size.size or not (size[sampled > 0] > 0).all():
+            raise ValueError("a stratum was sampled but has no population: add it to the design, or drop its queries")
+        flat, count = seg.ravel(), int(seg.max(initial=-1)) + 1
+        key = flat * size.size + np.broadcast_to(st, seg.shape).ravel()
+        kept = np.broadcast_to(values, seg.shape).ravel()
+        if not (inside := flat >= 0).all():
+            key, kept = key[inside], kept[inside]
+        code, of = _numbered(key, count * size.size)
+        segment, stratum = code // size.size, code % size.size
+        n = np.bincount(of, minlength=code.size).astype(np.float64)
+        first = np.empty(code.size)
+        first[of[::-1]] = kept[::-1]
+        equal = np.bincount(of, kept != first[of], code.size) == 0  # a constant has no variance, whatever rounding says
+        mean = np.where(equal, first, np.bincount(of, kept, code.size) / n)
+        centred = kept - mean[of]
+        power = centred * centred
+        squares = np.bincount(of, power, code.size).astype(np.float64)
+        cubes = np.bincount(of, power * centred, code.size).astype(np.float64)
+        nonzero = np.bincount(of, kept != 0, code.size).astype(np.float64)
+        weight = n * (size / np.maximum(sampled, 1))[stratum]
+        weight_of = np.bincount(segment, weight, count).astype(np.float64)
+        n_of = np.bincount(segment, n, count).astype(np.int64)
+        return cls(segment, n, nonzero, mean, squares, cubes, weight / weight_of[segment], n_of, weight_of)
+
+    def per_segment(self, values: Floats) -> Floats:
+        """The sum of `values` (K,) over each segment's cells, (S,)."""
+        return np.asarray(np.bincount(self.segment, values, self.n_of.size))
+
+    def spread(self, *, thin: bool) -> Spread:
+        """By the rules of `stats.means`: a cell of one query takes the variance pooled over its segment, and with `thin`
+        those with fewer than `THIN` nonzero values share one of their own."""
+        lone = self.n == 1
+        scarce = ~lone & ((self.nonzero < THIN) | (self.squares == 0)) & thin
+        together = scarce & (self.per_segment(self.squares * scarce) > 0)[self.segment]
+        borrows = lone | (scarce & ~together)
+        spare = self.per_segment(self.n - 1)
+        variance, below, third = (np.zeros(self.n_of.size) for _ in range(3))
+        for takers, lenders in ((together, together), (borrows, np.ones_like(lone))):
+            squares, df, cube = self._pooled(lenders)
+            part = self.per_segment(self.share**2 / self.n * takers) * squares
+            variance += part
+            below += part**2 / np.maximum(df, 1)
+            third += self.per_segment(self.share**3 / self.n**2 * takers) * cube
+        own = ~together & ~borrows
+        part = np.where(own, self.share**2 * self.squares / np.maximum(self.n - 1, 1) / self.n, 0.0)
+        cube = np.where(own, self.share**3 / self.n**2 * _third(self.n, self.cubes), 0.0)
+        variance += self.per_segment(part)
+        below += self.per_segment(part**2 / np.maximum(self.n - 1, 1))
+        third += self.per_segment(cube)
+        df = np.where(below > 0, variance**2 / np.where(below > 0, below, 1), spare)
+        skewness = np.where(variance > 0, third / np.where(variance > 0, variance, 1) ** 1.5, 0.0)
+        return self._collapsed(spare == 0, variance, df, skewness)
+
+    def _collapsed(self, lone: NDArray[np.bool_], variance: Floats, df: Floats, skewness: Floats) -> Spread:
+        """The spread, where segments whose strata have one query each are collapsed for the variance alone."""
+        parts = self.share * self.mean
+        value, strata = self.per_segment(parts), self.per_segment(np.ones_like(self.n))
+        apart = self.per_segment((parts - (value / np.maximum(strata, 1))[self.segment]) ** 2)
+        variance = np.where(lone, strata * apart / np.maximum(strata - 1, 1), variance)
+        df, skewness = np.where(lone, strata - 1, df), np.where(lone, 0.0, skewness)
+        few = self.n_of < 2
+        return Spread(*(np.where(few, np.nan, x) for x in (value, np.sqrt(variance), df, skewness)))
+
+    def _pooled(self, lenders: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+        """(variance inside, its degrees of freedom, third central moment about the joint mean), (S,) each, of some cells."""
+        n = self.n * lenders
+        size = self.per_segment(n)
+        off = self.mean - (self.per_segment(n * self.mean) / np.maximum(size, 1))[self.segment]
+        cubes = self.per_segment((self.cubes + 3 * off * self.squares + self.n * off**3) * lenders)
+        df = self.per_segment((self.n - 1) * lenders)
+        return self.per_segment(self.squares * lenders) / np.maximum(df, 1), df, _third(size, cubes)
+
+
+def _third(n: Floats, cubes: Floats) -> Floats:
+    """The unbiased third central moment, 0 below n = 3."""
+    return np.where(n > 2, cubes * n / np.maximum((n - 1) * (n - 2), 1), 0.0)
+
+
+def _numbered(key: Ints, size: int) -> tuple[Ints, Ints]:
+    """(distinct keys, sorted; (n,) the number of each one's): by counting, unless the keys are spread too thin."""
+    if size > 4 * key.size + 100_000:
+        return np.unique(key, return_inverse=True)
+    code = np.flatnonzero(np.bincount(key, minlength=size))
+    number = np.empty(size, dtype=np.int64)
+    number[code] = np.arange(code.size)
+    return code, number[key]
