@@ -6,10 +6,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from germane.stats.allocation import neyman, stratified_se
+from germane.stats.correction import corrected_se
 from germane.stats.power import (
     adjusted_sd,
     clustered_sd,
-    corrected_se,
     equivalence_sample_size,
     least_sample,
     mde,
@@ -132,8 +132,8 @@ def test_what_an_estimator_does_to_the_sd_of_a_query_comes_out_by_hand():
 
 def test_a_correction_comes_out_by_hand():
     # nested: 0.36 / 100 + 0.64 / 400; separate: (1 - 0.64 / 1.25) / 100
-    assert corrected_se(1.0, 0.8, judged=400, audited=100) ** 2 == pytest.approx(0.0052)
-    assert corrected_se(1.0, 0.8, judged=400, audited=100, nested=False) ** 2 == pytest.approx(0.00488)
+    assert corrected_se(1.0, 0.8, n=100, m=400) ** 2 == pytest.approx(0.0052)
+    assert corrected_se(1.0, 0.8, n=100, m=400, nested=False) ** 2 == pytest.approx(0.00488)
 
 
 @given(st.floats(-0.99, 0.99), st.integers(2, 500), st.integers(0, 5000))
@@ -141,11 +141,11 @@ def test_a_correction_never_does_worse_than_people_alone(rho, audited, more):
     judged = audited + more
     alone = 0.06 / np.sqrt(audited)
     for nested in (True, False):
-        corrected = corrected_se(0.06, rho, judged=judged, audited=audited, nested=nested)
+        corrected = corrected_se(0.06, rho, n=audited, m=judged, nested=nested)
         assert 0 < corrected <= alone * (1 + 1e-12)
-        assert corrected_se(0.06, 0.0, judged=judged, audited=audited, nested=nested) == pytest.approx(alone)
+        assert corrected_se(0.06, 0.0, n=audited, m=judged, nested=nested) == pytest.approx(alone)
     # FACTS: corrected / people-only = sqrt(1 - rho^2 + rho^2 n/m)
-    ratio = corrected_se(0.06, rho, judged=judged, audited=audited) / alone
+    ratio = corrected_se(0.06, rho, n=audited, m=judged) / alone
     assert ratio == pytest.approx(np.sqrt(1 - rho**2 + rho**2 * audited / judged))
 
 
@@ -188,9 +188,7 @@ def test_minimum_and_weights_move_the_stratified_sample_size():
         lambda: traffic_sd(0.1, -1),
         lambda: traffic_sd(0.1, float("inf")),
         lambda: unpaired_se(0.1, 0.1, 1, 9),
-        lambda: corrected_se(0.1, 0.5, judged=10, audited=11),
-        lambda: corrected_se(0.1, 0.5, judged=10, audited=1),
-        lambda: corrected_se(0.1, -1.0, judged=10, audited=5),
+        lambda: corrected_se(0.1, 0.5, n=11, m=10),
         lambda: equivalence_sample_size(0.1, 0.01, true=0.01),
         lambda: equivalence_sample_size(float("nan"), 0.01),
     ],
@@ -243,9 +241,9 @@ def test_experiments_find_their_mde_four_times_in_five(repetitions):
     f = rng.standard_normal((rounds, 200))
     y = 0.06 * (0.7 * f + np.sqrt(0.51) * rng.standard_normal((rounds, 200)))
     lam, part = 0.06 * 0.7, slice(0, 50)
-    se = corrected_se(0.06, 0.7, judged=200, audited=50)
+    se = corrected_se(0.06, 0.7, n=50, m=200)
     assert found(lam * f.mean(axis=1) + (y - lam * f)[:, part].mean(axis=1), se, mde(se)) == near
     rest = slice(50, 200)
     lam /= 1 + 50 / 150
-    se = corrected_se(0.06, 0.7, judged=150, audited=50, nested=False)
+    se = corrected_se(0.06, 0.7, n=50, m=150, nested=False)
     assert found(lam * f[:, rest].mean(axis=1) + (y - lam * f)[:, part].mean(axis=1), se, mde(se)) == near

@@ -1,8 +1,8 @@
 """Which effect an experiment can see, and how many queries that takes: for each estimator that germane has.
 
 An estimator is planned by what it does to the SD of one query: `adjusted_sd`, `clustered_sd`, `traffic_sd` multiply, and what
-they give goes into `sample_size` or, divided by sqrt(n), into `mde`. Strata have `stratified_sample_size`; a correction by an
-audit and two separate samples have a standard error of their own.
+they give goes into `sample_size` or, divided by sqrt(n), into `mde`. Strata have `stratified_sample_size`; two separate
+samples have a standard error of their own, and so has a correction by an audit, `stats.correction.corrected_se`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ __all__ = [
     "adjusted_sd",
     "apportion",
     "clustered_sd",
-    "corrected_se",
     "equivalence_sample_size",
     "least_sample",
     "mde",
@@ -185,27 +184,6 @@ def unpaired_se(sd_control: float, sd_treatment: float, n_control: int, n_treatm
     if n_control < 2 or n_treatment < 2:
         raise InputError(f"arms of {n_control} and {n_treatment} queries: each needs 2 for a variance")
     return sqrt(_sd(sd_control) ** 2 / n_control + _sd(sd_treatment) ** 2 / n_treatment)
-
-
-def corrected_se(sd: float, rho: float, *, judged: int, audited: int, nested: bool = True) -> float:
-    """The standard error of people's difference, where a judge grades `judged` queries and people `audited` of them.
-
-    sd: of people's paired difference. rho: its correlation with the judge's. nested: people's queries are among the
-    judge's; else they are a sample of their own. At the best lam, known; estimating it costs little from 40 audited on.
-
-    Source: Angelopoulos et al. (2311.01453), eq. 6, for a separate sample: sd^2 / n (1 - rho^2 / (1 + n/m)). Nested, our own
-    algebra: sd^2 ((1 - rho^2) / n + rho^2 / m).
-    Raises: InputError for fewer than 2 audited, or for more audited than judged in a nested audit.
-
-    >>> round(corrected_se(0.06, 0.8, judged=2000, audited=200), 5), round(0.06 / 200**0.5, 5)
-    (0.00276, 0.00424)
-    """
-    square = _rho(rho) ** 2
-    if audited < 2 or judged < (audited if nested else 2):
-        raise InputError(f"{judged} judged and {audited} audited queries: expected 2 audited or more, and as many judged")
-    if nested:
-        return _sd(sd) * sqrt((1 - square) / audited + square / judged)
-    return _sd(sd) * sqrt((1 - square / (1 + audited / judged)) / audited)
 
 
 def equivalence_sample_size(sd: float, margin: float, *, true: float = 0.0, level: float = 0.95, power: float = 0.8) -> int:
