@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from germane.types import Effect, Estimate, JudgeCard, Report
+from germane.types import Effect, Equivalence, Estimate, JudgeCard, Report, is_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,12 +150,26 @@ def _card(card: JudgeCard) -> None:
     verdict = "meets every bar" if card.passed else "does not meet every bar"
     head = f"{card.judge} against {card.gold} on scale {card.scale}: {verdict}"
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("agreement", "value", "interval", "n", "bar"):
+    people = {ceiling.name: f"{ceiling.raters.value:.3f}" for ceiling in card.ceiling}
+    for name in ("agreement", "value", "interval", "n", "bar", *(["people"] if people else [])):
         table.add_column(name, justify="left" if name == "agreement" else "right")
     for name, found in card.agreement.items():
-        bar = f"{card.bars[name]:.2f} {'met' if found.low >= card.bars[name] else 'not met'}" if name in card.bars else ""
-        table.add_row(_text(name), f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", f"{found.n:,}", bar)
-    _print(_text(head, style="bold"), table, *(_text(f"! {caveat}", style="yellow") for caveat in card.caveats))
+        most = "at most " if is_error(name) else ""
+        bar = f"{most}{card.bars[name]:.2f} {'met' if card.meets(name) else 'not met'}" if name in card.bars else ""
+        cells = (f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", f"{found.n:,}", bar, people.get(name, ""))
+        table.add_row(_text(name), *(cells if people else cells[:-1]))
+    notes = [_text(f"paired bias within {e.margin:g}: {e.verdict}{_more(e)}")] if (e := card.equivalence) else []
+    for at in card.decisions:
+        told = f"experiments of {at.n:,} queries: people and judge decide alike in {at.same.value:.1%}"
+        notes.append(_text(f"{told} (Monte Carlo error {at.same.se:.1%}), and in opposite ways in {at.opposite:.1%}"))
+    notes += [_text(f"! {caveat}", style="yellow") for caveat in card.caveats]
+    _print(_text(head, style="bold"), table, *notes)
+
+
+def _more(found: Equivalence) -> str:
+    """How many audited queries a margin asks for, where it could not be shown."""
+    needs = f"; about {found.needed:,} queries would show it if there is none" if found.needed else ""
+    return needs if found.verdict == "underpowered" else ""
 
 
 def _text(value: str, style: str = "") -> Text:

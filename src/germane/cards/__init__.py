@@ -4,13 +4,14 @@ from germane.cards.admission import ALLOW, gate, is_human
 from germane.cards.bars import BARS, level_of, misses
 from germane.cards.building import build
 from germane.cards.files import find, read, write
-from germane.cards.gold import adjudicate, digest
+from germane.cards.gold import EXTRA, adjudicate, digest
 from germane.cards.lists import Experiment
 from germane.cards.segments import Segments
 
 __all__ = [
     "ALLOW",
     "BARS",
+    "EXTRA",
     "Experiment",
     "Segments",
     "adjudicate",

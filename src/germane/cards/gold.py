@@ -12,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from germane.cards.admission import distinct, is_human, named, same_scale
+from germane.store import Column
 from germane.types import InputError, Outcome, Scale
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Rule = Literal["majority", "median"]
-EXTRA = ("inclusion_probability", "part")
-"""Columns that gold may have besides a judgment's: the chance of the pair to be drawn, and its part ("targeted", or not)."""
+EXTRA = (
+    Column("inclusion_probability", "float64", "chance of the pair to be drawn, empty where it was chosen", nullable=True),
+    Column("part", "string", "targeted, or anything else for the random part", nullable=True),
+)
+"""What gold may have besides a judgment's columns."""
 
 
 class Pairs(NamedTuple):
@@ -81,7 +85,7 @@ def adjudicate(gold: pa.Table, rule: Rule | None) -> tuple[pa.Table, list[str]]:
             return gold, []
         said = "any_value(relevance) FILTER (WHERE 2 * votes > raters)"
         middle = "CASE WHEN middle[(len(middle) + 1) // 2] = middle[len(middle) // 2 + 1] THEN middle[len(middle) // 2 + 1] END"
-        extra = [name for name in EXTRA if name in gold.column_names]
+        extra = [column.name for column in EXTRA if column.name in gold.column_names]
         kept = "".join(f", any_value({name}) AS {name}" for name in extra)
         sql = f"""
             WITH votes AS (

@@ -15,6 +15,7 @@ from germane.cli.app import (
     Output,
     OutputOption,
     ScaleOption,
+    SeedOption,
     app,
     call,
     numbers,
@@ -28,20 +29,37 @@ def check(
     gold: Annotated[Path, typer.Argument(help="People's judgments.")],
     judgments: Annotated[Path, typer.Argument(help="The judge's, of the same pairs.")],
     scale: Annotated[str, typer.Option(help=SCALES)],
-    bar: Annotated[list[str] | None, typer.Option(help="As 'quadratic kappa=0.6': what the low end must reach.")] = None,
+    bar: Annotated[list[str] | None, typer.Option(help="As 'quadratic kappa=0.6': what the interval must reach.")] = None,
     relevant: Annotated[str | None, typer.Option(help="The lowest label that counts as relevant.")] = None,
     design: Annotated[Path | None, typer.Option(help="Inclusion probabilities of gold's queries.")] = None,
+    adjudicate: Annotated[
+        str | None, typer.Option(help="How several raters make one grade: majority or median; ties are left out.")
+    ] = None,
+    run: Annotated[list[Path] | None, typer.Option(help="A ranked list, for errors in sDCG; may be given again.")] = None,
+    control: Annotated[Path | None, typer.Option(help="With --treatment: errors in paired differences, and decisions.")] = None,
+    treatment: Annotated[Path | None, typer.Option(help="The run that may replace the control.")] = None,
+    metric: Annotated[str, typer.Option(help="sDCG@K: what the judge's errors are summed by.")] = "sDCG@25",
+    condensed: Annotated[bool, typer.Option("--condensed", help="Drop documents without both grades first.")] = False,
+    margin: Annotated[float, typer.Option(help="The largest paired bias that would not matter.")] = 0.002,
+    queries: Annotated[Path | None, typer.Option(help="With columns to split by, such as language.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="With columns to split by, such as type.")] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="A column of design, queries or docs to split by; may be given again.")
+    ] = None,
     level: LevelOption = 0.95,
+    seed: SeedOption = 0,
     out: OutOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Can I trust this judge?
 
-    Agreement with people on the same pairs, with intervals, as a judge card; exit code 1 if a bar is not met.
+    Agreement with people in labels, scores, paired differences and decisions, as a judge card; exit code 1 if a bar is not met.
     """
     folder = out or (place(out, "cards", judgments.stem) if settings.load().path else None)
-    options = {"bars": numbers(bar, "--bar") or None, "relevant": relevant, "design": design, "level": level, "out": folder}
-    card = call("check", gold, judgments, scale=scale, **options)
+    options: dict[str, Any] = {"bars": numbers(bar, "--bar") or None, "relevant": relevant, "design": design, "level": level}
+    options |= {"adjudicate": adjudicate, "run": run or (), "control": control, "treatment": treatment, "metric": metric}
+    options |= {"condensed": condensed, "margin": margin, "queries": queries, "docs": docs, "by": by or (), "seed": seed}
+    card = call("check", gold, judgments, scale=scale, out=folder, **options)
     show(card, as_json=output == Output.JSON)
     if not card.passed:
         raise typer.Exit(1)

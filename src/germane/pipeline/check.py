@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from germane import cards, report, scales, sources, store
-from germane.types import JudgeCard, Scale
+from germane.types import InputError, JudgeCard, Run, Scale
 
 
 def check(
@@ -19,14 +19,29 @@ def check(
     bars: Mapping[str, float] | None = None,
     relevant: str | int | None = None,
     design: Any = None,
+    adjudicate: str | None = None,
+    run: Any = (),
+    control: Any = None,
+    treatment: Any = None,
+    metric: str = "sDCG@25",
+    condensed: bool = False,
+    margin: float = 0.002,
+    queries: Any = None,
+    docs: Any = None,
+    by: Sequence[str] = (),
     level: float = 0.95,
+    seed: int = 0,
 ) -> JudgeCard:
     """The judge card: agreement with people on the same pairs, with intervals over queries; `card.passed` is the verdict.
 
-    gold, judgments: a file, an Arrow table, a data frame or a dict. bars: name of a statistic -> the least value of its
-    interval's low end (`germane.cards.BARS` by default). relevant: the lowest label that counts as relevant. design:
-    inclusion probabilities of gold's queries. out: a folder for card.json (and its manifest), card.html and card.md; the
-    same files and parameters again do nothing. Nothing is random, so there is no seed.
+    gold, judgments: a file, an Arrow table, a data frame or a dict. Gold may hold several raters of a pair (`adjudicate`:
+    "majority" or "median") and columns inclusion_probability and part ("targeted"). bars: name of a statistic -> what its
+    interval must reach (`germane.cards.BARS` by default). relevant: the lowest label that counts as relevant. design:
+    inclusion probabilities of gold's queries. run: one ranked list or several, for the judge's errors in sDCG. control,
+    treatment: two, for its errors in paired differences and for decisions. condensed: take documents that people or judge
+    left open out of the lists first. margin: the largest paired bias that would not matter. queries, docs, by: tables and columns to
+    split by. seed: of the resampled experiments. out: a folder for card.json (and its manifest), card.html and card.md; the
+    same files and parameters again do nothing. More parameters than our seven: each is a question that the card answers.
 
     Raises: InputError for input that cannot be compared (`germane.cards.build`).
 
@@ -36,14 +51,25 @@ def check(
     (1.0, 0.14, False)
     """
     of = scale if isinstance(scale, Scale) else scales.get(scale)
-    given = [source for source in (gold, judgments, design) if source is not None]
+    runs = _several(run)
+    given = [s for s in (gold, judgments, design, *runs, control, treatment, queries, docs) if s is not None]
     files = [Path(source) for source in given if isinstance(source, str | Path) and str(source) != "-"]
-    parameters = {"scale": of, "bars": dict(cards.BARS if bars is None else bars), "relevant": relevant, "level": level}
+    bars = dict(cards.BARS if bars is None else bars)
+    parameters: dict[str, Any] = {"scale": of, "bars": bars, "relevant": relevant, "level": level, "adjudicate": adjudicate}
+    parameters |= {"metric": metric, "condensed": condensed, "margin": margin, "by": list(by), "seed": seed}
+    parameters |= {"lists": [len(runs), control is not None, treatment is not None]}
     work: dict[str, Any] = {"verb": "check", "inputs": files, "parameters": parameters}
     if out is not None and len(files) == len(given) and _made(Path(out), work):
         return cards.read(out)
+    if (control is None) != (treatment is None):
+        raise InputError(
+            "a paired difference needs both arms: give control and treatment (for one ranked list, give it as run)"
+        )
+    lists = cards.Experiment(
+        tuple(sources.read_run(each) for each in runs), _run(control), _run(treatment), metric, condensed, margin, seed
+    )
     card = cards.build(
-        sources.read_judgments(gold, scale=of),
+        sources.read_judgments(gold, scale=of, more=cards.EXTRA),
         sources.read_judgments(judgments, scale=of),
         scale=of,
         name=str(gold) if isinstance(gold, str | Path) else "gold",
@@ -51,6 +77,13 @@ def check(
         relevant=None if relevant is None else of.relevance(relevant),
         design=None if design is None else sources.read_design(design),
         level=level,
+        adjudication=adjudicate,  # type: ignore[arg-type]  # adjudicate() says which there are
+        experiment=lists,
+        segments=cards.Segments(
+            None if queries is None else sources.read_queries(queries),
+            None if docs is None else sources.read_docs(docs),
+            (by,) if isinstance(by, str) else tuple(by),
+        ),
     )
     if out is not None:
         path = write(card, out)["json"]
@@ -65,6 +98,18 @@ def write(card: JudgeCard, folder: str | Path) -> dict[str, Path]:
     for kind, path in paths.items():
         store.write_text(path, pages[kind])
     return {**paths, "json": cards.write(card, Path(folder) / "card.json")}
+
+
+def _several(run: Any) -> list[Any]:
+    """The runs, where one or several were given."""
+    if run is None:
+        return []
+    one = isinstance(run, str | Path | Run | Mapping) or not isinstance(run, Iterable) or hasattr(run, "columns")
+    return [run] if one else list(run)
+
+
+def _run(source: Any) -> Run | None:
+    return None if source is None else sources.read_run(source)
 
 
 def _made(folder: Path, work: dict[str, Any]) -> bool:

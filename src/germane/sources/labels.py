@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from germane.sources.loading import load
 from germane.sources.names import DOC_ID, LABEL, QUERY_ID
 from germane.sources.raw import Raw, column_of
 from germane.sources.reading import whose
-from germane.store import attributed, conform
-from germane.store.checks import compute, short
+from germane.store import Column, attributed, conform
+from germane.store.checks import compute, conform_column, short
 from germane.types import InputError, Outcome, Scale
 
 if TYPE_CHECKING:
@@ -19,21 +20,25 @@ if TYPE_CHECKING:
 _BEIR = {"query_id", "corpus_id", "score"}
 
 
-def read_judgments(obj: Any, *, scale: Scale | None = None, judge: str | None = None) -> pa.Table:
+def read_judgments(obj: Any, *, scale: Scale | None = None, judge: str | None = None, more: Sequence[Column] = ()) -> pa.Table:
     """Judgments: the columns of types.Judgment, relevance an index on the scale; attribution in its schema metadata.
 
     obj: a path (.qrels .csv .tsv .jsonl .json .parquet, each also .gz, or "-"), an Arrow table, a data frame,
     {query_id: {doc_id: label}}, or rows such as Judgment or ir_measures' Qrel.
     scale: maps labels as found ("E", 100) to their index; None keeps whole numbers as they are. Judgments that name a
     scale already hold indices, and must name this one. judge: of a file that names none; "human:" + its stem by default.
-    Bare qrels hold indices too: their whole numbers count grades from 0.
+    Bare qrels hold indices too: their whole numbers count grades from 0. more: further columns to keep, where there.
     An empty label is a judgment without an answer, never 0.
 
     Raises: InputError naming file, row, column, what was found and what was expected.
     """
+    return judgments_of(load(obj, "judgments", "judgments"), scale, judge, more)
+
+
+def judgments_of(raw: Raw, scale: Scale | None, judge: str | None, more: Sequence[Column] = ()) -> pa.Table:
+    """`read_judgments` of a table as found."""
     import pyarrow as pa
 
-    raw = load(obj, "judgments", "judgments")
     pc, source = compute(), raw.table
     columns: dict[str, Any] = {
         "query_id": source[raw.find((*QUERY_ID, "query")) or raw.require("query_id", QUERY_ID)],
@@ -54,6 +59,10 @@ def read_judgments(obj: Any, *, scale: Scale | None = None, judge: str | None = 
     columns["note"] = _text(raw, "note", "")
     table = pa.Table.from_arrays(list(columns.values()), list(columns))
     table = conform(table, "judgments", name=raw.name, at=raw.at, parse=raw.text)
+    for column in more:
+        if found := raw.find([column.name]):
+            values = conform_column(raw.table[found], column, name=raw.name, at=raw.at, parse=raw.text)
+            table = table.append_column(column.name, values)
     return attributed(table, whose(raw))
 
 
@@ -61,10 +70,7 @@ def _relevance(raw: Raw, scale: Scale | None) -> Any:
     """The index of each label; whole numbers as they are where no scale is known."""
     import pyarrow as pa
 
-    column = raw.find(LABEL)
-    if column is None and {c.lower().replace("-", "_") for c in raw.table.column_names} == _BEIR:
-        column = "score"
-    column = column or raw.require("the label", LABEL)
+    column = label_column(raw)
     found = raw.table[column]
     made_on = _said(raw, "scale")
     if made_on and scale and made_on != {scale.name}:
@@ -80,7 +86,26 @@ def _relevance(raw: Raw, scale: Scale | None) -> Any:
         except InputError as error:
             row = labels.to_pylist().index(label)
             raise InputError(f"{raw.name}, {raw.at(row)}, column {column!r}: {error}") from None
-    return pa.array([index.get(label) for label in labels.to_pylist()], pa.int16())
+    return looked_up(labels, index)
+
+
+def label_column(raw: Raw) -> str:
+    """The column that holds the labels."""
+    column = raw.find(LABEL)
+    if column is None and {c.lower().replace("-", "_") for c in raw.table.column_names} == _BEIR:
+        column = "score"
+    return column or raw.require("the label", LABEL)
+
+
+def looked_up(labels: Any, index: Mapping[Any, int | None]) -> Any:
+    """The index of each label, (n,), in one type."""
+    import pyarrow as pa
+
+    encoded = (labels if pa.types.is_dictionary(labels.type) else labels.dictionary_encode()).unify_dictionaries()
+    if not len(encoded):
+        return pa.array([], pa.int16())
+    known: Any = pa.array([index.get(label) for label in encoded.chunk(0).dictionary.to_pylist()], pa.int16())
+    return pa.chunked_array([known.take(chunk.indices) for chunk in encoded.chunks], pa.int16())
 
 
 def _index(label: Any, scale: Scale | None, *, indices: bool) -> int | None:

@@ -85,7 +85,8 @@ def calibration_error(
 
     Each grade's probabilities fall into `bins` buckets of equal size. The squared gap of a bucket is freed of its sampling
     variance over clusters, without which a perfect judge looks the worse the fewer pairs there are. Where what is left is
-    not above 0, the value is 0 with a caveat. Interval: jackknife over clusters of the square, t limits, cut at 0.
+    not above 0, the value is 0 with a caveat. Interval: t limits of the square, cut at 0. Its variance is the jackknife's
+    over clusters, which sees nothing where the gaps are near 0, plus 2 x noise^2 of each bucket, the variance of noise squared.
 
     Source: Kumar, Liang, Ma (2019), def. 3.2 (marginal, equal weight a grade) and eq. 9 (debiased), with the variance of
     the gap over clusters (Cochran 1977, sec. 3.12) in place of that of independent answers.
@@ -107,11 +108,11 @@ def calibration_error(
     error = np.bincount(place, gap, held * size).reshape(held, size)
     parts = np.stack([total, error, error**2, error * total, total**2, (total > 0).astype(float)])
     whole = parts.sum(1)
-    square = float(_debiased(whole[:, None], kinds)[0])
-    left = _debiased(whole[:, None] - parts, kinds)
-    se = sqrt((held - 1) / held * float(((left - square) ** 2).sum()))
+    (square,), (noise,) = _debiased(whole[:, None], kinds)
+    left, _ = _debiased(whole[:, None] - parts, kinds)
+    se = sqrt((held - 1) / held * float(((left - square) ** 2).sum()) + float(noise))
     step = t_quantile((1 + level) / 2, held - 1)
-    low, value, high = (sqrt(max(x, 0.0)) for x in (square - step * se, square, square + step * se))
+    low, value, high = (sqrt(max(float(x), 0.0)) for x in (square - step * se, square, max(square, 0.0) + step * se))
     unit = "pairs" if clusters is None else "clusters"
     few = clusters is not None and held < clustered.FEW
     caveat = f"only {held} clusters: the interval is a rough one" if few else ""
@@ -186,8 +187,11 @@ def _cells(p: Numbers, bins: int) -> tuple[NDArray[np.int64], int]:
     return found, p.shape[1] * (bins + 1)
 
 
-def _debiased(parts: Numbers, kinds: int) -> Numbers:
-    """(C,) squared calibration errors out of (6, C, buckets) sums; a bucket that one cluster fills alone shows nothing."""
+def _debiased(parts: Numbers, kinds: int) -> tuple[Numbers, Numbers]:
+    """(C,) squared calibration errors out of (6, C, buckets) sums, and what noise alone gives them as variance.
+
+    A bucket that one cluster fills alone shows nothing.
+    """
     total, error, squares, cross, weights, held = parts
     known = (held > 1.5) & (total > 1e-12)
     below = np.where(known, total, 1.0)
@@ -195,4 +199,4 @@ def _debiased(parts: Numbers, kinds: int) -> Numbers:
     spread = np.maximum(squares - 2 * gap * cross + gap**2 * weights, 0.0) / below**2
     noise = np.where(known, spread * held / np.maximum(held - 1, 1), 0.0)
     share = np.where(known, total, 0.0) / np.maximum(total.sum(-1, keepdims=True) / kinds, 1e-300)
-    return np.asarray((share * (gap**2 - noise)).sum(-1) / kinds)
+    return (share * (gap**2 - noise)).sum(-1) / kinds, 2 * ((share * noise / kinds) ** 2).sum(-1)
