@@ -59,7 +59,7 @@ def of(about: Frame, shown: Pool, found: PerQuery, plain: Estimate, design: pa.T
         return unpaired(about, shown, found, choices)
     if asked == "clusters":
         (clusters,) = _columns(about, design, [str(choices.clusters)], "--clusters").values()
-        from germane.stats.means import clustered_difference
+        from germane.stats.clusters import clustered_difference
 
         delta = clustered_difference(values, populations=about.populations, clusters=clusters, **common)
         return Headline(delta, (Alternative("as if queries were independent", plain),))

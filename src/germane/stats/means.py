@@ -123,7 +123,7 @@ def stratified_mean(
     """The mean in the population that the strata stand for, in units of the metric: a level such as sDCG@25 of one arm.
 
     strata: stratum -> moments of its sampled queries. populations: stratum -> its number of queries. lone: what becomes of
-    a stratum of one query, which has no variance of its own: "refuse", or "borrow" that of the others (see `_groups`).
+    a stratum of one query, which has no variance of its own: "refuse", or "borrow" that of the others (see `variance_groups`).
     finite: the target is this population and not future queries, so that each stratum's term shrinks by 1 - m_h / N_h.
     Satterthwaite's degrees of freedom, t limits.
 
@@ -137,7 +137,9 @@ def stratified_mean(
     """
     method = "stratified mean" if len(strata) > 1 else "mean"
     weights = _weights(strata, populations, level, lone, finite)
-    return _estimate(strata, weights, _spread(strata, weights, _groups(strata, lone_only=True)), level, _named(method, finite))
+    return _estimate(
+        strata, weights, _spread(strata, weights, variance_groups(strata, lone_only=True)), level, _named(method, finite)
+    )
 
 
 def stratified_difference(
@@ -167,7 +169,7 @@ def stratified_difference(
     """
     method = "stratified paired difference" if len(strata) > 1 else "paired difference"
     weights = _weights(strata, populations, level, lone, finite)
-    spread = _spread(strata, weights, _groups(strata))
+    spread = _spread(strata, weights, variance_groups(strata))
     found = _estimate(strata, weights, spread, level, _named(method, finite), lean=limits == "corrected")
     return reliable(found, sum(m.nonzero for m in strata.values()), minimum_nonzero)
 
@@ -186,6 +188,17 @@ def reliable(estimate: Estimate, nonzero: int, minimum_nonzero: int = MINIMUM_NO
     elif minimum_nonzero and estimate.se > 0 and estimate.df is not None and estimate.df < MINIMUM_DF:
         caveat = f"not reliable: the variance rests on few queries of large strata ({estimate.df:.1f} degrees of freedom)"
     return replace(estimate, caveat=caveat)
+
+
+def limits(estimate: Estimate, *, like: Estimate | None = None) -> Estimate:
+    """The estimate with the limits of its own value, se, df and level, as skewed as those of `like` (by default its own).
+
+    >>> e = limits(Estimate(0.1, 0.05, 0.0, 0.2, 50, "mean", df=None))
+    >>> round(e.low, 3), round(e.high, 3)
+    (0.002, 0.198)
+    """
+    below, above = reaches(t_quantile((1 + estimate.level) / 2, estimate.df), _lean(like or estimate))
+    return replace(estimate, low=estimate.value - below * estimate.se, high=estimate.value + above * estimate.se)
 
 
 def relative_lift(
@@ -217,7 +230,7 @@ def relative_lift(
         raise ValueError(f"the control's mean is {base}: a relative lift needs one above 0")
     ratio = gain.value / base
     linearised = {name: _linearised(m, ratio, base) for name, m in strata.items()}
-    variance, df, _ = _spread(linearised, weights, _groups(differences))
+    variance, df, _ = _spread(linearised, weights, variance_groups(differences))
     below, above = reaches(t_quantile((1 + level) / 2, df), _lean(gain))
     se, method = sqrt(variance), _named("relative lift, delta method", finite)
     return Estimate(ratio, se, ratio - below * se, ratio + above * se, gain.n, method, level, df, gain.caveat)
@@ -254,7 +267,7 @@ def t_quantile(probability: float, df: float | None) -> float:
 
 
 _Weights = Mapping[str, tuple[float, float]]  # stratum -> (share of the population, what is left of its variance)
-_Groups = Sequence[tuple[Sequence[str], Sequence[str]]]  # (strata that take one variance, strata that it is pooled over)
+Groups = Sequence[tuple[Sequence[str], Sequence[str]]]  # (strata that take one variance, strata that it is pooled over)
 
 
 def _weights(
@@ -303,7 +316,7 @@ def _estimate(
     return Estimate(value, se, value - below * se, value + above * se, n, method, level, df)
 
 
-def _groups(strata: Mapping[str, Moments], *, lone_only: bool = False) -> _Groups:
+def variance_groups(strata: Mapping[str, Moments], *, lone_only: bool = False) -> Groups:
     """Which strata take which variance: most their own, one query the one pooled over all, thin ones one of theirs.
 
     If no thin stratum varies, they too take that pooled over all: they have no variance by luck. Where W_h is about
@@ -319,7 +332,7 @@ def _groups(strata: Mapping[str, Moments], *, lone_only: bool = False) -> _Group
     return [*groups, (lone, list(strata))] if lone else groups
 
 
-def _spread(strata: Mapping[str, Moments], weights: _Weights, groups: _Groups) -> tuple[float, float, float]:
+def _spread(strata: Mapping[str, Moments], weights: _Weights, groups: Groups) -> tuple[float, float, float]:
     """(variance of the stratified mean, Satterthwaite's degrees of freedom, skewness of that mean).
 
     If every stratum has one query, the strata are collapsed for the variance alone; that errs on the large side.
