@@ -48,7 +48,7 @@ def one_by_one(d, strata, inside, level, minimum_nonzero):
 
 
 @given(experiments(), st.sampled_from([0.95, 0.8]), st.sampled_from([0, 3, 30]))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_one_pass_says_of_every_segment_what_a_loop_says(experiment, level, minimum_nonzero):
     d, strata, segments = experiment
     found = segment_differences(d, strata, segments, POPULATIONS, level=level, minimum_nonzero=minimum_nonzero, guard=False)
@@ -60,18 +60,21 @@ def test_one_pass_says_of_every_segment_what_a_loop_says(experiment, level, mini
         assert found.measured[s] == (inside.sum() >= 2)
         if inside.sum() < 2:
             assert np.isnan(found.value[s])
+            assert means[s] is None
             continue
         e, mean, weight = one_by_one(d, strata, inside, level, minimum_nonzero)
-        ours = (found.value[s], found.se[s], found.df[s], found.low[s], found.high[s])
-        assert ours == pytest.approx((e.value, e.se, e.df, e.low, e.high), rel=1e-9, abs=1e-12)
-        assert [x[s] for x in means] == pytest.approx([mean.value, mean.se, mean.df, mean.low, mean.high], rel=1e-9, abs=1e-12)
+        for ours, theirs in ((found.estimate(s), e), (means[s], mean)):
+            numbers = [(e.value, e.se, e.low, e.high, e.df) for e in (ours, theirs)]
+            assert numbers[0] == pytest.approx(numbers[1], rel=1e-9, abs=1e-12)
+            assert (ours.n, ours.method, ours.level, ours.caveat) == (theirs.n, theirs.method, theirs.level, theirs.caveat)
         assert found.weight[s] == pytest.approx(weight)
         assert found.reliable[s] == (not e.caveat)
         if e.caveat:
             assert np.isnan(found.p[s])
         else:
             assert found.p[s] == pytest.approx(2 * scipy.stats.t.sf(abs(e.value / e.se), e.df), rel=1e-6)
-            assert guarded.p[s] >= p_value(e) * (1 - 1e-9)  # what is found is outside of its own interval too
+            if e.df >= 10:  # what is found has an interval of its own without 0
+                assert guarded.p[s] >= p_value(e) * (1 - 1e-9)
 
 
 @given(experiments(), st.randoms())

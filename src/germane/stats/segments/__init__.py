@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from germane.stats.means import MINIMUM_DF, MINIMUM_NONZERO
+from germane.stats.means import MINIMUM_DF, MINIMUM_NONZERO, reliable
 from germane.stats.segments.cells import Cells, Spread
 from germane.stats.segments.dimension import Heterogeneity, Shrunken, heterogeneity, shrunken
 from germane.stats.segments.guard import candidates, guarded_interval, guarded_p
 from germane.stats.skewness import LEANS, SHY
+from germane.types import Estimate
 
 __all__ = [
     "Heterogeneity",
@@ -28,19 +29,22 @@ __all__ = [
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+NOTHING_VARIED = "nothing varied: every sampled query has the same value"
+
 
 @dataclass(frozen=True, slots=True)
 class Segments:
     """What each segment's queries say, (S,) each, in units of the metric.
 
-    n, nonzero: sampled queries, and those whose difference is not 0. weight: queries that the segment stands for.
-    measured: at least 2 queries; where False all that follows is NaN. value, se, df, low, high: as `stratified_difference`
-    gives them. reliable: enough nonzero differences and degrees of freedom, and something varied. p: two-sided, NaN unless
-    reliable. skewness: (C, S) the candidates for the skewness of `value`'s distribution that p and `interval` guard against.
+    n, nonzero, strata: sampled queries, those whose difference is not 0, and strata. weight: queries that it stands for.
+    measured: at least 2 queries; where False all that follows is NaN. value, se, df, low, high, lean (the skewness of
+    `value`): as `stratified_difference` has them. reliable: it gives no caveat. p: two-sided, NaN unless reliable.
+    skewness: (C, S) candidates that p and `interval` guard against.
     """
 
     n: Ints
     nonzero: Ints
+    strata: Ints
     weight: Floats
     measured: NDArray[np.bool_]
     value: Floats
@@ -48,9 +52,22 @@ class Segments:
     df: Floats
     low: Floats
     high: Floats
+    lean: Floats
     reliable: NDArray[np.bool_]
     p: Floats
     skewness: Floats
+    level: float
+    minimum_nonzero: int
+
+    def estimate(self, s: int) -> Estimate:
+        """Segment s as an Estimate: what `stratified_difference` gives, method and caveat included; it must be measured."""
+        leans = self.se[s] > 0 and abs(self.lean[s]) > LEANS
+        method = ("stratified " if self.strata[s] > 1 else "") + "paired difference"
+        method += ", limits corrected for skewness" if leans else ""
+        value, se, low, high = (float(x[s]) for x in (self.value, self.se, self.low, self.high))
+        caveat = "" if se > 0 else NOTHING_VARIED
+        found = Estimate(value, se, low, high, int(self.n[s]), method, self.level, float(self.df[s]), caveat)
+        return reliable(found, int(self.nonzero[s]), self.minimum_nonzero)
 
     def interval(self, level: ArrayLike) -> tuple[Floats, Floats]:
         """(low, high), (S,) each, at one level or one for each: excludes 0 exactly where p <= 1 - level.
@@ -92,31 +109,54 @@ def segment_differences(
     found = cells.spread(thin=True)
     with np.errstate(invalid="ignore"):
         varied = found.se > 0
-        reliable = varied & (nonzero >= minimum_nonzero) & ((found.df >= MINIMUM_DF) | (minimum_nonzero == 0))
+        usable = varied & (nonzero >= minimum_nonzero) & ((found.df >= MINIMUM_DF) | (minimum_nonzero == 0))
     p, skewness = np.full(nonzero.size, np.nan), np.zeros((0, nonzero.size))
     if guard:
-        skewness = candidates(np.where(reliable, found.skewness, 0.0), _unit(cells, nonzero, reliable), d)
-    p[reliable] = guarded_p(found.value[reliable] / found.se[reliable], found.df[reliable], skewness[:, reliable])
+        skewness = candidates(np.where(usable, found.skewness, 0.0), _unit(cells, nonzero, usable), d)
+    p[usable] = guarded_p(found.value[usable] / found.se[usable], found.df[usable], skewness[:, usable])
     low, high = _limits(found, level, lean=True)
-    measured = cells.n_of >= 2
-    rest = (found.value, found.se, found.df, low, high, reliable, p, skewness)
-    return Segments(cells.n_of, nonzero, cells.weight_of, measured, *rest)
+    return Segments(
+        n=cells.n_of,
+        nonzero=nonzero,
+        strata=cells.per_segment(np.ones_like(cells.n)).astype(np.int64),
+        weight=cells.weight_of,
+        measured=cells.n_of >= 2,
+        value=found.value,
+        se=found.se,
+        df=found.df,
+        low=low,
+        high=high,
+        lean=found.skewness,
+        reliable=usable,
+        p=p,
+        skewness=skewness,
+        level=level,
+        minimum_nonzero=minimum_nonzero,
+    )
 
 
 def segment_means(
     values: ArrayLike, strata: ArrayLike, segments: ArrayLike, populations: ArrayLike, *, level: float = 0.95
-) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """(value, se, df, low, high), (S,) each: `stratified_mean` of every segment in one pass, such as one arm's level.
+) -> tuple[Estimate | None, ...]:
+    """The mean of every segment, such as one arm's level: `stratified_mean` of each, in one pass; None under 2 queries.
 
     Arguments as `segment_differences`; a stratum with one query in a segment takes that segment's pooled variance.
     Source: Cochran (1977), eq. 5.6 and 5.16.
 
-    >>> [round(float(x[0]), 3) for x in segment_means([0.6, 0.8, 0.3, 0.5], [0, 0, 1, 1], [0, 0, 0, 0], [10, 90])[:2]]
-    [0.43, 0.091]
+    >>> (e,) = segment_means([0.6, 0.8, 0.3, 0.5], [0, 0, 1, 1], [0, 0, 0, 0], [10, 90])
+    >>> round(e.value, 3), round(e.se, 4), e.n
+    (0.43, 0.0906, 4)
     """
     cells = Cells.of(_finite(values), strata, segments, populations)
     found = cells.spread(thin=False)
-    return found.value, found.se, found.df, *_limits(found, level, lean=False)
+    low, high = _limits(found, level, lean=False)
+    several = cells.per_segment(np.ones_like(cells.n)) > 1
+    numbers = np.stack([found.value, found.se, low, high, found.df], axis=1).tolist()
+    means: list[Estimate | None] = []
+    for (value, se, least, most, df), n, many in zip(numbers, cells.n_of.tolist(), several.tolist(), strict=True):
+        method, caveat = "stratified mean" if many else "mean", "" if se > 0 else NOTHING_VARIED
+        means.append(Estimate(value, se, least, most, n, method, level, df, caveat) if n >= 2 else None)
+    return tuple(means)
 
 
 def _limits(found: Spread, level: float, *, lean: bool) -> tuple[Floats, Floats]:
@@ -136,11 +176,12 @@ def _limits(found: Spread, level: float, *, lean: bool) -> tuple[Floats, Floats]
     return found.value - np.where(right, near, far) * found.se, found.value + np.where(right, far, near) * found.se
 
 
-def _unit(cells: Cells, nonzero: Ints, reliable: NDArray[np.bool_]) -> Floats:
+def _unit(cells: Cells, nonzero: Ints, usable: NDArray[np.bool_]) -> Floats:
     """(S,): the skewness of a segment's estimate if its nonzero differences had a skewness of 1; 0 where not reliable."""
-    unit, ok = np.zeros(nonzero.size), reliable & (nonzero > 0)
-    spread = cells.per_segment(cells.share**2 / cells.n)[ok] ** 1.5
-    unit[ok] = cells.per_segment(cells.share**3 / cells.n**2)[ok] / spread * np.sqrt(cells.n_of[ok] / nonzero[ok])
+    unit, ok = np.zeros(nonzero.size), usable & (nonzero > 0)
+    flat = cells.per_segment((cells.share / cells.n) ** 2 * cells.share)[ok]
+    flat /= cells.per_segment(cells.share**2 / cells.n)[ok] ** 1.5
+    unit[ok] = flat * np.sqrt(cells.n_of[ok] / nonzero[ok])
     return unit
 
 

@@ -81,15 +81,19 @@ class Cells:
         borrows = lone | (scarce & ~together)
         spare = self.per_segment(self.n - 1)
         variance, below, third = (np.zeros(self.n_of.size) for _ in range(3))
+        square = self.share * self.share / self.n
+        cubed = square * self.share / self.n
         for takers, lenders in ((together, together), (borrows, np.ones_like(lone))):
+            if not takers.any():
+                continue
             squares, df, cube = self._pooled(lenders)
-            part = self.per_segment(self.share**2 / self.n * takers) * squares
+            part = self.per_segment(square * takers) * squares
             variance += part
             below += part**2 / np.maximum(df, 1)
-            third += self.per_segment(self.share**3 / self.n**2 * takers) * cube
+            third += self.per_segment(cubed * takers) * cube
         own = ~together & ~borrows
-        part = np.where(own, self.share**2 * self.squares / np.maximum(self.n - 1, 1) / self.n, 0.0)
-        cube = np.where(own, self.share**3 / self.n**2 * _third(self.n, self.cubes), 0.0)
+        part = np.where(own, square * self.squares / np.maximum(self.n - 1, 1), 0.0)
+        cube = np.where(own, cubed * _third(self.n, self.cubes), 0.0)
         variance += self.per_segment(part)
         below += self.per_segment(part**2 / np.maximum(self.n - 1, 1))
         third += self.per_segment(cube)
@@ -112,7 +116,7 @@ class Cells:
         n = self.n * lenders
         size = self.per_segment(n)
         off = self.mean - (self.per_segment(n * self.mean) / np.maximum(size, 1))[self.segment]
-        cubes = self.per_segment((self.cubes + 3 * off * self.squares + self.n * off**3) * lenders)
+        cubes = self.per_segment((self.cubes + 3 * off * self.squares + self.n * off * off * off) * lenders)
         df = self.per_segment((self.n - 1) * lenders)
         return self.per_segment(self.squares * lenders) / np.maximum(df, 1), df, _third(size, cubes)
 

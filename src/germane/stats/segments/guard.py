@@ -54,8 +54,8 @@ def candidates(own: Floats, unit: Floats, differences: Floats) -> Floats:
     differences: (Q,) of the experiment.
     """
     x = differences - differences.mean()
-    moved = float((x**2).sum())
-    whole = float((x**3).sum() / moved**1.5 * np.sqrt(np.count_nonzero(differences))) if moved > 0 else 0.0
+    moved = float((x * x).sum())
+    whole = float((x * x * x).sum() / moved**1.5 * np.sqrt(np.count_nonzero(differences))) if moved > 0 else 0.0
     usable = unit > 0
     squared = float(np.mean((own[usable] / unit[usable]) ** 2)) if usable.any() else 0.0
     spread = max(squared - whole**2, 0.0) ** 0.5  # noise is in it: that errs on the safe side
