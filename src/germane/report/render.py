@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from germane.report import charts, words
 from germane.report.visible import LIMIT, TITLE, visible
+from germane.types import is_error
 
 if TYPE_CHECKING:
     import jinja2
@@ -68,6 +69,7 @@ def _environment(**options: Any) -> jinja2.Environment:
         **options,
     )
     env.filters["parameter"] = _parameter
+    env.tests["error"] = is_error
     return env
 
 
