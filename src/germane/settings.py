@@ -24,6 +24,7 @@ class Folders:
     judgments: str = "judgments"
     pairs: str = "pairs"
     designs: str = "designs"
+    audits: str = "audits"
     cards: str = "cards"
     reports: str = "reports"
     guides: str = "guides"

@@ -20,6 +20,7 @@ VERBS = {
     "init": "germane.pipeline.init:init",
     "import": "germane.pipeline.import_:import_",
     "segment": "germane.pipeline.sample:segment",
+    "plan": "germane.pipeline.plan:plan",
     "sample": "germane.pipeline.sample:sample",
     "collect": "germane.pipeline.collect:collect",
     "pairs": "germane.pipeline.pairs:pairs",
@@ -30,6 +31,8 @@ VERBS = {
     "doctor": "germane.pipeline.doctor:doctor",
     "schema": "germane.pipeline.schema:schema",
 }
+
+PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
 
 EXIT_CODES = """
 Exit codes: 0 the verb did what was asked; 1 it did, and the answer is no (a bar that is not met, something broken that is
@@ -78,7 +81,7 @@ OutOption = Annotated[
 
 def call(verb: str, *arguments: Any, **options: Any) -> Any:
     """Load a verb's module, call its function, and show a sign of life meanwhile."""
-    module, _, name = VERBS[verb].partition(":")
+    module, _, name = (VERBS | PARTS)[verb].partition(":")
     with busy(f"germane {verb}"):
         return getattr(importlib.import_module(module), name)(*arguments, **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from germane.cli.app import (
     words,
 )
 from germane.show import show
+from germane.types import InputError
 
 
 @app.command("init")
@@ -78,10 +80,16 @@ def segment(
     show(call("segment", log, table_place(out, "queries", log.stem), **options), as_json=output == Output.JSON)
 
 
+class Goal(StrEnum):
+    EXPERIMENT = "experiment"
+    AUDIT = "audit"
+
+
 @app.command("sample")
 def sample(
-    queries: Annotated[Path, typer.Argument(help="All queries, from `segment` or `import`.")],
+    queries: Annotated[Path, typer.Argument(help="All queries, from `segment` or `import`; of an audit, the design.")],
     n: Annotated[int | None, typer.Option("-n", "--n", help="How many queries to draw.", min=1, show_default=False)] = None,
+    goal: Annotated[Goal, typer.Option("--for", help="An experiment's queries, or what people audit in it.")] = Goal.EXPERIMENT,
     mde: Annotated[float | None, typer.Option(help="Instead of -n: the effect to find; needs --sd or --pilot.")] = None,
     out: OutOption = None,
     strata: Annotated[str | None, typer.Option(help="Columns, as interest,segment; none for a simple sample.")] = None,
@@ -98,12 +106,31 @@ def sample(
     level: LevelOption = 0.95,
     seed: SeedOption = 1,
     allow: Annotated[list[str] | None, typer.Option(help="A refusal to insist past: same-outcomes.")] = None,
+    control: Annotated[Path | None, typer.Option(help="Audit: the run as it is today.")] = None,
+    treatment: Annotated[Path | None, typer.Option(help="Audit: the run that may replace it.")] = None,
+    texts: Annotated[Path | None, typer.Option("--queries", help="Audit: the queries' text.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Audit: the documents' fields.")] = None,
+    unit: Annotated[str, typer.Option(help="Audit: whole queries, or single documents.")] = "queries",
+    k: DepthOption = 25,
+    judgments: Annotated[Path | None, typer.Option(help="Audit: the judge's grades; with --card, look where it errs.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Audit: the judge's card.")] = None,
+    fields: Annotated[str, typer.Option(help="Audit: fields that raters read, as title,brand.")] = "all",
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Which queries do I have to judge?
 
-    Draws queries with known odds from strata, so that the sample stands for all of them.
+    Draws queries with known odds from strata, so that the sample stands for all of them. With --for audit: the pairs of an
+    experiment that people judge, blind, to correct its judge.
     """
+    if goal == Goal.AUDIT:
+        needed = {"--control": control, "--treatment": treatment, "--queries": texts, "--docs": docs, "-n": n}
+        if missing := [flag for flag, value in needed.items() if value is None]:
+            raise InputError(f"an audit is drawn inside an experiment: pass {', '.join(missing)} too")
+        of: dict[str, Any] = {"control": control, "treatment": treatment, "queries": texts, "docs": docs, "n": n, "unit": unit}
+        of |= {"k": k, "judgments": judgments, "card": card, "fields": words(fields), "seed": seed}
+        to = out or place(out, "audits", f"{queries.stem}.csv")
+        show(call("sample --for audit", queries, to, **of), as_json=output == Output.JSON)
+        return
     options: dict[str, Any] = {"n": n, "effect": mde, "seed": seed, "strata": [] if strata == "none" else words(strata)}
     options |= {"by": by, "allocation": allocation, "pilot": pilot, "sd": sd, "minimum": minimum, "exponent": exponent}
     options |= {"floors": numbers(floor, "--floor"), "level": level, "power": power, "allow": tuple(allow or ())}

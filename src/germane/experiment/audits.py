@@ -142,7 +142,7 @@ def _whole(about: Frame, pool: Pool, found: PerQuery, answers: Answers, weight: 
     people[audited] = np.bincount(answers.query, weight * answers.people, pool.size)[audited]
     people[audited] = np.where(np.abs(people[audited]) < 1e-12, 0.0, people[audited])
     groups = _groups(about, moved, answers)
-    return people, np.where(moved, groups, np.array([f"{name} (nothing moved)" for name in about.strata], dtype=object))
+    return people, np.where(moved, groups, "nothing moved")
 
 
 def _groups(about: Frame, moved: NDArray[np.bool_], answers: Answers) -> Names:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from germane import report, store
 from germane.engines import BM25
 from germane.judges import Confused, People, ask
+from germane.pipeline.audit import audit
 from germane.pipeline.check import check
 from germane.pipeline.collect import collect
 from germane.pipeline.compare import compare
@@ -32,6 +33,7 @@ K = 25
 TITLE = ("title",)
 EVERY = ("title", "brand", "attributes", "description")
 GOLD_QUERIES, GOLD_PAIRS = 150, 8  # judged by people: so many queries, and pairs of each
+AUDIT = 1_500  # documents that people judge again, blind, about so many
 RATERS = ("Ana", "Ben", "Cem")
 MADE_UP = "simulated by germane: no real shop, person or product"
 
@@ -74,10 +76,29 @@ def demo(out: Path = Path("demo"), *, seed: int = 1) -> Report:
     machine = judgments(market, to_judge, out, seed=seed)
     card = check(people, machine, scale=market.scale, out=out / "judge", design=design)
 
+    # And how far is it off in this experiment? People judge a blind sample of the documents that moved.
+    to_audit = out / "audit-pairs.parquet"
+    told: dict[str, Any] = {"judgments": machine, "card": out / "judge" / "card.json", "fields": market.fields}
+    audit(
+        design,
+        to_audit,
+        control=titles,
+        treatment=every,
+        n=AUDIT,
+        unit="documents",
+        seed=seed,
+        queries=queries,
+        docs=docs,
+        k=K,
+        **told,
+    )
+    audited = answers(market, to_audit, out, seed=seed)
+
     step("comparing", 4)
     # The answer, and, since this is a simulation, what it should have been.
     question = "Is search on all fields more relevant than search on titles? (simulated marketplace)"
     given: dict[str, Any] = {"design": design, "card": card, "queries": queries, "docs": docs, "groups": "seller_kind"}
+    given |= {"audit": audited, "audit_sample": to_audit}
     found = compare(titles, every, machine, scale=market.scale, question=question, **given)
     found = replace(found, truth=truth(market))
     report.write(found, out)
@@ -115,6 +136,14 @@ def gold(market: Marketplace, to_judge: Path, out: Path, *, seed: int) -> Path:
     people = People(votes(market, shown, raters=RATERS, seed=seed), market.scale, name="three simulated people")
     made: dict[str, Any] = {"verb": "demo", "inputs": [to_judge], "parameters": {"raters": RATERS}, "seed": seed}
     return store.write_table(_said_so(ask(people, shown)), out / "gold.parquet", "judgments", **made)
+
+
+def answers(market: Marketplace, to_audit: Path, out: Path, *, seed: int) -> Path:
+    """What three people say of the audit's pairs: the grade of the majority, where there is one."""
+    shown = store.read_table(to_audit, "audits")
+    people = People(votes(market, shown, raters=RATERS, seed=seed + 1), market.scale, name="three simulated people")
+    made: dict[str, Any] = {"verb": "demo", "inputs": [to_audit], "parameters": {"raters": RATERS}, "seed": seed}
+    return store.write_table(_said_so(ask(people, shown)), out / "audit.parquet", "judgments", **made)
 
 
 def judgments(market: Marketplace, to_judge: Path, out: Path, *, seed: int) -> Path:

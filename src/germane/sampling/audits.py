@@ -22,6 +22,8 @@ EVEN = 0.1
 Source: a defensive mixture, Hesterberg (1995), Weighted average importance sampling; the share is our choice.
 """
 
+SALT = 0x6175646974  # "audit": a replay judge with the same seed must not err where this draw falls
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -79,15 +81,15 @@ def draw_audit(
     ids = keys(names)[query], keys(str(doc) for doc in moved["doc_id"].to_pylist())
     if unit == "queries":
         odds, group, notes = _by_query(moved, query, strata, share, sd, n)
-        rows = np.flatnonzero(_smallest(group, odds, uniform(seed, keys(names)))[query])
+        rows = np.flatnonzero(_smallest(group, odds, uniform(seed, SALT, keys(names)))[query])
         chance, label, audited = odds[query], group[query], len(set(query[rows].tolist()))
     else:
         chance = _by_document(moved["value"].to_numpy(), sd, n)
-        rows = np.flatnonzero(uniform(seed, *ids) < chance)
+        rows = np.flatnonzero(uniform(seed, SALT, *ids) < chance)
         label, audited, notes = strata[query], len(rows), []
     if not len(rows):
         raise InputError(f"no document was drawn: n = {n} is too few of {moved.num_rows:,}; ask for 30 or more")
-    rows = rows[np.argsort(uniform(seed + 1, *(key[rows] for key in ids)))]  # an order that tells nothing of the arms
+    rows = rows[np.argsort(uniform(seed, SALT + 1, *(key[rows] for key in ids)))]  # an order that tells nothing of the arms
     columns: dict[str, Any] = {
         "query_id": moved["query_id"].take(rows),
         "doc_id": moved["doc_id"].take(rows),
