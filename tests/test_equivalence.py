@@ -166,6 +166,8 @@ def test_no_difference_at_all_is_unclear_and_has_no_sign():
     (found,) = decisions([0.0] * 9, [0.0] * 9, sizes=[9], seed=1, experiments=20)
     assert found.table[2][2] == 1
     assert found.sign is None
+    with pytest.raises(Undefined, match="no sign"):
+        decision_agreement([0.0] * 9, [0.0] * 9, sign=True, seed=1)
 
 
 def test_the_interval_of_the_agreement_is_one_over_queries():
@@ -177,6 +179,10 @@ def test_the_interval_of_the_agreement_is_one_over_queries():
     assert e.value == monte_carlo.same.value
     assert e.low < monte_carlo.same.low < monte_carlo.same.high < e.high
     assert e.n == 200
+    sign = decision_agreement(people, judge, seed=1, sign=True)
+    assert sign.value == monte_carlo.sign.value > e.value
+    assert sign.low < monte_carlo.sign.low
+    assert sign.caveat == e.caveat == ""
     assert decision_agreement(people, judge, seed=1, n=50).value != e.value
     assert decision_agreement(people, judge, seed=1, level=0.5).low > e.low
     assert decision_agreement(people, judge, seed=1, weights=np.where(people > 0, 1.0, 1e-9)).value == 1

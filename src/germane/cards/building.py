@@ -13,7 +13,7 @@ from germane.cards import labels, lists
 from germane.cards.gold import Pairs, Rule, adjudicate, digest, joined, who
 from germane.cards.segments import Dimension, Segments, dimensions
 from germane.stats import agreement
-from germane.types import BiasAt, Decisions, Equivalence, Estimate, InputError, JudgeCard, Scale, Slice
+from germane.types import BiasAt, Ceiling, Decisions, Equivalence, Estimate, InputError, JudgeCard, Scale, Slice
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,7 @@ def build(
     if not 0 < relevant < len(scale.labels):
         raise InputError(f"relevant={relevant}: on scale {scale.name!r} give a grade from 1 to {len(scale.labels) - 1}")
     judge, fingerprint, guide, caveats = who(gold, judgments, scale)
-    one, notes = adjudicate(gold, adjudication)
+    one, everyone, notes = adjudicate(gold, adjudication)
     pairs = joined(one, judgments, design, len(scale.labels))
     caveats += notes + pairs.caveats
     random = ~pairs.targeted
@@ -69,8 +69,10 @@ def build(
     found, empty = labels.found(pairs, random, scale, relevant=relevant, level=level)
     calibrated, reliability, notes = labels.probabilities(pairs, random, scale, level=level)
     caveats += [f"{name} has no value on these pairs" for name in empty] + notes
-    ceiling, notes = labels.ceiling(gold, pairs, random, level=level)
-    caveats += notes
+    ceiling: tuple[Ceiling, ...] = ()
+    if everyone is not None:  # ties belong to it: without them people would seem to agree more than they do
+        ceiling, notes = labels.ceiling(gold, joined(everyone, judgments, design, len(scale.labels)), level=level)
+        caveats += notes
     split = dimensions(pairs, segments or Segments(), design)
     levels = _Levels(pairs, random, experiment, scale, level, _strata(pairs, design))
     caveats += levels.caveats

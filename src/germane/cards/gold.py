@@ -59,8 +59,8 @@ def digest(gold: pa.Table) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
-def adjudicate(gold: pa.Table, rule: Rule | None) -> tuple[pa.Table, list[str]]:
-    """Gold with one row a pair, and what is to be said about it.
+def adjudicate(gold: pa.Table, rule: Rule | None) -> tuple[pa.Table, pa.Table | None, list[str]]:
+    """Gold with one row a pair; the same with the ties (of grade 0), None where no pair has several raters; what is to be said.
 
     majority: the grade that more than half of a pair's raters gave, those without an answer counted. median: the middle
     answer; of an even number, the middle two must be one grade. A pair without such a grade is a tie and is left out.
@@ -82,7 +82,7 @@ def adjudicate(gold: pa.Table, rule: Rule | None) -> tuple[pa.Table, list[str]]:
                 "--adjudicate majority or --adjudicate median"
             )
         if not twice:
-            return gold, []
+            return gold, None, []
         said = "any_value(relevance) FILTER (WHERE 2 * votes > raters)"
         middle = "CASE WHEN middle[(len(middle) + 1) // 2] = middle[len(middle) // 2 + 1] THEN middle[len(middle) // 2 + 1] END"
         extra = [column.name for column in EXTRA if column.name in gold.column_names]
@@ -104,12 +104,12 @@ def adjudicate(gold: pa.Table, rule: Rule | None) -> tuple[pa.Table, list[str]]:
             SELECT * FROM rest JOIN {rule} USING (query_id, doc_id)
         """
         made = query(sql)
-    ties = int((made["relevance"].is_null().to_numpy() & (made["answers"].to_numpy() > 0)).sum())
+    tied = made["relevance"].is_null().to_numpy() & (made["answers"].to_numpy() > 0)
     raters = len(distinct(gold, "judge"))
     several = int((made["raters"].to_numpy() > 1).sum())
     how = "the grade of more than half of the raters" if rule == "majority" else "the middle grade of the raters"
     said = f"gold is {how}: {several:,} of {made.num_rows:,} pairs have several, of {raters} raters in all"
-    notes = [f"{said}; {ties:,} ties were left out"]
+    notes = [f"{said}; {int(tied.sum()):,} ties were left out, which flatters"]
     return made.filter(~(made["relevance"].is_null().to_numpy() & (made["answers"].to_numpy() > 0))), notes
 
 

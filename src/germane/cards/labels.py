@@ -107,10 +107,13 @@ def probabilities(
     return estimates, tuple(table), notes
 
 
-def ceiling(gold: pa.Table, pairs: Pairs, rows: Rows, *, level: float) -> tuple[tuple[Ceiling, ...], list[str]]:
-    """How people agree with each other, over gold before it was adjudicated, and the judge with the same single people."""
+def ceiling(gold: pa.Table, pairs: Pairs, *, level: float) -> tuple[tuple[Ceiling, ...], list[str]]:
+    """How people agree with each other, over gold's random part before it was adjudicated, and the judge with each of them.
+
+    gold: several rows a pair. pairs: the same, one row a pair; their grades are not used.
+    """
     raters, votes = _votes(gold, pairs)
-    votes = np.where(rows[:, None], votes, np.nan)
+    votes = np.where(pairs.targeted[:, None], np.nan, votes)
     if len(raters) < 2 or not ((~np.isnan(votes)).sum(1) > 1).any():
         return (), []
     judge = np.where(pairs.other >= 0, pairs.other, np.nan)
@@ -123,7 +126,7 @@ def ceiling(gold: pa.Table, pairs: Pairs, rows: Rows, *, level: float) -> tuple[
         between[name], single[name] = _average(each, name), _average(with_judge, name)
         pairs_of = max(pairs_of, sum(e is not None for e in each))
     try:
-        everyone = np.ones(len(rows), bool)
+        everyone = np.ones(len(votes), bool)
         between["alpha"] = agreement.krippendorff_alpha(votes, difference="ordinal", **_options(pairs, everyone, level))
     except Undefined:
         between["alpha"] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -141,10 +142,11 @@ def decided(
     if n < 2:
         return {}, ()
     options: dict[str, Any] = {"seed": experiment.seed, "weights": values.weight, "level": level, "experiments": experiments}
-    alike = equivalence.decision_agreement(values.people, values.judge, **options)
+    found = {"decision agreement": equivalence.decision_agreement(values.people, values.judge, **options)}
+    with contextlib.suppress(Undefined):  # no difference at all has no sign
+        found["decision sign agreement"] = equivalence.decision_agreement(values.people, values.judge, sign=True, **options)
     tables = equivalence.decisions(values.people, values.judge, sizes=(n, *(s for s in sizes if s > n)), **options)
-    signs = {} if tables[0].sign is None else {"decision sign agreement": tables[0].sign}
-    return {"decision agreement": alike, **signs}, tables
+    return found, tables
 
 
 def _runs(experiment: Experiment) -> tuple[Run, ...]:

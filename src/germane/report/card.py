@@ -68,6 +68,7 @@ class CardView:
     bias: tuple[str, ...] = ()
     splits: tuple[Split, ...] = ()
     reliability: tuple[tuple[str, tuple[Reliability, ...]], ...] = ()
+    errors_barred: bool = False
 
 
 _LEADS = {
@@ -87,7 +88,14 @@ def of(card: JudgeCard) -> CardView:
     axis, lines = _lines(card, whole, "labels", room=0.02)
     passed = bool(card.bars) and not cards.misses(card)
     whole_card = CardView(card, answer(card), passed, axis, lines, by_grade(card), labels(card))
-    return replace(whole_card, parts=_parts(card), bias=_bias(card), splits=_splits(card), reliability=_reliability(card))
+    return replace(
+        whole_card,
+        parts=_parts(card),
+        bias=_bias(card),
+        splits=_splits(card),
+        reliability=_reliability(card),
+        errors_barred=any(map(is_error, card.bars)),
+    )
 
 
 def answer(card: JudgeCard) -> str:
@@ -128,7 +136,8 @@ def _lines(
     bars = {name: bar for name, bar in card.bars.items() if here(name)}
     whole = {name: e for name, e in found.items() if here(name)}
     ends = [x for e in whole.values() for x in ((e.low, e.high) if errors else (e.low,))]
-    axis = charts.axis([*([] if errors else [1.0]), *ends, *bars.values()], room=room)
+    ends += [end for name, bar in bars.items() for end in ((-bar, bar) if is_error(name) else (bar,))]
+    axis = charts.axis([*([] if errors else [1.0]), *ends], room=room)
     names = [*bars, *(name for name in whole if name not in bars)]
     return axis, tuple(_line(axis, card, name, whole.get(name)) for name in names)
 
@@ -183,6 +192,9 @@ def _splits(card: JudgeCard) -> tuple[Split, ...]:
         rows["pairs that were chosen"] = [("targeted", card.targeted)]
     splits = []
     for dimension, parts in rows.items():
-        names = tuple(name for name in _OF_SEGMENTS if any(name in found for _, found in parts))
-        splits.append(Split(dimension, names, tuple((name, tuple(found.get(n) for n in names)) for name, found in parts)))
+        for labels_ in (True, False):  # two tables: one would be too wide to read
+            wanted = [name for name in _OF_SEGMENTS if (cards.level_of(name) == "labels") == labels_]
+            names = tuple(name for name in wanted if any(name in found for _, found in parts))
+            shown = tuple((name, tuple(found.get(n) for n in names)) for name, found in parts)
+            splits += [Split(dimension, names, shown)] if names else []
     return tuple(splits)

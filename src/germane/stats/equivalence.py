@@ -147,6 +147,7 @@ def decision_agreement(
     judge: ArrayLike,
     *,
     n: int | None = None,
+    sign: bool = False,
     seed: int,
     experiments: int = 2000,
     outer: int = 100,
@@ -156,8 +157,10 @@ def decision_agreement(
     """The share (0 to 1) of experiments of n queries in which judge and people decide alike, with an interval over queries.
 
     The value is that of `decisions`. The interval resamples the queries first (`outer` times) and draws 100 experiments from
-    each: what another sample of as many queries could have said. n: as many queries as were given, unless said.
-    Source: double bootstrap, Davison and Hinkley (1997), sec. 3.9. Raises: as `decisions`.
+    each: what another sample of as many queries could have said. n: as many queries as were given, unless said. sign: the
+    share with the same sign of the mean difference instead, of the experiments where both have one.
+    Source: double bootstrap, Davison and Hinkley (1997), sec. 3.9. Raises: as `decisions`; Undefined
+    where no experiment has a sign.
 
     >>> e = decision_agreement([0.1, 0.2, 0.0, 0.1] * 20, [0.1, 0.1, 0.0, 0.2] * 20, seed=1)
     >>> e.value, e.n
@@ -166,16 +169,23 @@ def decision_agreement(
     a, b, chance = _paired(people, judge, weights)
     n = a.size if n is None else n
     (whole,) = decisions(a, b, sizes=[n], seed=seed, experiments=experiments, weights=chance, level=level)
+    value = whole.sign if sign else whole.same
+    if value is None:
+        raise Undefined("decisions: no resampled experiment has a difference by people and by the judge, so no sign")
     rng = np.random.default_rng([seed, 1])
-    shares = np.empty(outer)
+    shares = np.full(outer, np.nan)
     for at in range(outer):
         drawn = rng.multinomial(a.size, np.full(a.size, 1 / a.size)) * chance
-        said, _ = _experiments(a, b, drawn / drawn.sum(), n, 100, rng, level)
-        shares[at] = (said[0] == said[1]).mean()
-    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
-    low, high = min(float(low), whole.same.low), max(float(high), whole.same.high)
-    name = f"same decision in {experiments:,} resampled experiments of {n:,} queries, double bootstrap"
-    return replace(whole.same, se=float(shares.std(ddof=1)), low=low, high=high, n=int(a.size), method=name)
+        said, signs = _experiments(a, b, drawn / drawn.sum(), n, 100, rng, level)
+        clear = (signs[0] != 0) & (signs[1] != 0)
+        alike = (signs[0] == signs[1])[clear] if sign else said[0] == said[1]
+        shares[at] = alike.mean() if alike.size else np.nan
+    shares = shares[np.isfinite(shares)]
+    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2]) if shares.size else (0.0, 1.0)
+    low, high = min(float(low), value.low), max(float(high), value.high)
+    se = float(shares.std(ddof=1)) if shares.size > 1 else 0.5
+    name = f"same {'sign' if sign else 'decision'} in {value.n:,} resampled experiments of {n:,} queries, double bootstrap"
+    return replace(value, se=se, low=low, high=high, n=int(a.size), method=name, caveat="")
 
 
 def _paired(people: ArrayLike, judge: ArrayLike, weights: ArrayLike | None) -> tuple[Numbers, Numbers, Numbers]:
