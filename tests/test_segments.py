@@ -88,6 +88,18 @@ def test_neither_the_order_of_queries_nor_the_arm_called_control_matters(experim
     assert back.interval(0.9)[0] == pytest.approx(-there.interval(0.9)[1], nan_ok=True)
 
 
+def test_several_experiments_on_one_design_are_each_as_if_alone():
+    rng = np.random.default_rng(4)
+    d = np.where(rng.random((3, 200)) < 0.3, 0, rng.exponential(size=(3, 200)) - 1)
+    strata, segments = rng.integers(0, 4, 200), np.stack([rng.integers(-1, 3, 200), rng.integers(3, 5, 200)])
+    together = segment_differences(d, strata, segments, POPULATIONS, minimum_nonzero=10)
+    for e in range(3):
+        alone = segment_differences(d[e], strata, segments, POPULATIONS, minimum_nonzero=10)
+        for name in ("n", "weight", "value", "se", "df", "p"):
+            assert getattr(together, name)[5 * e : 5 * e + 5] == pytest.approx(getattr(alone, name), nan_ok=True)
+        assert together.skewness[:, 5 * e : 5 * e + 5] == pytest.approx(alone.skewness)
+
+
 def test_the_numbers_of_segments_may_be_sparse():
     """Many strata times many segments, few of which meet: the same numbers by sorting as by counting."""
     rng = np.random.default_rng(3)

@@ -89,10 +89,10 @@ def segment_differences(
 ) -> Segments:
     """The mean paired difference in every segment, in units of the metric: `stratified_difference` of each, in one pass.
 
-    differences: (Q,) of one experiment. strata: (Q,) 0 to H - 1. segments: (Q,) or (D, Q), 0 to S - 1 or -1 for none;
-    dimensions number their segments on, so that one query lies in one segment of each. populations: (H,) queries of each
-    stratum; one that lies across segments is shared out by its sampled queries. A stratum with one query, or with equal
-    differences, in a segment takes that segment's pooled variance.
+    differences: (Q,), or (E, Q) of E experiments on one design, whose segments then follow each other. strata: (Q,) 0 to
+    H - 1. segments: (Q,) or (D, Q), 0 to S - 1 or -1 for none; dimensions number their segments on, so that one query lies
+    in one segment of each. populations: (H,) queries of each stratum; one that lies across segments is shared out by its
+    sampled queries. A stratum with one query, or with equal differences, in a segment takes that segment's pooled variance.
     guard: p is the largest of Student's and of those corrected for skewness: the segment's own, the whole experiment's, and
     that plus and minus its spread over segments. Few skewed differences understate their own skewness, hence the others.
 
@@ -186,7 +186,8 @@ def _unit(cells: Cells, nonzero: Ints, usable: NDArray[np.bool_]) -> Floats:
 
 
 def _finite(values: ArrayLike) -> Floats:
-    x = np.asarray(values, dtype=np.float64).ravel()
+    """(E, Q): the values, of one experiment or of several."""
+    x = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if x.size == 0:
         raise ValueError("no values: there is nothing to estimate from")
     if not np.isfinite(x).all():

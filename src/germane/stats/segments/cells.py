@@ -25,7 +25,10 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Every (segment, stratum) that has queries, (K,) each: moments of its values, and its share of the segment."""
+    """Every (segment, stratum) that has queries, (K,) each: moments of its values, and its share of the segment.
+
+    Several experiments on one design follow each other, with segments of their own.
+    """
 
     segment: Ints
     n: Floats
@@ -41,32 +44,32 @@ class Cells:
     def of(cls, values: Floats, strata: ArrayLike, segments: ArrayLike, populations: ArrayLike) -> Cells:
         st, seg = np.asarray(strata, dtype=np.int64), np.atleast_2d(np.asarray(segments, dtype=np.int64))
         size = np.asarray(populations, dtype=np.float64)
-        if st.shape != values.shape or seg.shape[1:] != values.shape:
-            raise ValueError(f"{values.size} values, {st.size} strata, {seg.shape[-1]} segments: one of each query is needed")
+        if seg.shape[1:] != st.shape or values.shape[1:] != st.shape:
+            raise ValueError(
+                f"{values.shape[1]} values, {st.size} strata, {seg.shape[1]} segments: one of each query is needed"
+            )
         sampled = np.bincount(st, minlength=size.size)
         if sampled.size > size.size or not (size[sampled > 0] > 0).all():
             raise ValueError("a stratum was sampled but has no population: add it to the design, or drop its queries")
-        flat, count = seg.ravel(), int(seg.max(initial=-1)) + 1
-        key = flat * size.size + np.broadcast_to(st, seg.shape).ravel()
-        kept = np.broadcast_to(values, seg.shape).ravel()
-        if not (inside := flat >= 0).all():
-            key, kept = key[inside], kept[inside]
+        count, times = int(seg.max(initial=-1)) + 1, values.shape[0]
+        key = (seg * size.size + st).ravel()
+        kept = np.broadcast_to(values[:, None], (times, *seg.shape)).reshape(times, -1)
+        if not (inside := seg.ravel() >= 0).all():
+            key, kept = key[inside], kept[:, inside]
         code, of = _numbered(key, count * size.size)
         segment, stratum = code // size.size, code % size.size
         n = np.bincount(of, minlength=code.size).astype(np.float64)
-        first = np.empty(code.size)
-        first[of[::-1]] = kept[::-1]
-        equal = np.bincount(of, kept != first[of], code.size) == 0  # a constant has no variance, whatever rounding says
-        mean = np.where(equal, first, np.bincount(of, kept, code.size) / n)
-        centred = kept - mean[of]
-        power = centred * centred
-        squares = np.bincount(of, power, code.size).astype(np.float64)
-        cubes = np.bincount(of, power * centred, code.size).astype(np.float64)
-        nonzero = np.bincount(of, kept != 0, code.size).astype(np.float64)
         weight = n * (size / np.maximum(sampled, 1))[stratum]
         weight_of = np.bincount(segment, weight, count).astype(np.float64)
         n_of = np.bincount(segment, n, count).astype(np.int64)
-        return cls(segment, n, nonzero, mean, squares, cubes, weight / weight_of[segment], n_of, weight_of)
+        share = weight / weight_of[segment]
+        if times > 1:
+            of = _repeated(of, times, code.size)
+            segment = _repeated(segment, times, count)
+            n, share, weight_of = (np.tile(x, times) for x in (n, share, weight_of))
+            n_of = np.tile(n_of, times)
+        moments = _moments(kept.ravel(), of, n)
+        return cls(segment, n, *moments, share, n_of, weight_of)
 
     def per_segment(self, values: Floats) -> Floats:
         """The sum of `values` (K,) over each segment's cells, (S,)."""
@@ -119,6 +122,23 @@ class Cells:
         cubes = self.per_segment((self.cubes + 3 * off * self.squares + self.n * off * off * off) * lenders)
         df = self.per_segment((self.n - 1) * lenders)
         return self.per_segment(self.squares * lenders) / np.maximum(df, 1), df, _third(size, cubes)
+
+
+def _moments(x: Floats, of: Ints, n: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """(nonzero, mean, centred squares, centred cubes), (K,) each, of the values x (E,) that lie in the cells `of` (E,)."""
+    first = np.empty(n.size)
+    first[of[::-1]] = x[::-1]
+    equal = np.bincount(of, x != first[of], n.size) == 0  # a constant has no variance, whatever rounding says
+    mean = np.where(equal, first, np.bincount(of, x, n.size) / n)
+    centred = x - mean[of]
+    power = centred * centred
+    nonzero, squares, cubes = (np.bincount(of, y, n.size).astype(np.float64) for y in (x != 0, power, power * centred))
+    return nonzero, mean, squares, cubes
+
+
+def _repeated(number: Ints, times: int, size: int) -> Ints:
+    """The numbers 0 to size - 1 once for each experiment, those of the next one following."""
+    return (number + size * np.arange(times)[:, None]).ravel()
 
 
 def _third(n: Floats, cubes: Floats) -> Floats:

@@ -51,12 +51,15 @@ def candidates(own: Floats, unit: Floats, differences: Floats) -> Floats:
 
     own: (S,) skewness of each segment's estimate. unit: (S,) what a skewness of 1 in the differences that are not 0 would make
     of it: zeros add neither size nor sign, so segments with many and with few of them are compared by the others alone.
-    differences: (Q,) of the experiment.
+    differences: (E, Q) of E experiments, each of which has its S / E segments.
     """
-    x = differences - differences.mean()
-    moved = float((x * x).sum())
-    whole = float((x * x * x).sum() / moved**1.5 * np.sqrt(np.count_nonzero(differences))) if moved > 0 else 0.0
-    usable = unit > 0
-    squared = float(np.mean((own[usable] / unit[usable]) ** 2)) if usable.any() else 0.0
-    spread = max(squared - whole**2, 0.0) ** 0.5  # noise is in it: that errs on the safe side
-    return np.stack([own, whole * unit, (whole + spread) * unit, (whole - spread) * unit])
+    x = differences - differences.mean(axis=1, keepdims=True)
+    squares = x * x
+    moved, cubes = squares.sum(axis=1), (squares * x).sum(axis=1)
+    whole = cubes / np.where(moved > 0, moved, 1) ** 1.5 * np.sqrt(np.count_nonzero(differences, axis=1))
+    shape = (len(differences), -1)
+    usable = unit.reshape(shape) > 0
+    each = np.where(usable, own.reshape(shape) / np.where(usable, unit.reshape(shape), 1), 0.0)
+    squared = (each * each).sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
+    spread = np.sqrt(np.maximum(squared - whole**2, 0.0))  # noise is in it: that errs on the safe side
+    return np.stack([own, *((g[:, None] * unit.reshape(shape)).ravel() for g in (whole, whole + spread, whole - spread))])
