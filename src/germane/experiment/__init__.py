@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from germane import cards, metrics
+from germane import cards, metrics, store
 from germane.experiment import arms, audits, describe, effects, frame, guards, headline, pool, words
 from germane.experiment.audits import Audited
 from germane.experiment.guards import ALLOW
@@ -75,9 +75,10 @@ def compare(
     _check(choices, audit is not None)
     metric = guards.headline(metrics.Metric.parse(choices.metric), scale)
     allow = guards.known(choices.allow)
-    overrides = list(cards.gate(judgments, card, scale=scale, allow=allow & set(cards.ALLOW)))
-    overrides += guards.lineage(judgments, card, treatment, control, allow)
-    overrides += guards.guide(judgments, scale, allow)
+    kinds = store.kinds_of(judgments)
+    overrides = list(cards.gate(kinds, card, scale=scale, allow=allow & set(cards.ALLOW)))
+    overrides += guards.lineage(kinds, card, treatment, control, allow)
+    overrides += guards.guide(kinds, scale, allow)
     log.info("pooling both arms", extra={"done": 1, "total": 3})
     both = arms.read(control, treatment, judgments, gains=scale.gains)
     framed = frame.build(both, design, allow | ({"one-armed"} if choices.unpaired else set()))
@@ -106,9 +107,9 @@ def compare(
         overrides += insisted
         head = headline.corrected(about, shown, found, answers, linear, choices)
     beside = headline.other_gains(about, shown, found, likeliest, linear, choices)
-    delta, by_people = head.delta, _all_human(judgments)
+    delta, by_people = head.delta, _all_human(kinds)
     lift = effects.lift_of(about, found, level=level) if delta is plain else None
-    judges = _judges(judgments)
+    judges = _judges(kinds)
     winners, losers = describe.extremes(about, shown, found, queries, docs)
     warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta, head.audit)
     warnings += guards.ties((control.name, treatment.name), whole.ties)
@@ -140,7 +141,7 @@ def compare(
         lift=lift,
         mde=words.mde_of(delta),
         tipping_bias=words.tipping_bias(head.audit.judge_only if head.audit else delta),
-        warnings=(*warnings, *words.unjudged_warning(unjudged), *about.warnings, *guards.guide_notes(judgments, scale)),
+        warnings=(*warnings, *words.unjudged_warning(unjudged), *about.warnings, *guards.guide_notes(kinds, scale)),
         overrides=tuple(overrides),
         by_segment=by_segment,
         unjudged=unjudged,

@@ -58,7 +58,7 @@ def compare(
     runs = [_read(run, name) for run, name in ((control, "control"), (treatment, "treatment"))]
     if runs[0].name == runs[1].name:
         runs = [run._replace(name=f"{run.name} ({arm})") for run, arm in zip(runs, ("control", "treatment"), strict=True)]
-    grades = sources.read_judgments(judgments, scale=of)
+    grades = sources.open_judgments(judgments, scale=of)
     tables = {
         "design": None if design is None else sources.read_design(design),
         "queries": None if queries is None else sources.read_queries(queries),
@@ -111,7 +111,7 @@ def _audited(audit: Any, sample: Any, scale: Scale) -> experiment.Audited:
 
 def _read(run: Any, arm: str) -> Run:
     """A run under its own name, or under that of its arm if it has none."""
-    return sources.read_run(run, name=None if isinstance(run, str | Path | Run) else arm)
+    return sources.open_run(run, name=None if isinstance(run, str | Path | Run) else arm)
 
 
 def _shares_ids(table: Any, role: str, key: str, run: Run) -> None:
@@ -129,7 +129,7 @@ def _shares_ids(table: Any, role: str, key: str, run: Run) -> None:
 def _unnamed(judgments: Any, grades: Any) -> tuple[str, ...]:
     """A warning where the judgments do not say who made them."""
     stem = Path(judgments).name.split(".")[0] if isinstance(judgments, str | Path) else "given"
-    if set(grades["judge"].unique().to_pylist()) != {f"human:{stem}"}:
+    if set(store.kinds_of(grades)["judge"].unique().to_pylist()) != {f"human:{stem}"}:
         return ()
     return ("The judgments do not say who made them: they are taken as people's.",)
 

@@ -1,10 +1,13 @@
 """Files that come in and go out: TREC, ESCI, UBI, Quepid, CSV, JSON lines, parquet, and objects of a notebook."""
 
 from germane.sources.labels import read_judgments
+from germane.sources.pieces import open_judgments, open_run
 from germane.sources.reading import read_audit, read_candidates, read_design, read_docs, read_pairs, read_queries, read_run
 from germane.sources.writing import write_audit, write_judgments, write_run
 
 __all__ = [
+    "open_judgments",
+    "open_run",
     "read_audit",
     "read_candidates",
     "read_design",

@@ -36,7 +36,7 @@ def read_run(obj: Any, *, name: str | None = None) -> Run:
         given["score"] = "score"
     table = raw.table.select([str(c) for c in given.values()]).rename_columns(list(given))
     table = conform(table, "runs", name=raw.name, at=raw.at, parse=raw.text)
-    origin = _origin(raw, table)
+    origin = origin_of(raw, table)
     return Run(name or raw.stem or "run", attributed(ranked(table), str(origin["attribution"])), origin)
 
 
@@ -142,7 +142,7 @@ def whose(raw: Raw) -> str:
     return attribution(raw.table) or str(said or "") or (esci.ATTRIBUTION if esci.is_esci(raw) else "")
 
 
-def _origin(raw: Raw, table: pa.Table) -> dict[str, Any]:
+def origin_of(raw: Raw, table: pa.Table) -> dict[str, Any]:
     """Where a run comes from: what is said of it, then path, digest, rows, format and attribution of what was read."""
     origin = dict(raw.origin)
     if raw.manifest:

@@ -7,7 +7,7 @@ from germane.store.judgments import JudgmentStore, document_key, query_key
 from germane.store.manifests import InputFile, Manifest, manifest_path, read_manifest, up_to_date, write_manifest
 from germane.store.ranking import graded, rank, ranked
 from germane.store.schemas import SCHEMA_VERSION, SCHEMAS, Column, Schema
-from germane.store.stored import Stored
+from germane.store.stored import Stored, kinds_of
 from germane.store.tables import attributed, attribution, check_kind, read_parquet, read_table, write_table
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "document_key",
     "first_duplicate",
     "graded",
+    "kinds_of",
     "manifest_path",
     "query_key",
     "rank",

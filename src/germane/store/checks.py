@@ -154,7 +154,8 @@ def _check_missing(values: Any, column: Column, name: str, where: Position) -> N
         raise InputError(f"{name}, {where(row)}, column {column.name!r}: empty; expected {_wanted(column)}")
     if column.name in ("query_id", "doc_id", "query", "stratum") and len(values):
         stripped = pc.utf8_trim_whitespace(values) if column.name == "query" else values
-        row = pc.index(pc.equal(stripped, ""), True).as_py()
+        sizes = pc.binary_length(stripped)
+        row = pc.index(sizes, 0).as_py() if pc.min(sizes).as_py() == 0 else -1
         if row >= 0:
             raise InputError(f"{name}, {where(row)}, column {column.name!r}: empty; expected text that {column.meaning}")
         if pc.max(pc.binary_length(values)).as_py() > MAX_CHARACTERS:

@@ -26,18 +26,28 @@ Found = TypeVar("Found")
 class Stored:
     """Rows in a parquet file that stand where a table could: in pieces for who can, whole for who asks for anything else.
 
-    columns: our name of each column -> its name in the file. prepare(piece, first): the piece, checked, under our names
-    and types; `first` is the place of its first row in the file. load(): the whole table with every check, which is also
-    what names a row that is wrong.
+    columns: our name of each column -> its name in the file. schema: of the file, with whose data it is.
+    prepare(piece, first): the piece, checked, under our names and types; `first` is the place of its first row in the
+    file. load(): the whole table with every check, which is also what names a row that is wrong. kinds: the distinct
+    rows of the columns that are no ids, which say who judged.
     """
 
-    def __init__(self, path: str, columns: Mapping[str, str], *, prepare: Prepare, load: Callable[[], pa.Table]) -> None:
+    def __init__(
+        self,
+        path: str,
+        columns: Mapping[str, str],
+        schema: pa.Schema,
+        *,
+        prepare: Prepare,
+        load: Callable[[], pa.Table],
+        kinds: pa.Table | None = None,
+    ) -> None:
         import pyarrow.parquet as pq
 
         self.path, self.columns, self._prepare, self._load = path, dict(columns), prepare, load
+        self.schema, self.kinds = schema, kinds
         with explained_parquet(path):
-            self.metadata = pq.ParquetFile(path).metadata
-            self.schema = pq.ParquetFile(path).schema_arrow
+            self.metadata = pq.read_metadata(path)
         self._table: pa.Table | None = None
 
     @property
@@ -85,6 +95,11 @@ class Stored:
                 return
             yield first, self._prepare(piece.select(names).rename_columns(list(columns)), first)
             first += piece.num_rows
+
+
+def kinds_of(judgments: Any) -> Any:
+    """Judgments for who asks of whom and what they are, and not of which pairs: each kind once where they are stored."""
+    return judgments.kinds if isinstance(judgments, Stored) and judgments.kinds is not None else judgments
 
 
 def in_pieces(source: pa.Table | Stored, columns: Sequence[str], work: Callable[[int, Any], Found]) -> Iterator[Found]:
