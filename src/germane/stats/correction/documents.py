@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from germane.stats.correction.core import Found, mean, tuned
 from germane.stats.correction.layout import Codes, Layout, Numbers, codes, layout, totals
-from germane.stats.correction.queries import ROUNDING, Corrected, as_estimate, judge_alone
+from germane.stats.correction.queries import ROUNDING, Checks, Corrected, as_estimate, judge_alone
 from germane.stats.means import MINIMUM_NONZERO
 from germane.types import InputError
 
@@ -79,14 +79,11 @@ def corrected_documents(
         off = _finite(off, w * (g - y), pi, rows, plan, h, sizes, said - people)
     nonzero = int((np.abs(people) > ROUNDING).sum())
     counted = f"people's difference is not zero in {nonzero} of {f.size} queries"
+    checks = Checks(nonzero, counted, minimum_nonzero, plan.design_df)
     return Corrected(
-        estimate=as_estimate(
-            found, f.size, "prediction-powered difference, audited documents", level, counted, nonzero, minimum_nonzero
-        ),
+        estimate=as_estimate(found, f.size, "prediction-powered difference, audited documents", level, checks),
         judge_only=judge_alone(f, np.asarray(strata).astype(str), populations, level, minimum_nonzero),
-        people_only=as_estimate(
-            alone, f.size, "people's difference, audited documents", level, counted, nonzero, minimum_nonzero
-        ),
+        people_only=as_estimate(alone, f.size, "people's difference, audited documents", level, checks),
         bias=as_estimate(off, f.size, "judge minus people, audited documents", level),
         lam=float(fit.lam),
         rho=None,

@@ -70,6 +70,12 @@ class Layout:
         """(G,) degrees of freedom inside each group; with unequal weights, of the effective number of queries."""
         return 1 / self.kish - 1
 
+    @property
+    def design_df(self) -> float:
+        """Degrees of freedom that the design gives if every group varies alike: it does not depend on what was found."""
+        terms = self.share**2 * self.kish
+        return float(terms.sum() ** 2 / (terms**2 / self.df).sum())
+
 
 def layout(
     strata: ArrayLike,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from germane.stats.correction.core import Found, Tuned, estimate, mean, tuned
+from germane.stats.correction.core import Found, Tuned, estimate, limits, mean, tuned
 from germane.stats.correction.layout import Codes, Layout, Numbers, layout, totals
-from germane.stats.means import MINIMUM_DF, MINIMUM_NONZERO, Moments, stratified_difference, t_quantile
+from germane.stats.means import MINIMUM_DF, MINIMUM_NONZERO, Moments, stratified_difference
 from germane.types import Estimate, InputError
 
 ROUNDING = 1e-12
@@ -85,14 +85,13 @@ def corrected(
     nonzero, n = int((np.abs(people_) > ROUNDING).sum()), people_.size
     counted = f"{nonzero} of {n} audited differences are not zero"
     kind = "nested" if nested else "disjoint"
+    checks = Checks(nonzero, counted, minimum_nonzero, plan.design_df)
     names = np.asarray(strata).astype(str)
     own = np.ones(f.size, bool) if nested else ~audited
     return Corrected(
-        estimate=as_estimate(
-            found, f.size, f"prediction-powered difference, {kind} audit", level, counted, nonzero, minimum_nonzero
-        ),
+        estimate=as_estimate(found, f.size, f"prediction-powered difference, {kind} audit", level, checks),
         judge_only=judge_alone(f[own], names[own], populations, level, minimum_nonzero),
-        people_only=as_estimate(alone, n, "people's difference, audited queries", level, counted, nonzero, minimum_nonzero),
+        people_only=as_estimate(alone, n, "people's difference, audited queries", level, checks),
         bias=as_estimate(off, n, "judge minus people, audited queries", level),
         lam=float(fit.lam),
         rho=float(fit.rho) if np.isfinite(fit.rho) else None,
@@ -100,22 +99,39 @@ def corrected(
     )
 
 
+class Checks(NamedTuple):
+    """What decides whether an answer is called reliable: people's differences that are not 0 (and in words), and the df."""
+
+    nonzero: int
+    counted: str
+    minimum: int
+    design_df: float
+
+
 def as_estimate(
-    found: Found, n: int, method: str, level: float, counted: str = "", nonzero: int = 0, minimum_nonzero: int = 0
+    found: Found,
+    n: int,
+    method: str,
+    level: float,
+    checks: Checks | None = None,
 ) -> Estimate:
-    """The t interval, with the caveats that few nonzero differences and few degrees of freedom bring."""
+    """The interval, with the caveats that few nonzero differences and few degrees of freedom bring.
+
+    Whether an answer is called reliable depends on the design, not on the variance that was found: to keep only the
+    experiments that look steady would keep those that are lucky.
+    """
     if not 0 < level < 1:
         raise InputError(f"level is {level}: give one between 0 and 1, as 0.95")
     value, se, df = float(found.value), sqrt(float(found.variance)), float(found.df)
+    low, high = limits(found, level)
     caveat = ""
-    if nonzero < minimum_nonzero:
-        caveat = f"not reliable: {counted}, {minimum_nonzero} are needed"
+    if checks and checks.nonzero < checks.minimum:
+        caveat = f"not reliable: {checks.counted}, {checks.minimum} are needed"
     elif se == 0:
         caveat = "nothing varied: every audited query has the same value"
-    elif minimum_nonzero and df < MINIMUM_DF:
-        caveat = f"not reliable: the variance rests on few audited queries of large strata ({df:.1f} degrees of freedom)"
-    margin = t_quantile((1 + level) / 2, df) * se if se > 0 else 0.0
-    return Estimate(value, se, value - margin, value + margin, n, method, level, df, caveat)
+    elif checks and checks.minimum and checks.design_df < MINIMUM_DF:
+        caveat = f"not reliable: few audited queries stand for large strata ({checks.design_df:.1f} degrees of freedom)"
+    return Estimate(value, se, float(low), float(high), n, method, level, df, caveat)
 
 
 def _values(judge: ArrayLike, people: ArrayLike) -> tuple[Numbers, Numbers]:
