@@ -110,8 +110,9 @@ def adjudicate(gold: pa.Table, rule: Rule | None) -> tuple[pa.Table, pa.Table | 
     how = "the grade of more than half of the raters" if rule == "majority" else "the middle grade of the raters"
     said = f"gold is {how}: {several:,} of {made.num_rows:,} pairs have several, of {raters} raters in all"
     notes = [f"{said}; {int(tied.sum()):,} ties were left out, which flatters"]
+    filled: Any = made["relevance"]
     place = made.column_names.index("relevance")
-    everyone = made.set_column(place, "relevance", made["relevance"].fill_null(0))
+    everyone = made.set_column(place, "relevance", filled.fill_null(0))
     return made.filter(~tied), everyone, notes
 
 
