@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from germane import cards, metrics, store
-from germane.experiment import arms, audits, describe, effects, frame, guards, headline, pool, words
+from germane.experiment import arms, audits, describe, effects, frame, guards, headline, pool, segments, words
 from germane.experiment.audits import Audited
 from germane.experiment.guards import ALLOW
 from germane.stats.means import MINIMUM_NONZERO
@@ -30,10 +30,10 @@ class Choices:
 
     condensed: leave unjudged documents out of both lists. allow: refusals to insist past, names of `ALLOW`.
     groups: the column of the documents whose exposure is shown. minimum_nonzero: fewer nonzero differences than this and
-    an estimate is called not reliable. by: "queries" (each counts once) or "traffic". adjust: a column of the design, known
-    before, that the difference is regressed on. clusters: a column of the design that says which queries belong together.
-    unpaired: two live arms that each answered their own queries. expected: the judge's expected gains instead of its
-    likeliest grades.
+    an estimate is called not reliable. by: "queries" (each counts once) or "traffic", "" = as the design was drawn. adjust: a
+    column of the design, known before, that the difference is regressed on. clusters: a column of the design that says
+    which queries belong together. unpaired: two live arms that each answered their own queries. poststratified: the design's
+    strata were made after a simple random draw. expected: the judge's expected gains instead of its likeliest grades.
     """
 
     metric: str = "sDCG@25"
@@ -43,10 +43,11 @@ class Choices:
     groups: str | None = None
     question: str | None = None
     minimum_nonzero: int = MINIMUM_NONZERO
-    by: str = "queries"
+    by: str = ""
     adjust: str | None = None
     clusters: str | None = None
     unpaired: bool = False
+    poststratified: bool = False
     expected: bool = False
 
 
@@ -113,7 +114,7 @@ def compare(
     winners, losers = describe.extremes(about, shown, found, queries, docs)
     warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta, head.audit)
     warnings += guards.ties((control.name, treatment.name), whole.ties)
-    by_segment = () if choices.unpaired else effects.segments(about, found, level=level, minimum_nonzero=least)
+    parts = segments.Parts() if choices.unpaired else segments.segments(about, found, level=level, minimum_nonzero=least)
     return Report(
         question=choices.question or f"Is {treatment.name} more relevant than {control.name}?",
         answer=words.answer(
@@ -143,7 +144,8 @@ def compare(
         tipping_bias=words.tipping_bias(head.audit.judge_only if head.audit else delta),
         warnings=(*warnings, *words.unjudged_warning(unjudged), *about.warnings, *guards.guide_notes(kinds, scale)),
         overrides=tuple(overrides),
-        by_segment=by_segment,
+        by_segment=parts.effects,
+        interactions=parts.interactions,
         unjudged=unjudged,
         grades=describe.grades(about, shown, scale, level=level),
         differences=describe.histogram(found.difference),
@@ -202,7 +204,7 @@ def _check(choices: Choices, audited: bool) -> None:
     """Raises: InputError for choices that are unknown or exclude each other."""
     if not 0 < choices.level < 1:
         raise InputError(f"level {choices.level:g} is not between 0 and 1: pass 0.95 for a 95 % interval")
-    if choices.by not in ("queries", "traffic"):
+    if choices.by not in ("", "queries", "traffic"):
         raise InputError(f"by {choices.by!r}: expected queries (each counts once) or traffic")
     asked = headline.one_at_a_time(choices, audit=audited)
     if asked in ("unpaired", "audit") and choices.condensed:
@@ -260,7 +262,7 @@ def _parameters(choices: Choices, metric: str) -> dict[str, Any]:
         "allow": sorted(choices.allow),
         "groups": choices.groups,
         "minimum_nonzero": choices.minimum_nonzero,
-        "estimand": f"by {choices.by}" + (", unpaired" if choices.unpaired else ""),
+        "estimand": (choices.by or "as drawn") + (", unpaired" if choices.unpaired else ""),
         "gains": "expected" if choices.expected else "of the likeliest grade",
         "adjust": choices.adjust,
         "clusters": choices.clusters,

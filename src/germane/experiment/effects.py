@@ -1,9 +1,9 @@
-"""Per-query values to estimates: levels, the paired difference, segments, and what unjudged documents could do."""
+"""Per-query values to estimates: levels, the paired difference, and what unjudged documents could do."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from germane import metrics
 from germane.experiment.frame import Frame, Names, rows_of
 from germane.experiment.pool import STEP, Floats, Ints, Pool, linear_parts
-from germane.stats.means import Moments, PairedMoments, p_value, relative_lift, stratified_difference, stratified_mean
-from germane.stats.multiple import adjusted_p
-from germane.types import Effect, Estimate, InputError, Scale, Unjudged
+from germane.stats.means import Moments, PairedMoments, relative_lift, stratified_difference, stratified_mean
+from germane.types import Estimate, InputError, Scale, Unjudged
 
 ROUNDING = 1e-12
 """A smaller difference of one query's metric, which lies between 0 and 1, is the noise of adding in another order."""
@@ -104,46 +103,6 @@ def lift_of(frame: Frame, found: PerQuery, *, level: float) -> Estimate | None:
     return relative_lift(strata, frame.populations, level=level, lone="borrow")
 
 
-def segments(frame: Frame, found: PerQuery, *, level: float, minimum_nonzero: int) -> tuple[Effect, ...]:
-    """The effect in each segment of each dimension, p-values adjusted over all of them at once (Benjamini-Hochberg).
-
-    A segment with too few differences that are not zero is shown with its caveat and is not tested.
-    """
-    total = sum(frame.populations.values())
-    effects: list[Effect] = []
-    for dimension, names in frame.dimensions.items():
-        for name in sorted(set(names)):
-            effects.append(_segment(frame, found, (dimension, name, total), level, minimum_nonzero))
-    tested = [index for index, effect in enumerate(effects) if effect.p is not None]
-    adjusted = adjusted_p(np.array([effects[index].p for index in tested], dtype=np.float64))
-    for index, q in zip(tested, adjusted, strict=True):
-        effects[index] = replace(effects[index], q=float(q), found=bool(q <= 1 - level))
-    return tuple(effects)
-
-
-def _segment(frame: Frame, found: PerQuery, of: tuple[str, str, int], level: float, minimum_nonzero: int) -> Effect:
-    """One segment. Its strata keep their populations, shared out by sampled queries where a stratum lies across segments."""
-    dimension, name, total = of
-    inside = frame.dimensions[dimension] == name
-    populations: dict[str, float] = {}
-    for stratum, rows in frame.rows.items():
-        share = inside[rows].mean()
-        if share:
-            populations[stratum] = frame.populations[stratum] * float(share)
-    share_of_all = sum(populations.values()) / total
-    if int(inside.sum()) < 2:
-        note = f"{int(inside.sum())} sampled query: 2 are the least for an interval"
-        return Effect(dimension, name, share_of_all, None, None, None, None, False, note)
-    strata = _only(inside, frame.strata)
-    parts = moments(found.difference, strata)
-    delta = stratified_difference(parts, populations, level=level, minimum_nonzero=minimum_nonzero, lone="borrow")
-    control = None
-    if found.level_known:
-        control = stratified_mean(moments(found.control, strata), populations, level=level, lone="borrow")
-    p = None if delta.caveat else p_value(delta)
-    return Effect(dimension, name, share_of_all, control, delta, p, None, False, delta.caveat)
-
-
 def unjudged_of(frame: Frame, pool: Pool, found: PerQuery, *, level: float, mode: str) -> Unjudged:
     """The unjudged shares of what each arm shows, and the bounds that they leave."""
     control, treatment = (level_of(frame, share, level=level) for share in _unjudged_shares(pool))
@@ -185,13 +144,6 @@ def _weighted_mean(frame: Frame, values: Floats) -> float:
     total = sum(frame.populations.values())
     rows = frame.rows
     return float(sum(frame.populations[name] / total * values[where].mean() for name, where in rows.items()))
-
-
-def _only(inside: NDArray[np.bool_], strata: Names) -> Names:
-    """The strata with None outside the segment."""
-    kept = strata.copy()
-    kept[~inside] = None
-    return kept
 
 
 def between_share(values: Floats, strata: Names, populations: Mapping[str, int]) -> tuple[float, float]:
