@@ -6,7 +6,7 @@ import io
 import os
 import sys
 
-from germane.cli import about, data, measure, plan  # noqa: F401  (their commands join the app)
+from germane.cli import about, data, measure, out, plan  # noqa: F401  (their commands join the app)
 from germane.cli.app import EXIT_CODES, VERBS, app
 from germane.types import InputError
 

@@ -27,6 +27,8 @@ VERBS = {
     "check": "germane.pipeline.check:check",
     "evaluate": "germane.pipeline.evaluate:evaluate",
     "compare": "germane.pipeline.compare:compare",
+    "export": "germane.pipeline.export:export",
+    "bridge": "germane.pipeline.bridge:bridge",
     "demo": "germane.pipeline.demo:demo",
     "doctor": "germane.pipeline.doctor:doctor",
     "schema": "germane.pipeline.schema:schema",

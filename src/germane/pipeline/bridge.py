@@ -262,8 +262,10 @@ def _past(found: Bridge) -> list[list[str]]:
 
 
 def _numbers(e: Estimate | None) -> tuple[str, str]:
-    """A difference and its interval; pairs of one query have none."""
-    return ("(one query)", "") if e is None else (f"{e.value:+.4f}", f"{e.low:+.4f} to {e.high:+.4f}")
+    """A difference and its interval; pairs of one query, and values that are all the same, have none."""
+    if e is None:
+        return "(one query)", ""
+    return f"{e.value:+.4f}", f"{e.low:+.4f} to {e.high:+.4f}" if e.se > 0 else "(nothing varied)"
 
 
 def _columns(rows: list[list[str]]) -> list[str]:
