@@ -102,6 +102,18 @@ def compare(
     allow: Annotated[list[str] | None, typer.Option(help="A refusal to insist past; may be given again.")] = None,
     card: Annotated[Path | None, typer.Option(help="The judge card, from `check`.")] = None,
     groups: Annotated[str | None, typer.Option(help="A column of docs: each group's exposure in both arms.")] = None,
+    audit: Annotated[Path | None, typer.Option(help="People's grades of what `sample --for audit` drew.")] = None,
+    audit_sample: Annotated[Path | None, typer.Option(help="What it drew, where the audit lacks its columns.")] = None,
+    by: Annotated[
+        str, typer.Option(help="queries: each counts once; traffic: as often as asked.", show_default="as drawn")
+    ] = "",
+    population: Annotated[
+        Path | None, typer.Option(help="All queries, with segments: post-stratifies a random sample.")
+    ] = None,
+    adjust: Annotated[str | None, typer.Option(help="A column of the design, known before, that predicts the change.")] = None,
+    clusters: Annotated[str | None, typer.Option(help="A column of the design: which queries belong together.")] = None,
+    unpaired: Annotated[bool, typer.Option("--unpaired", help="Live arms that each answered their own queries.")] = False,
+    expected: Annotated[bool, typer.Option("--expected", help="The judge's expected gains, by its probabilities.")] = False,
     level: LevelOption = 0.95,
     out: OutOption = None,
     output: OutputOption = Output.TEXT,
@@ -115,7 +127,15 @@ def compare(
         "condensed": condensed,
         "card": card,
     }
-    options |= {"allow": tuple(allow or ()), "groups": groups, "level": level}
+    options |= {"allow": tuple(allow or ()), "groups": groups, "level": level, "audit": audit, "audit_sample": audit_sample}
+    options |= {
+        "population": population,
+        "by": by,
+        "adjust": adjust,
+        "clusters": clusters,
+        "unpaired": unpaired,
+        "expected": expected,
+    }
     report = call("compare", control, treatment, judgments, scale=scale, **options)
     folder = out or (place(out, "reports", f"{control.stem}-{treatment.stem}") if settings.load().path else None)
     show(report, as_json=output == Output.JSON, folder=folder)

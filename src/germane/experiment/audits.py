@@ -241,7 +241,7 @@ def _by_people_and_not_golden(said: pa.Table, card: JudgeCard | None, allow: fro
             f"The audit was judged under {len(guides)} guide versions ({', '.join(guides)}): these are different questions."
         )
         overrides += _insist("mixed-guides", message, allow)
-    if card is not None and getattr(card, "gold_digest", "") and card.gold_digest == cards.digest(said):
+    if card is not None and card.gold_digest and card.gold_digest == cards.digest(said):
         message = (
             "The audit is the golden set that the judge was checked on: golden pairs are partly chosen, and teach prompts and "
             "calibration. Draw an audit inside this experiment (germane sample --for audit)."

@@ -111,9 +111,8 @@ def _designed(design: pa.Table, either: Any) -> Frame:
             f"none of the design's {len(queries)} queries is in either run (design: {queries[0]}, run: {_first(either)}): "
             "collect both arms on the design's queries"
         )
-    strata = np.array(design["stratum"].to_pylist(), dtype=object)
-    populations = dict(zip(strata, design["population"].to_pylist(), strict=True))
     drawn = sampling.read_design_table(design)
+    strata, populations = _strata(design, drawn.unit)
     names: list[str] = [
         name for name in ("segment", "interest") if name in design.column_names and design[name].null_count < len(design)
     ]
@@ -128,6 +127,25 @@ def _designed(design: pa.Table, either: Any) -> Frame:
         notes.append(f"{outside} queries of the runs are not in the design and were left out.")
     used = _design_of(strata, populations, replace(drawn, origin=drawn.origin or "given by the user"))
     return Frame(queries, strata, populations, dimensions, used, tuple(_lone(strata, populations)), (), tuple(notes))
+
+
+def _strata(design: pa.Table, unit: str) -> tuple[Names, dict[str, int]]:
+    """The stratum of each sampled query, and what each stratum stands for in the design's unit.
+
+    Drawn by traffic, the queries of a stratum stand for equal traffic, but for those that were sure to be drawn: each of
+    these stands for its own traffic, as a stratum of its own.
+    """
+    strata = np.array(design["stratum"].to_pylist(), dtype=object)
+    if unit == sampling.UNIT:
+        return strata, dict(zip(strata, design["population"].to_pylist(), strict=True))
+    traffic = dict(zip(strata, design["stratum_traffic"].to_pylist(), strict=True))
+    own: list[Any] = design["traffic"].to_pylist()
+    alone: dict[str, int] = {}
+    for row in np.flatnonzero(design["inclusion_probability"].to_numpy() >= 1).tolist():
+        traffic[strata[row]] -= own[row]
+        strata[row] = f"{strata[row]}: {design['query_id'][row].as_py()}"
+        alone[strata[row]] = own[row]
+    return strata, {name: size for name, size in traffic.items() if name in set(strata.tolist())} | alone
 
 
 def _design_of(strata: Names, populations: Mapping[str, int], was: Design) -> Design:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,13 @@ from germane.experiment.audits import Answers
 from germane.experiment.effects import PerQuery, difference_of
 from germane.experiment.frame import Frame, Names
 from germane.experiment.pool import Floats, Pool
+from germane.sampling import UNIT
+from germane.stats.adjustment import adjusted
+from germane.stats.arms import join_loss, unpaired_difference
+from germane.stats.clusters import clustered_difference, poststratified_difference
+from germane.stats.means import Moments, stratified_difference
 from germane.stats.ratios import weighted_mean
+from germane.stats.traffic import traffic_difference
 from germane.types import Alternative, Audit, Calibration, Estimate, InputError
 
 if TYPE_CHECKING:
@@ -26,7 +32,7 @@ Parts = tuple[Floats, Floats]  # weight of each rank, gain of each relevance
 BUCKETS = ((1, 3), (4, 10), (11, 1000))
 """Ranks whose gains are compared with people's together."""
 
-EXCLUSIVE = ("by traffic", "adjust", "clusters", "unpaired", "audit")
+EXCLUSIVE = ("by", "adjust", "clusters", "unpaired", "post-stratification", "audit")
 """Each of these is another estimator of delta: one at a time."""
 
 
@@ -49,26 +55,27 @@ def of(about: Frame, shown: Pool, found: PerQuery, plain: Estimate, design: pa.T
     asked = one_at_a_time(choices)
     common: dict[str, Any] = {"strata": about.strata, "level": choices.level, "minimum_nonzero": choices.minimum_nonzero}
     values = found.difference
-    if asked == "by traffic":
-        return _by_traffic(
-            about, values, plain, _columns(about, design, ["traffic", "stratum_traffic"], "--by traffic"), common
-        )
+    if asked == "by":
+        return _by(about, values, plain, design, choices)
     if asked == "adjust":
-        return _adjusted(about, values, plain, design, choices, common)
+        return _adjusted(about, values, design, choices, common)
     if asked == "unpaired":
         return unpaired(about, shown, found, choices)
     if asked == "clusters":
         (clusters,) = _columns(about, design, [str(choices.clusters)], "--clusters").values()
-        from germane.stats.clusters import clustered_difference
-
         delta = clustered_difference(values, populations=about.populations, clusters=clusters, **common)
         return Headline(delta, (Alternative("as if queries were independent", plain),))
+    if asked == "post-stratification":
+        delta = poststratified_difference(
+            values, about.strata, about.populations, **{k: common[k] for k in common if k != "strata"}
+        )
+        return Headline(delta, (Alternative("without post-stratification", _unweighted(about, values, choices)),))
     return Headline(plain)
 
 
 def one_at_a_time(choices: Choices, *, audit: bool = False) -> str:
     """Which of `EXCLUSIVE` is asked for, "" if none. Raises: InputError for two at once."""
-    given = (choices.by == "traffic", bool(choices.adjust), bool(choices.clusters), choices.unpaired, audit)
+    given = (bool(choices.by), bool(choices.adjust), bool(choices.clusters), choices.unpaired, choices.poststratified, audit)
     asked = [name for name, yes in zip(EXCLUSIVE, given, strict=True) if yes]
     if len(asked) > 1:
         raise InputError(f"{asked[0]} and {asked[1]} are two estimators of the same difference: ask for one at a time")
@@ -150,8 +157,6 @@ def expected_of(shown: Pool, found: PerQuery, weights: Floats) -> PerQuery | Non
 
 def unpaired(about: Frame, shown: Pool, found: PerQuery, choices: Choices) -> Headline:
     """Two live arms that each answered their own queries, compared as two samples; and what joining them would lose."""
-    from germane.stats.arms import join_loss, unpaired_difference
-
     answered = [shown.per_query(ranks > 0) > 0 for ranks in (shown.control_rank, shown.treatment_rank)]
     for name, arm in zip(("control", "treatment"), answered, strict=True):
         if arm.sum() < 2:
@@ -175,28 +180,61 @@ def unpaired(about: Frame, shown: Pool, found: PerQuery, choices: Choices) -> He
     )
 
 
-def _by_traffic(about: Frame, values: Floats, plain: Estimate, columns: Mapping[str, Any], common: dict[str, Any]) -> Headline:
-    from germane.stats.traffic import traffic_difference
-
-    totals = dict(zip(about.strata.tolist(), columns["stratum_traffic"].astype(np.float64).tolist(), strict=True))
-    chance = columns.get("inclusion_probability")
-    delta = traffic_difference(values, columns["traffic"].astype(np.float64), chance=chance, traffic_totals=totals, **common)
-    return Headline(delta, (Alternative("by distinct queries", plain, "every query counts once, however often it is asked"),))
-
-
-def _adjusted(
-    about: Frame, values: Floats, plain: Estimate, design: pa.Table | None, choices: Choices, common: dict[str, Any]
-) -> Headline:
-    from germane.stats.adjustment import adjusted_difference
-
-    name = str(choices.adjust)
-    column, means = f"{name}_mean", _columns(about, design, [name], "--adjust")
-    mean = _columns(about, design, [column], f"--adjust {name} (its mean over each stratum's whole population)")[column]
-    known = dict(zip(about.strata.tolist(), mean.astype(np.float64).tolist(), strict=True))
-    delta = adjusted_difference(
-        values, means[name].astype(np.float64), populations=about.populations, covariate_means=known, **common
+def _by(about: Frame, values: Floats, plain: Estimate, design: pa.Table | None, choices: Choices) -> Headline:
+    """The estimand that was asked for, and beside it the other one; `plain` is the one that the design was drawn for."""
+    drawn_by = "queries" if about.design.unit in ("queries", UNIT) else "traffic"
+    columns = _columns(about, design, ["stratum", "inclusion_probability", "population"], f"--by {choices.by}")
+    needed = ["traffic", "stratum_traffic"]
+    if choices.by == "traffic" or drawn_by == "traffic":
+        columns |= _columns(about, design, needed, f"--by {choices.by}")
+    names = {"queries": "by distinct queries", "traffic": "by traffic"}
+    if choices.by == drawn_by:
+        return Headline(plain)
+    size, total = (
+        (columns[needed[0]], columns[needed[1]])
+        if choices.by == "traffic"
+        else (
+            np.ones(len(values)),
+            columns["population"],
+        )
     )
-    return Headline(delta, (Alternative("without adjustment", plain, f"the interval that {name} does not narrow"),))
+    other = traffic_difference(
+        values,
+        np.asarray(size, dtype=np.float64),
+        strata=columns["stratum"],
+        chance=None if drawn_by == "queries" else columns["inclusion_probability"],
+        traffic_totals=dict(zip(columns["stratum"].tolist(), np.asarray(total, dtype=np.float64).tolist(), strict=True)),
+        level=choices.level,
+        minimum_nonzero=choices.minimum_nonzero,
+    )
+    if choices.by == "queries":
+        other = replace(other, method=other.method.replace("by traffic", "by distinct queries"))
+    note = (
+        "every query counts once, however often it is asked"
+        if drawn_by == "queries"
+        else "a query counts as often as it is asked"
+    )
+    said = f"Segments, levels and grades are {names[drawn_by]}, as the sample was drawn; the headline is {names[choices.by]}."
+    return Headline(other, (Alternative(names[drawn_by], plain, note),), (said,))
+
+
+def _unweighted(about: Frame, values: Floats, choices: Choices) -> Estimate:
+    """The plain mean of a simple random sample."""
+    least = choices.minimum_nonzero
+    return stratified_difference({"all": Moments.of(values)}, {"all": len(values)}, level=choices.level, minimum_nonzero=least)
+
+
+def _adjusted(about: Frame, values: Floats, design: pa.Table | None, choices: Choices, common: dict[str, Any]) -> Headline:
+    name = str(choices.adjust)
+    column = f"{name}_mean"
+    x = _columns(about, design, [name], "--adjust")[name]
+    mean = _columns(about, design, [column], f"--adjust {name} (its mean over each stratum's whole population)")[column]
+    if x.dtype.kind not in "iuf" or mean.dtype.kind not in "iuf":
+        raise InputError(f"--adjust {name}: columns {name!r} and {column!r} must hold numbers")
+    known = dict(zip(about.strata.tolist(), mean.astype(np.float64).tolist(), strict=True))
+    found = adjusted(values, x.astype(np.float64), populations=about.populations, covariate_means=known, **common)
+    note = f"adjusting multiplies the variance by {found.variance_ratio:.2f}"
+    return Headline(found.estimate, (Alternative(f"without adjusting for {name}", found.unadjusted, note),))
 
 
 def _columns(about: Frame, design: pa.Table | None, names: Sequence[str], flag: str) -> dict[str, Names]:

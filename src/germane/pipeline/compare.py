@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from germane import cards, experiment, scales, sources, store
+from germane import cards, experiment, sampling, scales, sources, store
 from germane.types import Design, Input, InputError, JudgeCard, Report, Run, Scale
 
 
@@ -29,7 +29,8 @@ def compare(
     question: str | None = None,
     audit: Any = None,
     audit_sample: Any = None,
-    by: str = "queries",
+    population: Any = None,
+    by: str = "",
     adjust: str | None = None,
     clusters: str | None = None,
     unpaired: bool = False,
@@ -43,7 +44,8 @@ def compare(
     `germane check` found of a machine judge. groups: the column of docs whose exposure is reported. condensed: take
     unjudged documents out of both lists. allow: refusals to insist past (`germane.experiment.ALLOW`); the report says so.
     audit: people's judgments of the pairs that `sample --for audit` drew; audit_sample: the drawn pairs, where `audit` does
-    not hold their odds. by, adjust, clusters, unpaired, expected: see `germane.experiment.Choices`.
+    not hold their odds. population: all queries that a simple random sample was drawn from, with segments: the sample is
+    post-stratified. by, adjust, clusters, unpaired, expected: see `germane.experiment.Choices`.
 
     Raises: Refusal where a number could be wrong and look right, naming the flag that insists; InputError for bad input.
 
@@ -69,6 +71,9 @@ def compare(
     given: list[tuple[str, Any, Any]]
     given = [("control", control, runs[0].table), ("treatment", treatment, runs[1].table), ("judgments", judgments, grades)]
     given += [(role, {"design": design, "queries": queries, "docs": docs}[role], table) for role, table in tables.items()]
+    said: tuple[str, ...] = ()
+    if population is not None:
+        tables["design"], said = _post_stratified(tables["design"], runs, population)
     audited = None if audit is None else _audited(audit, audit_sample, of)
     if audited is None and audit_sample is not None:
         raise InputError("--audit-sample says what was drawn, and no --audit says what people answered: pass both")
@@ -91,6 +96,7 @@ def compare(
             adjust=adjust,
             clusters=clusters,
             unpaired=unpaired,
+            poststratified=population is not None,
             expected=expected,
         ),
         audit=audited,
@@ -98,8 +104,24 @@ def compare(
         inputs=tuple(_input(role, source, table) for role, source, table in given if table is not None),
         **tables,
     )
-    warnings = (*report.warnings, *_unnamed(judgments, grades))
+    warnings = (*report.warnings, *said, *_unnamed(judgments, grades))
     return replace(report, warnings=warnings, design=_drawn(report.design, design))
+
+
+def _post_stratified(design: Any, runs: Sequence[Run], population: Any) -> tuple[Any, tuple[str, ...]]:
+    """The design after strata are made of the population, and what had to be merged. The draw must have been simple."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if design is not None and len(pc.unique(design["stratum"])) > 1:
+        raise InputError("the design has strata already: --population is for a simple random sample, drawn without them")
+    if design is None:
+        either = pa.concat_arrays([pc.unique(run.table["query_id"].cast(pa.string())).combine_chunks() for run in runs])
+        ids = [str(query) for query in pc.unique(either).to_pylist()]
+    else:
+        ids = [str(query) for query in design["query_id"].to_pylist()]
+    table, notes = sampling.post_stratified(ids, sources.read_queries(population))
+    return table, tuple(f"Post-stratification: {note}." for note in notes)
 
 
 def _audited(audit: Any, sample: Any, scale: Scale) -> experiment.Audited:

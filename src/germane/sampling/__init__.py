@@ -1,5 +1,6 @@
 """From a population of queries to a sample of known odds; which documents need a grade, and which of them an audit."""
 
+from germane.sampling.afterwards import post_stratified
 from germane.sampling.audits import AuditDraw, draw_audit, gain_sd
 from germane.sampling.designs import TRAFFIC, UNIT, read_design_table, standing
 from germane.sampling.draw import Drawn, draw
@@ -23,6 +24,7 @@ __all__ = [
     "gain_sd",
     "name_of",
     "pool",
+    "post_stratified",
     "read_design_table",
     "read_pilot",
     "standing",

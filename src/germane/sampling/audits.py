@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from germane.chance import keys, uniform
-from germane.sampling.draw import read_design_table
-from germane.stats.power import apportion
+from germane.sampling.designs import standing
+from germane.stats.allocation import apportion
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -139,13 +139,12 @@ def _experiment(designs: pa.Table | None, names: list[str]) -> tuple[NDArray[np.
     """(stratum of each of these queries, what one stands for, queries of the experiment)."""
     if designs is None:
         return np.full(len(names), "all", dtype=object), np.ones(len(names)), len(names)
-    read_design_table(designs)
-    columns = [designs[name].to_pylist() for name in ("query_id", "stratum", "inclusion_probability")]
-    rows: dict[str, tuple[Any, Any]] = {str(q): (stratum, odds) for q, stratum, odds in zip(*columns, strict=True)}
+    columns = [designs["query_id"].to_pylist(), designs["stratum"].to_pylist(), standing(designs).tolist()]
+    rows: dict[str, tuple[Any, float]] = {str(q): (stratum, share) for q, stratum, share in zip(*columns, strict=True)}
     if missing := [name for name in names if name not in rows]:
         raise InputError(f"query {missing[0]!r} moved and is not in the design: pool the two runs with the same design")
     strata = np.array([rows[name][0] for name in names], dtype=object)
-    return strata, np.array([1 / rows[name][1] for name in names]), designs.num_rows
+    return strata, np.array([rows[name][1] for name in names]), designs.num_rows
 
 
 def _by_query(

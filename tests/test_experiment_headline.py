@@ -1,0 +1,201 @@
+"""Which estimator answers: by traffic, adjusted, clustered, unpaired, post-stratified, by expected gains."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from test_experiment import SCALE, compare, design, judgments, run, world
+
+import germane
+from germane import sampling
+from germane.stats.means import Moments, stratified_difference
+from germane.types import InputError
+
+
+def beside(report):
+    return {a.name: a.estimate for a in report.alternatives}
+
+
+def with_columns(table, **columns):
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
+    return table
+
+
+def designed(queries=80, **columns):
+    strata = {f"q{i:03d}": "head" if i < 30 else "tail" for i in range(queries)}
+    return with_columns(design(strata, {"head": 100, "tail": 900}), **columns)
+
+
+def differences(control, treatment, grades):
+    """Each query's difference, sorted by query: reports of one query each would do, and this is quicker."""
+    weights = 1 / np.log2(np.arange(2, 27))
+    weights /= weights.sum()
+
+    def level(arm, q):
+        return sum(w * SCALE.gains[grades[q, d]] for w, d in zip(weights, arm[q], strict=False))
+
+    return np.array([level(treatment, q) - level(control, q) for q in sorted(control)])
+
+
+def test_by_traffic_a_query_counts_as_often_as_it_is_asked():
+    control, treatment, grades = world()
+    traffic = np.arange(1, 81)
+    totals = np.where(np.arange(80) < 30, 3000, 30_000)
+    report = compare(control, treatment, grades, design=designed(traffic=traffic, stratum_traffic=totals), by="traffic")
+    d = differences(control, treatment, grades)
+    head, tail = (np.average(d[rows], weights=traffic[rows]) for rows in (slice(0, 30), slice(30, 80)))
+    assert report.delta.value == pytest.approx((3000 * head + 30_000 * tail) / 33_000)
+    assert "by traffic" in report.delta.method
+    assert beside(report)["by distinct queries"].value == pytest.approx(
+        compare(control, treatment, grades, design=designed()).delta.value
+    )
+    assert any("the headline is by traffic" in note for note in report.notes)
+
+
+def test_a_sample_drawn_by_traffic_stands_for_traffic_unless_asked_otherwise():
+    """Sure queries stand for their own traffic, the others of the stratum for equal parts of the rest."""
+    control, treatment, grades = world()
+    ids = sorted(control)
+    traffic = np.concatenate([[500, 300], np.arange(1, 79)])
+    stratum_traffic, left = 20_000, 20_000 - 800
+    odds = np.concatenate([[1.0, 1.0], 78 * np.arange(1, 79) / left])
+    drawn = pa.table(
+        {
+            "query_id": ids,
+            "stratum": ["all"] * 80,
+            "inclusion_probability": odds,
+            "population": [400] * 80,
+            "traffic": traffic,
+            "stratum_traffic": [stratum_traffic] * 80,
+            "unit": [sampling.TRAFFIC["impressions"]] * 80,
+        }
+    )
+    d = differences(control, treatment, grades)
+    report = compare(control, treatment, grades, design=drawn)
+    assert report.delta.value == pytest.approx((500 * d[0] + 300 * d[1] + left * d[2:].mean()) / stratum_traffic)
+    by_query = compare(control, treatment, grades, design=drawn, by="queries")
+    assert by_query.delta.value == pytest.approx(np.average(d, weights=1 / odds))
+    assert "by distinct queries" in by_query.delta.method
+
+
+def test_adjustment_narrows_the_interval_by_what_was_known_before():
+    control, treatment, grades = world()
+    rng = np.random.default_rng(4)
+    d = differences(control, treatment, grades)
+    past = d + rng.normal(0, d.std() / 3, 80)
+    report = compare(control, treatment, grades, design=designed(past=past, past_mean=np.zeros(80)), adjust="past")
+    plain = compare(control, treatment, grades, design=designed())
+    assert report.delta.se < 0.5 * plain.delta.se
+    assert beside(report)["without adjusting for past"].value == pytest.approx(plain.delta.value)
+    noise = rng.normal(size=80)
+    useless = compare(control, treatment, grades, design=designed(past=noise, past_mean=np.zeros(80)), adjust="past")
+    assert useless.delta.se > 0.9 * plain.delta.se
+
+
+def test_clusters_are_what_was_sampled():
+    control, treatment, grades = world()
+    alone = compare(control, treatment, grades, design=designed(user=[f"u{i}" for i in range(80)]), clusters="user")
+    plain = compare(control, treatment, grades, design=designed())
+    assert (alone.delta.value, alone.delta.se) == pytest.approx((plain.delta.value, plain.delta.se))
+    pairs = compare(control, treatment, grades, design=designed(user=[f"u{i // 2}" for i in range(80)]), clusters="user")
+    assert pairs.delta.n == 40
+    assert beside(pairs)["as if queries were independent"].se == pytest.approx(plain.delta.se)
+
+
+def test_unpaired_arms_are_two_samples_and_what_a_join_loses_is_said():
+    control, treatment, grades = world()
+    ids = sorted(control)
+    first, second = ({q: arm[q] for q in part} for arm, part in ((control, ids[:50]), (treatment, ids[30:])))
+    report = compare(first, second, grades, unpaired=True)
+    d = differences({q: control[q] for q in ids}, {q: [] for q in ids}, grades)
+    t = differences({q: [] for q in ids}, {q: treatment[q] for q in ids}, grades)
+    assert report.delta.value == pytest.approx(t[30:].mean() + d[:50].mean())
+    assert "unpaired" in report.delta.method
+    assert report.by_segment == ()
+    assert any("would lose 75% of the queries" in note for note in report.notes)
+    assert report.delta.se > compare(control, treatment, grades).delta.se
+
+
+def test_an_old_random_sample_is_post_stratified_by_its_population():
+    control, treatment, grades = world()
+    population = pa.table(
+        {
+            "query_id": [f"q{i:03d}" for i in range(1000)],
+            "query": [f"words {i}" for i in range(1000)],
+            "segment": ["head" if i < 30 else "tail" for i in range(1000)],
+        }
+    )
+    rank = lambda lists: {q: {d: float(-i) for i, d in enumerate(docs)} for q, docs in lists.items()}  # noqa: E731
+    table = {}
+    for (q, doc), grade in grades.items():
+        table.setdefault(q, {})[doc] = SCALE.labels[grade]
+    report = germane.compare(rank(control), rank(treatment), table, scale="five-level", population=population)
+    d = differences(control, treatment, grades)
+    assert report.delta.value == pytest.approx(0.03 * d[:30].mean() + 0.97 * d[30:].mean())
+    assert "post-stratified" in report.delta.method
+    assert beside(report)["without post-stratification"].value == pytest.approx(d.mean())
+    with pytest.raises(InputError, match="was sampled and is not in the population"):
+        germane.compare(rank(control), rank(treatment), table, scale="five-level", population=population.slice(500))
+    strata = {q: "a" if q < "q010" else "b" for q in control}
+    with pytest.raises(InputError, match="the design has strata already"):
+        germane.compare(
+            rank(control),
+            rank(treatment),
+            table,
+            scale="five-level",
+            population=population,
+            design=design(strata, {"a": 100, "b": 200}),
+        )
+
+
+def test_expected_gains_stand_beside_the_likeliest_grades_and_can_be_the_headline():
+    control, treatment, grades = world()
+    sure = judgments(grades)
+    probs = [[0.1 + 0.5 * (g == r) for g in range(5)] for r in grades.values()]
+    table = sure.append_column("probs", pa.array(probs, pa.list_(pa.float32())))
+    report = compare(control, treatment, table)
+    expected = compare(control, treatment, table, expected=True)
+    # each expected gain is 0.25 + 0.5 gain: the constant cancels where both pages are full
+    assert expected.delta.value == pytest.approx(0.5 * report.delta.value, rel=1e-5)
+    assert beside(report)["by the judge's expected gains"].value == pytest.approx(expected.delta.value)
+    assert beside(expected)["by the judge's likeliest grades"].value == pytest.approx(report.delta.value)
+    assert expected.parameters["gains"] == "expected"
+    with pytest.raises(InputError, match="not every judgment has probabilities"):
+        compare(control, treatment, sure, expected=True)
+    with pytest.raises(InputError, match="no sum over ranks"):
+        compare(control, treatment, table, expected=True, metric="nDCG@5")
+
+
+@pytest.mark.parametrize(
+    ("choices", "columns", "said"),
+    [
+        ({"by": "weight"}, {}, "expected queries"),
+        ({"by": "traffic"}, {}, "no column 'traffic'"),
+        ({"adjust": "past"}, {}, "no column 'past'"),
+        ({"adjust": "past"}, {"past": [1.0] * 80}, "its mean over each stratum's whole population"),
+        ({"adjust": "past"}, {"past": ["x"] * 80, "past_mean": [1.0] * 80}, "must hold numbers"),
+        ({"adjust": "past"}, {"past": [None] + [1.0] * 79, "past_mean": [1.0] * 80}, "has no value for query 'q000'"),
+        ({"clusters": "user"}, {}, "no column 'user'"),
+        ({"clusters": "user", "unpaired": True}, {"user": ["a"] * 80}, "two estimators"),
+    ],
+)
+def test_what_cannot_be_estimated_is_said(choices, columns, said):
+    control, treatment, grades = world()
+    with pytest.raises(InputError, match=said):
+        compare(control, treatment, grades, design=designed(**columns), **choices)
+
+
+def test_an_estimator_needs_a_design():
+    control, treatment, grades = world()
+    with pytest.raises(InputError, match="needs a design"):
+        compare(control, treatment, grades, by="traffic")
+
+
+def test_the_plain_headline_is_the_stratified_difference_and_has_nothing_beside_it():
+    control, treatment, grades = world()
+    report = compare(control, treatment, grades, design=designed())
+    d = differences(control, treatment, grades)
+    parts = {"head": Moments.of(d[:30]), "tail": Moments.of(d[30:])}
+    assert report.delta.value == pytest.approx(stratified_difference(parts, {"head": 100, "tail": 900}).value)
+    assert report.alternatives == ()
+    assert run({"q": ["a"]}).table.num_rows == 1
