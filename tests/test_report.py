@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from germane import report
-from germane.report import card, charts, render, view, words
+from germane.report import card, charts, render, segments, view, words
 from germane.report.visible import visible
 from germane.types import Effect, Estimate, Histogram, Report, Stratum, Unjudged
 
@@ -321,6 +321,24 @@ def test_segments_read_from_head_to_single_and_otherwise_from_large_to_small(ful
     popularity, interest = view.of(full).dimensions
     assert [row.effect.name for row in popularity.rows] == ["head", "torso", "tail", "single"]
     assert [row.effect.share for row in interest.rows] == sorted((r.effect.share for r in interest.rows), reverse=True)
+
+
+def test_before_any_segment_is_read_the_report_says_whether_they_differ_at_all(full):
+    for shown in (Page(report.html(full)).text, report.markdown(full)):
+        assert (
+            "Yes: their effects differ by more than luck explains (p = 0.021, corrected for asking of 2 dimensions 0.042)"
+            in shown
+        )
+        assert "Nothing says so (p = 0.25" in shown
+        assert "as one picked among many +0.0031 to +0.0343" in shown
+    (alone,) = [t for t in full.interactions if t.dimension == "interest"]
+    assert "explains (p under 0.001)" in segments.differ(
+        replace(full, interactions=(replace(alone, p=1e-5, q=1e-5),)), "interest"
+    )
+    none = replace(full, interactions=(), by_segment=tuple(replace(e, shrunken=None) for e in full.by_segment))
+    assert "cannot be asked" in segments.differ(none, "interest")
+    assert "hrunken" not in Page(report.html(none)).text + report.markdown(none)
+    assert segments.differ(replace(none, by_segment=none.by_segment[:1]), "popularity") == ""
 
 
 def test_a_segment_that_is_not_reliable_is_grey_and_says_why(full):

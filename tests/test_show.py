@@ -76,6 +76,8 @@ def test_a_report_on_a_console_is_question_answer_numbers_and_doubts(capsys):
         assert effect.delta is None or f"{effect.dimension}: {effect.name}" in out
     for doubt in (*REPORT.warnings, *REPORT.overrides):
         assert doubt in out
+    assert "interest: home, as one picked among many: +0.0035 to +0.0393" in lines
+    assert "By interest: Do the groups differ at all? Yes" in out
 
 
 def test_a_report_as_json_is_the_report(capsys, tmp_path):

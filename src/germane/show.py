@@ -209,6 +209,14 @@ def _report(report: Report) -> None:
         e = other.estimate
         table.add_row(_text(other.name), f"{e.value:+.4f}", f"{e.low:+.4f} to {e.high:+.4f}", f"{e.n:,}")
     notes = [_text("* differs from 0 after looking at all segments")] * any(effect.found for effect in report.by_segment)
+    for effect in report.by_segment:
+        if effect.adjusted is not None:
+            low, high = f"{effect.adjusted.low:+.4f}", f"{effect.adjusted.high:+.4f}"
+            notes.append(_text(f"{effect.dimension}: {effect.name}, as one picked among many: {low} to {high}"))
+    from germane.report.segments import differ
+
+    for test in report.interactions:
+        notes.append(_text(f"By {test.dimension}: {differ(report, test.dimension)}"))
     if report.audit is not None:
         from germane.report.beside import audit
 

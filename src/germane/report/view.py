@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from germane import cards, scales
-from germane.report import beside, charts, words
+from germane.report import beside, charts, segments, words
 from germane.types import Effect, JudgeCard, QueryResult, Report, Result
 
 POPULARITY = ("head", "torso", "tail", "single")
@@ -54,13 +54,18 @@ class SegmentRow(NamedTuple):
 
 
 class Dimension(NamedTuple):
-    """A forest plot: the segments of one dimension on a common axis, below all queries together."""
+    """A forest plot: the segments of one dimension on a common axis, below all queries together.
+
+    differ: whether the segments differ at all, in words. pulled: some of them have a shrunken effect.
+    """
 
     name: str
     axis: charts.Axis
     overall: charts.Mark
     rows: tuple[SegmentRow, ...]
     places: int
+    differ: str
+    pulled: bool
 
 
 class Grade(NamedTuple):
@@ -315,7 +320,8 @@ def _dimension(report: Report, name: str, effects: Sequence[Effect]) -> Dimensio
     measured = [e.delta for e in effects if e.delta is not None]
     axis = charts.forest([d for d in measured if not d.caveat] or measured, report.delta)
     rows = tuple(_segment(axis, e) for e in effects)
-    return Dimension(name, axis, charts.mark(axis, report.delta), rows, min(4, words.digits(report.delta.se)))
+    pulled, places = any(e.shrunken is not None for e in effects), min(4, words.digits(report.delta.se))
+    return Dimension(name, axis, charts.mark(axis, report.delta), rows, places, segments.differ(report, name), pulled)
 
 
 def _segment(axis: charts.Axis, effect: Effect) -> SegmentRow:
