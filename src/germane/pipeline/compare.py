@@ -110,14 +110,12 @@ def compare(
 
 def _post_stratified(design: Any, runs: Sequence[Run], population: Any) -> tuple[Any, tuple[str, ...]]:
     """The design after strata are made of the population, and what had to be merged. The draw must have been simple."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     if design is not None and len(pc.unique(design["stratum"])) > 1:
         raise InputError("the design has strata already: --population is for a simple random sample, drawn without them")
     if design is None:
-        either = pa.concat_arrays([pc.unique(run.table["query_id"].cast(pa.string())).combine_chunks() for run in runs])
-        ids = [str(query) for query in pc.unique(either).to_pylist()]
+        ids = sorted({str(query) for run in runs for query in pc.unique(run.table["query_id"]).to_pylist()})
     else:
         ids = [str(query) for query in design["query_id"].to_pylist()]
     table, notes = sampling.post_stratified(ids, sources.read_queries(population))

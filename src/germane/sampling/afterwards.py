@@ -39,7 +39,7 @@ def post_stratified(
     columns = strata_columns(population, strata)
     if not columns:
         raise InputError(
-            f"the population has none of the columns {' and '.join(STRATA)}: strata are made of them; germane segment makes them"
+            f"the population has none of the columns {' and '.join(STRATA)}, which make strata: germane segment makes them"
         )
     place = {query: row for row, query in enumerate(ids_of(population))}
     if missing := [query for query in sampled if query not in place]:
