@@ -152,7 +152,7 @@ def estimate(
         total = total + mean_lam**2 * own.sum(-1)
         below = below + mean_lam**4 * (own**2 / (own_df + 2)).sum(-1)
     off = rest - plan.rest_groups.spread(centre)
-    third = third + lam.mean(-1) ** 3 * ((plan.rest_omega * off) ** 3).sum(-1)
+    third = third + lam.mean(-1) ** 3 * _cubes(plan.rest_omega * off).sum(-1)
     return Found(value, np.maximum(total, 0), third, _df(total, below, least))
 
 
@@ -236,7 +236,11 @@ def _third(x: Numbers, plan: Layout) -> Numbers:
     common = (weight * x).sum(-1, keepdims=True) / max(float(weight.sum()), 1e-300)
     off = x - np.where(inside, common, groups.spread(groups.sums(p * x)))
     factor = np.where(few, 1.0, n**2 / np.maximum((n - 1) * (n - 2), 1.0))
-    return np.asarray((plan.share**3 * factor * groups.sums(p**3 * off**3)).sum(-1), np.float64)
+    return np.asarray((plan.share**3 * factor * groups.sums(_cubes(p * off))).sum(-1), np.float64)
+
+
+def _cubes(x: Numbers) -> Numbers:
+    return x * x * x  # a power of numpy takes ten times as long
 
 
 def _products(people: Numbers, judge: Numbers, p: Numbers, code: Codes, size: int) -> tuple[Numbers, Numbers]:
