@@ -139,6 +139,19 @@ def test_no_answer_is_not_a_grade(world):
     assert f"who gave no grade to {int(gone.sum())} pairs" in " ".join(found.notes)
 
 
+def test_a_pair_counts_once_even_where_it_was_judged_under_two_guides(world):
+    grades, lenient, _, _ = world
+    old, new = told(grades, "human:a"), told(lenient, "human:b")
+    at = new.schema.get_field_index("guide_version")
+    again = new.slice(0, 50).set_column(at, "guide_version", pa.array(["v2"] * 50))
+    given = {"scale": "trec", "allow": ["mixed-guides"]}
+    assert bridge(old, pa.concat_tables([new, again]), **given).table == bridge(old, new, scale="trec").table
+    at = again.schema.get_field_index("relevance")
+    other = again.set_column(at, "relevance", pa.array([3 - r for r in again["relevance"].to_pylist()], pa.int16()))
+    with pytest.raises(InputError, match="50 pairs have two different grades"):
+        bridge(old, pa.concat_tables([new, other]), **given)
+
+
 def test_machine_judges_need_their_cards_as_in_compare(world):
     grades, lenient, _, _ = world
     people, machine = told(grades, "human:a"), told(lenient, "gpt", "f1")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from germane.experiment import words
+from germane.experiment.arms import once_each
 from germane.experiment.results import Results
 from germane.stats import clustered
 from germane.stats.agreement import agreement_within, cohen_kappa, confusion, exact_agreement, krippendorff_alpha
@@ -151,7 +152,8 @@ def _both(old: pa.Table, new: pa.Table) -> tuple[NDArray[np.str_], NDArray[np.in
     import pyarrow.compute as pc
 
     keys = ["query_id", "doc_id"]
-    tables = [given.filter(pc.is_valid(given["relevance"])).select([*keys, "relevance"]) for given in (old, new)]
+    once = [once_each(given).select([*keys, "relevance"]) for given in (old, new)]
+    tables = [given.filter(pc.is_valid(given["relevance"])) for given in once]
     joined = (
         tables[0].join(tables[1], keys, join_type="inner", right_suffix="_new").sort_by([(key, "ascending") for key in keys])
     )

@@ -169,8 +169,7 @@ def _said(name: str, old: Results, new: Results) -> list[str]:
 def _judges(tables: list[pa.Table]) -> tuple[str, str]:
     """Names of both judges. Raises: InputError where they are one and the same."""
     made_by = [
-        sorted({(row["judge"], row["fingerprint"]) for row in table.select(["judge", "fingerprint"]).to_pylist()})
-        for table in tables
+        sorted({(row["judge"], row["fingerprint"]) for row in _distinct(table, "judge", "fingerprint")}) for table in tables
     ]
     if made_by[0] == made_by[1]:
         judge, fingerprint = made_by[0][0]
@@ -183,6 +182,10 @@ def _judges(tables: list[pa.Table]) -> tuple[str, str]:
     if names[0] == names[1]:
         names = [f"{name} ({made[0][1][:12] or 'no fingerprint'})" for name, made in zip(names, made_by, strict=True)]
     return names[0], names[1]
+
+
+def _distinct(table: pa.Table, *columns: str) -> list[dict[str, Any]]:
+    return table.group_by(list(columns)).aggregate([]).to_pylist()
 
 
 def _overlapping(found: bridging.Table, names: tuple[str, str], allow: Sequence[str]) -> list[str]:
@@ -202,7 +205,10 @@ def _overlapping(found: bridging.Table, names: tuple[str, str], allow: Sequence[
 
 
 def _notes(tables: list[pa.Table], found: bridging.Table) -> list[str]:
-    guides = [sorted({str(v) for v in table["guide_version"].unique().to_pylist() if v}) for table in tables]
+    guides = [
+        sorted({str(row["guide_version"]) for row in _distinct(table, "guide_version") if row["guide_version"]})
+        for table in tables
+    ]
     said = []
     if guides[0] and guides[1] and guides[0] != guides[1]:
         said.append(f"the judges were shown different guides ({guides[0][0]} and {guides[1][0]}): the change is of both")

@@ -95,11 +95,11 @@ def export(
         said = manifest.extra
         delta = Estimate(**said["delta"])
         return Export(str(out), False, form, manifest.rows or 0, said["queries"], said["metric"], delta, tuple(said["notes"]))
-    runs = [sources.read_run(run) for run in (control, treatment)]
+    runs = [sources.open_run(run) for run in (control, treatment)]
     found = per_query(
         runs[0],
         runs[1],
-        sources.read_judgments(judgments, scale=of),
+        sources.open_judgments(judgments, scale=of),
         scale=of,
         choices=experiment.Choices(metric, level, condensed, tuple(allow)),
         design=None if design is None else sources.read_design(design),
