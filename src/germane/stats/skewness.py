@@ -16,6 +16,10 @@ SHY = 1 / 3
 tails the skewness is noise, and following it all the way covers 0.90 to 0.93; a third covers 0.94 or more in both kinds."""
 
 
+MOST = 1.0
+"""A mean leans no more than this: one value alone among any number of zeros gives 1, and beyond it Hall's limits turn back."""
+
+
 def reaches(quantile: float, skewness: float) -> tuple[float, float]:
     """How far the interval reaches below and above the mean, in standard errors: (quantile, quantile) without a lean.
 
@@ -29,25 +33,26 @@ def reaches(quantile: float, skewness: float) -> tuple[float, float]:
     """
     if abs(skewness) <= LEANS:
         return quantile, quantile
-    lean = abs(skewness)
+    lean = min(abs(skewness), MOST)
     tail = max(quantile, -_inverse(-quantile, lean))
     near = quantile + SHY * (_inverse(quantile, lean) - quantile)
     return (near, tail) if skewness > 0 else (tail, near)
 
 
 def skewness_of(below: float, above: float, quantile: float) -> float:
-    """The skewness whose `reaches` at this quantile are (below, above): an interval carries its own reference.
+    """The skewness, up to `MOST`, whose `reaches` at this quantile are (below, above): an interval carries its own reference.
 
     >>> round(skewness_of(*reaches(1.96, -0.3), 1.96), 9)
     -0.3
     """
-    tail = max(below, above)
+    near, tail = sorted((below, above))
     if tail - quantile <= 1e-6 * quantile:
         return 0.0
-    # Hall's transform takes -tail to -quantile: a quadratic in the skewness, of which the smaller root is meant
+    # Hall's transform takes -tail to -quantile: a quadratic in the skewness, and the near limit says which of its roots
     a, b, c = tail**3 / 27, tail**2 / 3 + 1 / 6, tail - quantile
-    root = 2 * c / (b + sqrt(max(b * b - 4 * a * c, 0.0)))
-    return root if above > below else -root
+    root = sqrt(max(b * b - 4 * a * c, 0.0))
+    lean = min(2 * c / (b + root), (b + root) / (2 * a), key=lambda each: abs(reaches(quantile, each)[0] - near))
+    return lean if above > below else -lean
 
 
 def quantile_at(t: float, skewness: float) -> float:
