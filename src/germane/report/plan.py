@@ -165,7 +165,7 @@ def lines(plan: Plan) -> list[str]:
     ]
     other = [f"{words.plain(plan.amount * p.factor, 0)}: {small(_best(p))}" for p in plan.curve]
     found = [answer(plan), "", *_table(rows), "", *_table(strata), "", f"MDE by {plan.axis}: {', '.join(other)}"]
-    return [*found, *(f"note: {note}" for note in plan.notes), *(f"$ {command}" for command in plan.commands)]
+    return [*found, *(f"note: {note}" for note in plan.notes), *(f"run: {command}" for command in plan.commands)]
 
 
 def _best(point: Point) -> float:
