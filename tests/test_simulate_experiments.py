@@ -116,6 +116,12 @@ def test_both_arms_show_25_and_an_untouched_query_does_not_differ(world):
     assert not world.differences("people")[still].any()
 
 
+def test_documents_that_did_not_move_need_no_label(world):
+    """So labels of the moved ones alone give the same differences, and the same interval."""
+    unlabelled = np.where(world.moved(), world.gains["people"], 0.0)
+    assert np.array_equal((world.weight * unlabelled).sum(axis=1), (world.weight * world.gains["people"]).sum(axis=1))
+
+
 def test_strata_have_their_shares(world):
     assert sum(world.populations.values()) == len(world)
     assert world.populations["interest 01 / single"] == pytest.approx(0.16 * 0.52 * len(world), abs=1)
