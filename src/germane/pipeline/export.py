@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from germane import cards, experiment, scales, sources, store
+from germane import cards, experiment, sampling, scales, sources, store
 from germane.experiment.results import Results, per_query
 from germane.types import Estimate, InputError, JudgeCard, Scale
 
@@ -241,9 +241,11 @@ def _named(found: Results, units: _Units) -> dict[str, Any]:
 
 def _notes(found: Results, form: str, pairing: str) -> list[str]:
     """What a reader of the platform's page must know."""
+    unit = found.design.unit
+    said = [] if unit in ("queries", sampling.UNIT) else [f"weights, and with them the difference, are by {unit}"]
     if form == "plain":
-        return []
-    said = [
+        return said
+    said += [
         "each query stands in one group with half of its pair's difference: the platform's interval is that of the pairs"
         if pairing == "split"
         else "each query stands in both groups: the platform takes them for independent, and its interval is far too wide"
