@@ -289,18 +289,16 @@ def correction_rows(w: World, times: int) -> list[str]:
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
-def ladder_table(found: Mapping[str, Found]) -> list[str]:
-    lines = [
-        "| regime | MDE | points | ratio | share of the fall | MDE by the spread of estimates | power at the MDE | coverage | "
-        "holds people's answer |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+def ladder_table(found: Mapping[str, Found], *, of_people: bool) -> list[str]:
+    """of_people: coverage is of people's answer already."""
+    columns = ["regime", "MDE", "points", "ratio", "share of the fall", "MDE by the spread of estimates", "power at the MDE"]
+    columns += ["coverage"] if of_people else ["coverage", "holds people's answer"]
+    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
     for rung in ladder([(name, 100 * f.mde) for name, f in found.items()]):
         f = found[rung.name]
         step = f"{rung.points:.2f} | x {rung.ratio:.2f} | {rung.share:.0%}" if rung.points else " | | "
-        lines.append(
-            f"| {rung.name} | {rung.mde:.2f} % | {step} | {f.real:.2%} | {f.power:.1%} | {f.held:.1%} | {f.people:.1%} |"
-        )
+        last = "" if of_people else f" {f.people:.1%} |"
+        lines.append(f"| {rung.name} | {rung.mde:.2f} % | {step} | {f.real:.2%} | {f.power:.1%} | {f.held:.1%} |{last}")
     return lines
 
 
@@ -330,7 +328,7 @@ def main() -> None:
     lines = [
         "### The judge's estimand",
         "",
-        *ladder_table(judge),
+        *ladder_table(judge, of_people=False),
         "",
         "The same fall, split without an order (Shapley over all 16 sets of steps, from the population's moments):",
         "",
@@ -346,7 +344,7 @@ def main() -> None:
         "",
         f"At equal human labels, {labels:,.0f} an experiment:",
         "",
-        *ladder_table({name: found[name] for name in rungs}),
+        *ladder_table({name: found[name] for name in rungs}, of_people=True),
         "",
         "The first three, split without an order:",
         "",
