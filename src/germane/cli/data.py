@@ -108,7 +108,9 @@ def sample(
     allow: Annotated[list[str] | None, typer.Option(help="A refusal to insist past: same-outcomes.")] = None,
     control: Annotated[Path | None, typer.Option(help="Audit: the run as it is today.")] = None,
     treatment: Annotated[Path | None, typer.Option(help="Audit: the run that may replace it.")] = None,
-    texts: Annotated[Path | None, typer.Option("--queries", help="Audit: the queries' text.")] = None,
+    texts: Annotated[
+        Path | None, typer.Option("--queries", help="Audit: the queries' text, if they are not the argument.")
+    ] = None,
     docs: Annotated[Path | None, typer.Option(help="Audit: the documents' fields.")] = None,
     unit: Annotated[str, typer.Option(help="Audit: whole queries, or single documents.")] = "queries",
     k: DepthOption = 25,
@@ -123,7 +125,7 @@ def sample(
     experiment that people judge, blind, to correct its judge.
     """
     if goal == Goal.AUDIT:
-        needed = {"--control": control, "--treatment": treatment, "--queries": texts, "--docs": docs, "-n": n}
+        needed = {"--control": control, "--treatment": treatment, "--docs": docs, "-n": n}
         if missing := [flag for flag, value in needed.items() if value is None]:
             raise InputError(f"an audit is drawn inside an experiment: pass {', '.join(missing)} too")
         of: dict[str, Any] = {"control": control, "treatment": treatment, "queries": texts, "docs": docs, "n": n, "unit": unit}

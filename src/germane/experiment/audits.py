@@ -163,7 +163,7 @@ def _groups(about: Frame, moved: NDArray[np.bool_], answers: Answers) -> Names:
 
 def _fits(about: Frame, pool: Pool, answers: Answers) -> None:
     """Raises: InputError where the odds are not those of a draw inside this experiment."""
-    hint = "was it drawn for these runs and this design (germane sample --for audit), and is every drawn pair in it?"
+    hint = "was it drawn for these runs, this design and this depth (germane sample --for audit), with every pair kept?"
     if answers.unit == "documents":
         moved = int(pool.moved.sum())
         total = float((1 / answers.chance).sum())

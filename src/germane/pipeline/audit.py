@@ -31,14 +31,14 @@ class AuditSample(NamedTuple):
 
 
 def audit(
-    design: Path | None,
+    design: Path,
     out: Path,
     *,
     control: Path,
     treatment: Path,
     n: int,
     seed: int,
-    queries: Path,
+    queries: Path | None = None,
     docs: Path,
     unit: str = "queries",
     k: int = 25,
@@ -49,22 +49,26 @@ def audit(
 ) -> AuditSample:
     """A blind sample inside this experiment, as a table of audits; see `sampling.draw_audit`.
 
-    design, control, treatment: as `compare` gets them. queries, docs: the texts that raters read. judgments and card: the
+    design, control, treatment: as `compare` gets them; instead of a design, the queries themselves, where the experiment
+    has none. queries (default: those), docs: the texts that raters read. judgments and card: the
     judge's grades and its card; with both, people look more often where this judge errs more. k: of the metric.
 
     Raises: InputError for runs in which nothing moved, n that does not fit, and queries or documents that the files lack.
     """
     asked = {"n": n, "unit": unit, "k": k, "scale": scale, "fields": None if fields is None else list(fields)}
+    sampled = sources.is_design(design)
+    if sampled and queries is None:
+        raise InputError(f"{design} is a design, which has no texts: pass the queries' text with --queries")
     inputs = [p for p in (design, control, treatment, queries, docs, judgments, card) if p is not None]
     work: dict[str, Any] = {"verb": "audit", "inputs": inputs, "parameters": asked, "seed": seed}
     if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
         return _told(out, False, manifest.extra)
-    designs = None if design is None else sources.read_design(design)
+    designs = sources.read_design(design) if sampled else None
     runs = [sources.read_run(path).table for path in (control, treatment)]
     moved = sampling.pool(runs[0], runs[1], k=k, designs=designs).table
     spread, notes = _spread(moved, judgments, card, scale)
     drawn = sampling.draw_audit(moved, n=n, unit=unit, seed=seed, designs=designs, spread=spread)
-    table = _with_texts(drawn.table, sources.read_queries(queries), sources.read_docs(docs), fields)
+    table = _with_texts(drawn.table, sources.read_queries(queries or design), sources.read_docs(docs), fields)
     extra = {"unit": unit, "counts": drawn.counts, "notes": [*notes, *drawn.notes]}
     sources.write_audit(table, out, **work, extra=extra)
     return _told(out, True, extra)

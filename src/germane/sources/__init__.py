@@ -2,10 +2,20 @@
 
 from germane.sources.labels import read_judgments
 from germane.sources.pieces import open_judgments, open_run
-from germane.sources.reading import read_audit, read_candidates, read_design, read_docs, read_pairs, read_queries, read_run
+from germane.sources.reading import (
+    is_design,
+    read_audit,
+    read_candidates,
+    read_design,
+    read_docs,
+    read_pairs,
+    read_queries,
+    read_run,
+)
 from germane.sources.writing import write_audit, write_judgments, write_run
 
 __all__ = [
+    "is_design",
     "open_judgments",
     "open_run",
     "read_audit",

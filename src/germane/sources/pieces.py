@@ -146,19 +146,19 @@ def _distinct(piece: pa.Table) -> pa.Table:
     for column in piece.columns:
         values: Any = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         values = values.unify_dictionaries()
-        indices = np.concatenate([compute().fill_null(chunk.indices, -1).to_numpy() for chunk in values.chunks])
         width = len(values.chunk(0).dictionary) + 1
+        if width == 2 and not values.null_count:  # one value throughout, as most of these columns hold
+            continue
+        indices = np.concatenate([compute().fill_null(chunk.indices, -1).to_numpy() for chunk in values.chunks])
         if int(code.max(initial=0)) * width >= 1 << 40:
             code = np.unique(code, return_inverse=True)[1]
         code = code * width + (indices.astype(np.int64) + 1)
-    top = int(code.max(initial=0)) + 1
-    first = np.flatnonzero(np.bincount(code, minlength=top)) if top < 1 << 22 else None
-    if first is None:
-        rows = np.unique(code, return_index=True)[1]
-    else:
-        place = np.zeros(top, dtype=np.int64)
+    if int(code.max(initial=0)) < 1 << 22:
+        place = np.full(int(code.max(initial=0)) + 1, -1, dtype=np.int64)
         place[code[::-1]] = np.arange(len(code))[::-1]
-        rows = place[first]
+        rows = place[place >= 0]
+    else:
+        rows = np.unique(code, return_index=True)[1]
     at: Any = pa.array(np.sort(rows))
     taken = piece.take(at)
     plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in taken.columns]

@@ -119,6 +119,11 @@ def read_design(obj: Any) -> pa.Table:
     return conform(raw.table, "designs", name=raw.name, at=raw.at, parse=raw.text)
 
 
+def is_design(obj: Any) -> bool:
+    """True if it has inclusion probabilities: sampled queries rather than just queries."""
+    return load(obj, "queries", "candidates").find(["inclusion_probability"]) is not None
+
+
 def read_audit(obj: Any) -> pa.Table:
     """What `sample --for audit` drew: query_id, doc_id, unit, audit_stratum, inclusion_probability, one row a pair.
 
@@ -130,7 +135,7 @@ def read_audit(obj: Any) -> pa.Table:
     if missing := [column for column in columns if raw.find([column]) is None]:
         raise InputError(
             f"{raw.name} has no column {missing[0]!r}: an audit is drawn inside the experiment, each pair with its chance of "
-            "being drawn (germane sample --for audit); give that file with --audit-sample, or keep its columns in the audit"
+            "being drawn (germane sample --for audit), so golden pairs are none; pass what it drew with --audit-sample"
         )
     raw = _distinct(raw, [str(raw.find([column])) for column in columns])
     return conform(raw.table.rename_columns(columns), "audits", name=raw.name, at=raw.at, parse=raw.text)
