@@ -198,5 +198,7 @@ def test_what_has_no_mean_is_refused():
         mean([1.0, 2.0, 3.0], clusters=["a", "a", "b"], strata=["x", "y", "x"])
     with pytest.raises(InputError, match="between 0 and 1"):
         quantile([1.0, 2.0], 1.0)
+    assert mean([0.0, 1.0], bounds=(0, 1)).low == 0 > mean([0.0, 1.0]).low
+    assert mean([0.0, 1.0], bounds=(0, 1)).high == 1
     assert mean([0.5, 0.5]).caveat.startswith("nothing varied")
     assert mean([1.0, 2.0, 5.0], strata=["x", "y", "z"]).df == 2

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 # Every public name and where it lives. A name is loaded when it is first asked for (PEP 562), so `import germane` is free.
 _HOMES = {
+    "check": "germane.pipeline.check",
     "compare": "germane.pipeline.compare",
     "evaluate": "germane.pipeline.evaluate",
     "read_design": "germane.sources",
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors; te
     from germane import report as report
     from germane import scales as scales
     from germane import simulate as simulate
+    from germane.pipeline.check import check as check
     from germane.pipeline.compare import compare as compare
     from germane.pipeline.evaluate import evaluate as evaluate
     from germane.sources import read_design as read_design

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from germane.cards.admission import distinct, is_human, named, same_scale
+from germane.stats.calibration import SUM
 from germane.store import Column
 from germane.types import InputError, Outcome, Scale
 
@@ -235,7 +236,7 @@ def _weights(chance: NDArray[Any], targeted: NDArray[np.bool_]) -> NDArray[np.fl
 
 
 def _probs(rows: pa.Table, grades: int) -> NDArray[np.float64]:
-    """(n, grades) probabilities, NaN where there are none. Raises: InputError naming a pair with another number of them."""
+    """(n, grades) probabilities, NaN where there are none. Raises: InputError naming a pair whose probabilities are none."""
     found = np.full((rows.num_rows, grades), np.nan)
     for at, probs in enumerate(rows["probs"].to_pylist()):
         if probs is None:
@@ -244,4 +245,11 @@ def _probs(rows: pa.Table, grades: int) -> NDArray[np.float64]:
             pair = _pair({name: rows[name][at].as_py() for name in ("query_id", "doc_id")})
             raise InputError(f"judgments give {len(probs)} probabilities for {pair}: expected {grades}, one a grade")
         found[at] = probs
+    given = ~np.isnan(found).any(1)
+    off = given & ((found < 0).any(1) | (abs(found.sum(1) - 1) > SUM))
+    if off.any():
+        at = int(np.flatnonzero(off)[0])
+        pair = _pair({name: rows[name][at].as_py() for name in ("query_id", "doc_id")})
+        said = [round(p, 4) for p in found[at].tolist()]
+        raise InputError(f"judgments give the probabilities {said} for {pair}: expected none below 0, and a sum of 1")
     return found

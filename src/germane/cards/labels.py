@@ -77,7 +77,7 @@ def _alpha(a: Any, b: Any, **options: Any) -> Estimate:
 def gain_error(gold: Any, other: Any, *, scale: Scale, **options: Any) -> Estimate:
     """Mean of the judge's gain minus people's, in units of the top gain: a judge that is too kind is above 0."""
     gains = np.asarray(scale.gains) / scale.gains[-1]
-    return clustered.mean(gains[other] - gains[gold], method="judge's gain minus people's", **options)
+    return clustered.mean(gains[other] - gains[gold], bounds=(-1.0, 1.0), method="judge's gain minus people's", **options)
 
 
 def probabilities(

@@ -20,7 +20,9 @@ from germane.types import BiasAt, Decisions, Equivalence, Estimate, InputError, 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROUNDING = 1e-12
+PLACES = 12
+"""Decimal places of a query's sDCG that count: the rest is the noise of adding in another order, and would break ties."""
+
 SIZES = (300, 1000, 3000)
 """Queries of the experiments whose decisions are tried, beside as many as gold has."""
 
@@ -98,14 +100,14 @@ def found(values: Values, prefix: str, *, strata: Any, level: float) -> tuple[di
 
     strata: (queries,) names, or None.
     """
-    error = np.where(abs(values.judge - values.people) < ROUNDING, 0.0, values.judge - values.people)
+    error = (values.judge - values.people).round(PLACES)
     options: dict[str, Any] = {"clusters": values.query, "weights": values.weight, "level": level}
     inside = None if strata is None else strata[values.query].astype(str)
-    what = "judge minus people"
+    what, reach = "judge minus people", (-1.0, 1.0) if prefix == "score" else (-2.0, 2.0)
     tried: tuple[tuple[str, Callable[[], Estimate]], ...] = (
         ("tau-b", lambda: ranks.kendall_tau_b(values.people, values.judge, **options)),
         ("rho", lambda: ranks.spearman_rho(values.people, values.judge, **options)),
-        ("error", lambda: _reliable(clustered.mean(error, strata=inside, method=what, **options), error)),
+        ("error", lambda: _reliable(clustered.mean(error, strata=inside, bounds=reach, method=what, **options), error)),
         ("error P10", lambda: clustered.quantile(error, 0.1, method=f"P10 of {what}", **options)),
         ("error P90", lambda: clustered.quantile(error, 0.9, method=f"P90 of {what}", **options)),
     )
@@ -216,13 +218,13 @@ def _summed(shown: pa.Table, size: int) -> tuple[tuple[NDArray[Any], NDArray[Any
     for name in ("people", "judge"):
         gain = np.nan_to_num(shown[name].to_numpy().astype(np.float64))
         total = np.bincount(query, weights=weight * gain, minlength=size)[whole]
-        sums.append(np.where(abs(total) < ROUNDING, 0.0, total))
+        sums.append(total.round(PLACES) + 0.0)
     return (np.flatnonzero(whole), sums[0], sums[1]), int(there.sum() - whole.sum()), int(there.sum())
 
 
 def _left_out(what: str, left: int, asked: int, lacking: str, k: int, condensed: bool) -> list[str]:
     if not asked:
-        return [f"{what}: none of gold's queries is in the run: are query_id the same in both?"]
+        raise InputError(f"{what}: none of gold's queries is in the run: are query_id the same in both?")
     said = [f"{what}: documents that people or judge left open were taken out of the lists first"] if condensed else []
     if left:
         said.append(

@@ -65,6 +65,8 @@ def check(
         raise InputError(
             "a paired difference needs both arms: give control and treatment (for one ranked list, give it as run)"
         )
+    if not 0 < margin <= 1:
+        raise InputError(f"margin {margin}: give the largest paired bias in sDCG that would not matter, above 0, as 0.002")
     lists = cards.Experiment(
         tuple(sources.read_run(each) for each in runs), _run(control), _run(treatment), metric, condensed, margin, seed
     )

@@ -46,7 +46,8 @@ def brier(
     0.4
     """
     p, y = checked(probs, grades)
-    return clustered.mean(((p - y) ** 2).sum(1), clusters=clusters, weights=weights, level=level, method="Brier score")
+    scores, options = ((p - y) ** 2).sum(1), {"clusters": clusters, "weights": weights}
+    return clustered.mean(scores, **options, bounds=(0.0, 2.0), level=level, method="Brier score")
 
 
 def expected_gain_error(
@@ -69,7 +70,8 @@ def expected_gain_error(
     p, y = checked(probs, grades)
     g = np.asarray(gains, dtype=np.float64)
     errors = (p - y) @ (g / g[-1])
-    return clustered.mean(errors, clusters=clusters, weights=weights, level=level, method="expected gain minus people's")
+    options = {"clusters": clusters, "weights": weights}
+    return clustered.mean(errors, **options, bounds=(-1.0, 1.0), level=level, method="expected gain minus people's")
 
 
 def calibration_error(

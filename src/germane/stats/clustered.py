@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -124,6 +124,7 @@ def mean(
     clusters: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     strata: ArrayLike | None = None,
+    bounds: tuple[float, float] = (-inf, inf),
     level: float = 0.95,
     method: str = "mean",
 ) -> Estimate:
@@ -131,6 +132,7 @@ def mean(
 
     values: (n,) finite. clusters, weights: as in `share`. strata: (n,) any labels, one for all of a cluster's rows: the
     variance is then that inside strata. A stratum of one cluster is centred on the mean of all, which errs on the wide side.
+    bounds: of the values; the limits are held inside.
 
     Source: Cochran (1977), sec. 3.12 (ratio of cluster totals), by strata as in Wolter (2007), sec. 6.3; t at clusters -
     strata degrees of freedom (Korn and Graubard 1998).
@@ -156,7 +158,8 @@ def mean(
         return Estimate(value, 0.0, value, value, x.size, name, level, df, "nothing varied: the interval has no width")
     margin = t_quantile((1 + level) / 2, df) * sqrt(variance)
     caveat = _few(held, clusters is not None)
-    return Estimate(value, sqrt(variance), value - margin, value + margin, x.size, name, level, df, caveat)
+    low, high = max(value - margin, bounds[0]), min(value + margin, bounds[1])
+    return Estimate(value, sqrt(variance), low, high, x.size, name, level, df, caveat)
 
 
 def quantile(
