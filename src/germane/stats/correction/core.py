@@ -18,6 +18,9 @@ FEW = 5
 MOST_SKEW = 0.4
 """Skewness of an estimate (third moment / se^3) beyond which Hall's transformation is not followed: no limit is good there."""
 
+ALONE = 0.2
+"""Where the others hold less than this share of the judge's variance, one query stands alone, and lam is that of all."""
+
 MOST_OF_ALL = 0.25
 """A group whose values are all equal borrows the pooled variance if that would be more than this share of the whole."""
 
@@ -32,14 +35,16 @@ class Found(NamedTuple):
 
 
 def limits(found: Found, level: float) -> tuple[Numbers, Numbers]:
-    """(low, high), (...,) each: t limits, lengthened on the side to which the values are skewed, never shortened.
+    """(low, high), (...,) each: t limits, lengthened where the values are skewed, never shortened.
 
-    A t interval of skewed differences misses mostly on one side: the long tail was not drawn. Hall's transformation of the
-    t statistic repairs that side and shortens the other, which zero-inflated data do not forgive; so the further of the
-    two ends is kept on each side. Where nothing varied, both are the value.
+    A t interval of skewed differences misses mostly on one side: the long tail was not drawn. Two repairs, g being the
+    estimate's skewness, third / se^3. Its quantile t becomes t (1 + g^2 (t^2 + 3)(t^2 - 1)/18), the part of the error that
+    skewness has in both tails together. Hall's transformation of the statistic then moves the long side outwards; it
+    would shorten the other side, which zero-inflated data do not forgive, so each side keeps the further of the two
+    ends. Where nothing varied, both limits are the value.
 
-    Source: Hall (1992), On the removal of skewness by transformation, JRSS B 54, eq. 2.3; the two further ends are ours,
-    for their coverage see docs/statistics/correction.md.
+    Source: Hall (1992), The Bootstrap and Edgeworth Expansion, section 2.6 (q_2); Hall (1992), On the removal of skewness
+    by transformation, JRSS B 54. The further of two ends is ours: docs/statistics/correction.md has its coverage.
     """
     from scipy.special import stdtrit
 
@@ -47,6 +52,7 @@ def limits(found: Found, level: float) -> tuple[Numbers, Numbers]:
     t = stdtrit(found.df, (1 + level) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         skew = np.clip(np.where(se > 0, found.third / se**3, 0.0), -MOST_SKEW, MOST_SKEW)
+    t = t * (1 + np.maximum(skew**2 * (t**2 + 3) * (t**2 - 1) / 18, 0))
     small = np.abs(skew) < 1e-6
     a = np.where(small, 1.0, skew)
     above, below = (np.where(small, x, 3 / a * (np.cbrt(1 + a * (x - a / 6)) - 1)) for x in (t, -t))
@@ -87,7 +93,7 @@ def tuned(
     xy, xx, yy = groups.sums(p * dx * dy), groups.sums(p * dx * dx), groups.sums(p * dy * dy)
     top, below = (kg * xy).sum(-1), (kc * xx).sum(-1)
     size = 1e-12 * np.abs(judge).max(-1)
-    least = np.maximum(kc.sum() * size**2, 1e-9 * below)  # less than this is rounding: the judge's differences are equal
+    least = kc.sum() * size**2  # less than this is rounding: the judge's differences are equal
     lam = _ratio(top, below, least)
     joint = np.sqrt((kg * xx).sum(-1) * (kg * yy).sum(-1))
     rho = _ratio(top, joint, np.sqrt(kg.sum() * size**2 * (kg * yy).sum(-1)))
@@ -95,7 +101,7 @@ def tuned(
         gone = p / (1 - p)
         xy_i, xx_i = gone * dx * dy, gone * dx * dx
         tops, belows = top[..., None] - groups.spread(kg) * xy_i, below[..., None] - groups.spread(kc) * xx_i
-        each = _ratio(tops, belows, least[..., None])
+        each = _ratio(tops, belows, np.maximum(least, ALONE * below)[..., None], lam[..., None])
         if shrunken:
             own_top, own_below = groups.spread(xy) - xy_i, groups.spread(xx) - xx_i
             each = _towards(each, own_top, own_below, plan, gain, cost)
@@ -104,7 +110,7 @@ def tuned(
         for fold in np.unique(folds):
             there = folds != fold
             xy_k, xx_k = _products(people[..., there], judge[..., there], p[there], groups.codes[there], groups.size)
-            one = _ratio((kg * xy_k).sum(-1), (kc * xx_k).sum(-1), least)[..., None]
+            one = _ratio((kg * xy_k).sum(-1), (kc * xx_k).sum(-1), np.maximum(least, ALONE * below), lam)[..., None]
             if shrunken:
                 inside = groups.codes[~there]
                 one = _towards(one, xy_k[..., inside], xx_k[..., inside], plan, gain, cost, inside)
@@ -259,12 +265,11 @@ def _towards(
     code = plan.groups.codes if inside is None else inside
     n = 1 / plan.kish
     share = np.where(n >= SHRINK - 1e-9, n / (n + SHRINK), 0.0)[code]
-    own = _ratio(gain[code] * top, cost[code] * below, 1e-9 * (cost[code] * below).max(-1, keepdims=True))
-    own = np.where(below > 0, own, pooled)
+    own = _ratio(gain[code] * top, cost[code] * below, 1e-9 * (cost[code] * below).max(-1, keepdims=True), pooled)
     return share * own + (1 - share) * pooled
 
 
-def _ratio(top: Numbers, below: Numbers, least: Numbers) -> Numbers:
-    """top / below, and 0 where nothing is left below (the judge's differences are all equal): people only, still unbiased."""
+def _ratio(top: Numbers, below: Numbers, least: Numbers, other: Numbers | float = 0.0) -> Numbers:
+    """top / below, and `other` where too little is left below. 0 is people only, which is still unbiased."""
     there = below > least
-    return np.where(there, top / np.where(there, below, 1.0), 0.0)
+    return np.where(there, top / np.where(there, below, 1.0), other)
