@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from germane.sampling import draw, name_of, pool, read_design_table
-from germane.stats.power import neyman
+from germane.sampling import draw, name_of, pool, read_design_table, standing
+from germane.sampling.unequal import odds_by_size, systematic
+from germane.stats.allocation import neyman
+from germane.stats.power import mde
 from germane.types import Design, InputError, Stratum
 
 
@@ -310,6 +312,220 @@ def test_a_design_whose_weights_are_not_those_of_its_draw_is_an_error(columns, m
 def test_an_empty_design_stands_for_nothing():
     with pytest.raises(InputError, match="the design names no queries"):
         read_design_table(designed().slice(0, 0))
+
+
+# --- by traffic -----------------------------------------------------------------------------------------------------
+
+SEARCHED = queries(
+    {("home", "head"): 6, ("home", "tail"): 60, ("art", "tail"): 40},
+    impressions=[500, 90, 80, 70, 60, 50] + [1 + i % 7 for i in range(100)],
+)
+
+
+def test_by_traffic_the_odds_are_proportional_to_traffic_and_certain_for_the_largest():
+    drawn = draw(SEARCHED, n=30, seed=1, by="traffic", strata=["segment"])
+    assert strata(drawn) == {"head": (850, 6), "tail": (sum(1 + i % 7 for i in range(100)), 24)}
+    assert drawn.design.unit == "searches"
+    assert drawn.design.origin == "neyman allocation over segment, odds proportional to searches"
+    rows = drawn.table.to_pylist()
+    assert {row["unit"] for row in rows} == {"searches"}
+    known = {row["query_id"]: row["impressions"] for row in SEARCHED.to_pylist()}
+    tail = [row for row in rows if row["stratum"] == "tail"]
+    assert all(row["traffic"] == known[row["query_id"]] for row in rows)
+    assert all(row["inclusion_probability"] == pytest.approx(24 * row["traffic"] / row["stratum_traffic"]) for row in tail)
+    assert {row["population"] for row in tail} == {100}
+    assert read_design_table(drawn.table, seed=1, origin=drawn.design.origin) == drawn.design
+
+
+def test_a_query_that_is_due_more_than_once_is_certain_and_the_rest_is_shared():
+    drawn = draw(SEARCHED.slice(0, 6), n=3, seed=4, by="traffic", strata=())
+    odds = {row["traffic"]: row["inclusion_probability"] for row in drawn.table.to_pylist()}
+    assert odds[500] == 1.0
+    assert all(value == pytest.approx(2 * t / 350) for t, value in odds.items() if t != 500)
+    assert read_design_table(drawn.table).strata == (Stratum("all", 850, 3),)
+
+
+def test_every_query_has_its_own_odds_by_traffic():
+    """200 seeds, 10 of 40: the chi-square of how often each is drawn lies within 99.99 % of what its odds say."""
+    from scipy.stats import chi2
+
+    log = queries({("home", "tail"): 40}, users=[1 + i % 8 for i in range(40)])
+    counts = Counter(i for seed in range(200) for i in draw(log, n=10, seed=seed, by="users").table["query_id"].to_pylist())
+    traffic = np.array(log["users"].to_pylist())
+    expected = 200 * 10 * traffic / traffic.sum()
+    found = np.array([counts[i] for i in log["query_id"].to_pylist()])
+    statistic = ((found - expected) ** 2 / (expected * (1 - expected / 200))).sum() * 39 / 40
+    assert chi2.ppf(0.00005, 39) < statistic < chi2.ppf(0.99995, 39)
+
+
+@pytest.mark.simulation
+def test_the_weighted_mean_of_a_draw_by_traffic_is_the_mean_over_searches(repetitions):
+    """Differences that grow with traffic, so that the mean over queries is another. Tolerance: 4 standard errors."""
+    traffic = dict(zip(SEARCHED["query_id"].to_pylist(), SEARCHED["impressions"].to_pylist(), strict=True))
+    d = {query: 0.1 * np.log(t) for query, t in traffic.items()}
+    truth = sum(traffic[q] * d[q] for q in d) / sum(traffic.values())
+    thetas = []
+    for seed in range(repetitions(reduced=200, whole=2000)):
+        table = draw(SEARCHED, n=24, seed=seed, by="traffic").table
+        thetas.append(standing(table) @ np.array([d[q] for q in table["query_id"].to_pylist()]))
+    assert np.mean(thetas) == pytest.approx(truth, abs=4 * np.std(thetas) / np.sqrt(len(thetas)))
+    assert abs(np.mean(list(d.values())) - truth) > 0.1
+
+
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=30), st.integers(1, 29), st.floats(0, 0.999))
+def test_odds_by_size_sum_to_n_and_a_systematic_draw_has_n(sizes, n, start):
+    n = min(n, len(sizes))
+    odds = odds_by_size(sizes, n)
+    assert odds.sum() == pytest.approx(n)
+    assert ((odds > 0) & (odds <= 1)).all()
+    free = odds < 1
+    assert np.ptp(odds[free] / np.array(sizes)[free]) == pytest.approx(0, abs=1e-12) if free.any() else True
+    rows = systematic(odds, np.arange(len(sizes))[::-1], start)
+    assert len(set(rows.tolist())) == n
+
+
+def test_sizes_of_nothing_have_no_odds():
+    with pytest.raises(InputError, match="expected sizes above 0"):
+        odds_by_size([1, 0], 1)
+    with pytest.raises(InputError, match="no more than there are"):
+        odds_by_size([1, 1], 3)
+
+
+def test_a_draw_by_queries_keeps_their_traffic_too():
+    table = draw(SEARCHED, n=30, seed=1, strata=["segment"]).table
+    assert "unit" not in table.column_names
+    assert set(table["stratum_traffic"].to_pylist()) == {850, sum(1 + i % 7 for i in range(100))}
+    assert read_design_table(table).unit == "distinct queries"
+
+
+def test_impressions_are_traffic_before_users_and_queries_without_any_are_left_out():
+    table = SEARCHED.append_column("users", pa.array([0] + [1] * 105))
+    assert draw(table, n=20, seed=1, by="traffic").design.unit == "searches"
+    by_users = draw(table, n=20, seed=1, by="users", strata=())
+    assert by_users.design.unit == "users"
+    assert strata(by_users) == {"all": (105, 20)}
+    assert by_users.notes == ("queries without users, which are no part of the users: 1",)
+
+
+@pytest.mark.parametrize(
+    ("table", "by", "message"),
+    [
+        (LOG, "traffic", "drawing by traffic needs a column impressions or users without gaps"),
+        (SEARCHED, "users", "needs a column users"),
+        (SEARCHED, "clicks", "by 'clicks' is unknown: expected one of queries, traffic"),
+        (queries({("a", "b"): 3}, impressions=[5, -1, 2]), "traffic", "impressions of query 'q0001' is -1"),
+    ],
+)
+def test_traffic_that_is_not_there_is_an_error(table, by, message):
+    with pytest.raises(InputError, match=message):
+        draw(table, n=2, seed=1, by=by)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.slice(1), "proportional to it; were rows added to the design, or dropped"),
+        (lambda t: t.set_column(2, "inclusion_probability", pa.array([0.5] * t.num_rows)), "an inclusion probability of 0.5"),
+        (lambda t: t.drop_columns("traffic"), "the design is of searches and has no column traffic"),
+        (
+            lambda t: t.set_column(t.schema.get_field_index("unit"), "unit", pa.array(["clicks"] * t.num_rows)),
+            "column unit holds",
+        ),
+        (lambda t: t.set_column(4, "traffic", pa.array([0] * t.num_rows)), "expected traffic above 0"),
+        (lambda t: t.set_column(4, "traffic", pa.array([None] * t.num_rows, pa.int64())), "a null in stratum"),
+        (lambda t: t.set_column(5, "stratum_traffic", pa.array(range(1000, 1000 + t.num_rows))), r"has stratum_traffic \[1000"),
+    ],
+)
+def test_a_design_by_traffic_that_was_changed_is_an_error(change, message):
+    table = draw(SEARCHED, n=30, seed=1, by="traffic", strata=()).table
+    with pytest.raises(InputError, match=message):
+        read_design_table(change(table))
+
+
+def test_what_a_query_stands_for_adds_up_to_the_population():
+    assert standing(draw(LOG, n=40, seed=1).table).sum() == pytest.approx(1)
+    sure = draw(SEARCHED, n=106, seed=1, by="traffic")
+    assert standing(sure.table).sum() == pytest.approx(1)
+    assert sure.facts["weights_effect"] == pytest.approx(
+        106 * 1.0 * sum(x**2 for x in SEARCHED["impressions"].to_pylist()) / sum(SEARCHED["impressions"].to_pylist()) ** 2
+    )
+
+
+def test_certain_queries_count_by_their_traffic_in_the_mde():
+    """All six: the weights are 500 .. 50 of 850, and the standard error is sd sqrt(sum w^2), not sd / sqrt(6)."""
+    head = SEARCHED.slice(0, 6)
+    drawn = draw(head, n=6, seed=1, by="traffic", strata=(), sd=0.1)
+    weights = np.array([500, 90, 80, 70, 60, 50]) / 850
+    assert drawn.facts["mde"] == pytest.approx(mde(0.1 * np.sqrt((weights**2).sum())))
+
+
+# --- floors, other allocations, and n from an effect ----------------------------------------------------------------
+
+
+def test_a_reported_segment_gets_its_floor_over_its_strata():
+    drawn = draw(LOG, n=60, seed=1, floors={"head": 20})
+    assert {k: v for k, v in strata(drawn).items() if "head" in k} == {"art / head": (10, 7), "home / head": (20, 13)}
+    assert sum(s.sample for s in drawn.design.strata) == 60
+    assert drawn.facts["design_effect"] > 1.05
+    assert draw(LOG, n=60, seed=1).facts["design_effect"] == pytest.approx(1, abs=0.05)
+
+
+def test_a_floor_can_be_for_every_value_of_a_column_or_for_a_stratum():
+    each = draw(LOG, n=100, seed=1, floors={"segment": 40})
+    assert sum(s.sample for s in each.design.strata if "head" in s.name) == 30  # all it has
+    assert strata(draw(LOG, n=60, seed=1, floors={"art / head": 9}))["art / head"] == (10, 9)
+    assert strata(draw(LOG, n=60, seed=1, floors={"segment:head": 20})) == strata(draw(LOG, n=60, seed=1, floors={"head": 20}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"floors": {"head": 31}}, "segment 'head' has 30 queries and a floor of 31: ask for 30 at most"),
+        ({"floors": {"head": 25, "tail": 40}}, "n = 60 cannot meet the floors: they need n = 65 or more"),
+        ({"floors": {"body": 5}}, "a floor for 'body', which is no segment: the segments are art, home, head, tail"),
+        ({"floors": {"head": 2.5}}, "expected a whole number"),
+        ({"allocation": "power", "exponent": 2}, "an exponent of 2"),
+        ({"allocation": "power", "cost": {"head": 1.0}}, "'power' uses no cost"),
+        ({"effect": 0.01, "sd": 0.1}, "either n or the MDE"),
+    ],
+)
+def test_floors_and_allocations_that_cannot_be_are_errors(options, message):
+    with pytest.raises(InputError, match=message):
+        draw(LOG, n=60, seed=1, **options)
+
+
+def test_a_segment_that_was_merged_away_has_no_floor():
+    table = queries({("art", "head"): 1, ("art", "tail"): 70, ("home", "tail"): 50})
+    with pytest.raises(InputError, match="segment 'head' was merged with others"):
+        draw(table, n=20, seed=1, floors={"head": 1})
+    double = queries({("x", "a"): 10, ("a", "b"): 10})
+    with pytest.raises(InputError, match="'a' is a value of interest and segment: say interest:a"):
+        draw(double, n=8, seed=1, floors={"a": 4})
+
+
+def test_power_allocation_lies_between():
+    def head(allocation, **options):
+        drawn = draw(LOG, n=60, seed=1, strata=["segment"], allocation=allocation, **options)
+        return strata(drawn)["head"][1]
+
+    assert head("neyman") == 5 < head("power") < head("power", exponent=0.2) < head("equal") == 30
+
+
+def test_n_can_follow_from_the_effect_that_is_to_be_found():
+    from germane.stats.power import stratified_sample_size
+
+    drawn = draw(LOG, seed=1, effect=0.03, sd=0.1, strata=["segment"])
+    assert drawn.table.num_rows == stratified_sample_size([30, 370], [0.1, 0.1], 0.03) == 88
+    assert drawn.facts["mde"] <= 0.03
+    assert draw(LOG, seed=1, effect=0.03, sd=0.1, strata=["segment"], power=0.9).table.num_rows > 88
+    assert draw(LOG, seed=1, effect=0.03, sd=0.1, strata=["segment"], level=0.99).table.num_rows > 88
+    assert draw(LOG, seed=1, effect=0.03, sd=0.1, strata=["segment"], floors={"head": 30}).table.num_rows > 88
+    with pytest.raises(InputError, match="an MDE needs the SD"):
+        draw(LOG, seed=1, effect=0.03)
+    with pytest.raises(InputError, match="out of reach: judging all 400 queries"):
+        draw(LOG, seed=1, effect=0.001, sd=0.1)
+    with pytest.raises(InputError, match="either n or the MDE"):
+        draw(LOG, seed=1)
 
 
 # --- the pool -------------------------------------------------------------------------------------------------------
