@@ -110,7 +110,8 @@ def tuned(
         for fold in np.unique(folds):
             there = folds != fold
             xy_k, xx_k = _products(people[..., there], judge[..., there], p[there], groups.codes[there], groups.size)
-            one = _ratio((kg * xy_k).sum(-1), (kc * xx_k).sum(-1), np.maximum(least, ALONE * below), lam)[..., None]
+            enough = np.maximum(least, ALONE * below * p[there].sum() / groups.size)
+            one = _ratio((kg * xy_k).sum(-1), (kc * xx_k).sum(-1), enough, lam)[..., None]
             if shrunken:
                 inside = groups.codes[~there]
                 one = _towards(one, xy_k[..., inside], xx_k[..., inside], plan, gain, cost, inside)
