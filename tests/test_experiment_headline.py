@@ -199,3 +199,29 @@ def test_the_plain_headline_is_the_stratified_difference_and_has_nothing_beside_
     assert report.delta.value == pytest.approx(stratified_difference(parts, {"head": 100, "tail": 900}).value)
     assert report.alternatives == ()
     assert run({"q": ["a"]}).table.num_rows == 1
+
+
+def test_segments_are_adjusted_as_asked_and_a_way_that_does_not_exist_is_refused():
+    control, treatment, grades = world()
+    given = {"design": designed(interest=["a", "b"] * 40, segment=["x"] * 40 + ["y"] * 40)}
+    q = {m: [e.q for e in compare(control, treatment, grades, multiple=m, **given).by_segment] for m in ("bh", "by")}
+    assert all(late >= early for early, late in zip(q["bh"], q["by"], strict=True) if early is not None)
+    assert q["bh"] != q["by"]
+    gated = compare(control, treatment, grades, multiple="hierarchical", **given)
+    assert "inside dimensions" in gated.parameters["multiple comparisons"]
+    with pytest.raises(InputError, match="expected one of bh, by, hierarchical"):
+        compare(control, treatment, grades, multiple="holm")
+
+
+def test_for_the_logs_own_queries_what_was_judged_is_not_in_doubt():
+    control, treatment, grades = world()
+    plain = compare(control, treatment, grades, design=designed())
+    finite = compare(control, treatment, grades, design=designed(), finite=True)
+    assert finite.delta.value == plain.delta.value
+    assert finite.delta.se < plain.delta.se
+    assert "finite population" in finite.delta.method
+    assert beside(finite)["for queries to come"] == plain.delta
+    with pytest.raises(InputError, match="--finite needs a design"):
+        compare(control, treatment, grades, finite=True)
+    with pytest.raises(InputError, match="goes with the plain difference"):
+        compare(control, treatment, grades, finite=True, unpaired=True)

@@ -114,6 +114,8 @@ def compare(
     clusters: Annotated[str | None, typer.Option(help="A column of the design: which queries belong together.")] = None,
     unpaired: Annotated[bool, typer.Option("--unpaired", help="Live arms that each answered their own queries.")] = False,
     expected: Annotated[bool, typer.Option("--expected", help="The judge's expected gains, by its probabilities.")] = False,
+    finite: Annotated[bool, typer.Option("--finite", help="About the log's own queries, not queries to come.")] = False,
+    multiple: Annotated[str, typer.Option(help="Segments' p-values: bh, by or hierarchical.")] = "bh",
     level: LevelOption = 0.95,
     out: OutOption = None,
     output: OutputOption = Output.TEXT,

@@ -24,6 +24,13 @@ log = logging.getLogger("germane")
 __all__ = ["ALLOW", "Audited", "Choices", "compare"]
 
 
+MULTIPLE = {
+    "bh": "Benjamini-Hochberg",
+    "by": "Benjamini-Yekutieli",
+    "hierarchical": "Benjamini-Hochberg, inside dimensions whose segments differ,",
+}
+
+
 @dataclass(frozen=True)
 class Choices:
     """What the user decided about a comparison, all of it printed in the report.
@@ -34,6 +41,8 @@ class Choices:
     column of the design, known before, that the difference is regressed on. clusters: a column of the design that says
     which queries belong together. unpaired: two live arms that each answered their own queries. poststratified: the design's
     strata were made after a simple random draw. expected: the judge's expected gains instead of its likeliest grades.
+    multiple: how p-values of segments are adjusted: "bh", "by" or "hierarchical" (a dimension must differ inside first).
+    finite: the target is the log's own queries, not queries to come; off, since a decision is about the latter.
     """
 
     metric: str = "sDCG@25"
@@ -49,6 +58,8 @@ class Choices:
     unpaired: bool = False
     poststratified: bool = False
     expected: bool = False
+    multiple: str = "bh"
+    finite: bool = False
 
 
 def compare(
@@ -114,7 +125,7 @@ def compare(
     winners, losers = describe.extremes(about, shown, found, queries, docs)
     warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta, head.audit)
     warnings += guards.ties((control.name, treatment.name), whole.ties)
-    parts = segments.Parts() if choices.unpaired else segments.segments(about, found, level=level, minimum_nonzero=least)
+    parts = segments.Parts() if choices.unpaired else _segments(about, found, choices)
     return Report(
         question=choices.question or f"Is {treatment.name} more relevant than {control.name}?",
         answer=words.answer(
@@ -206,9 +217,16 @@ def _check(choices: Choices, audited: bool) -> None:
         raise InputError(f"level {choices.level:g} is not between 0 and 1: pass 0.95 for a 95 % interval")
     if choices.by not in ("", "queries", "traffic"):
         raise InputError(f"by {choices.by!r}: expected queries (each counts once) or traffic")
+    if choices.multiple not in MULTIPLE:
+        raise InputError(f"multiple {choices.multiple!r}: expected one of {', '.join(MULTIPLE)}")
     asked = headline.one_at_a_time(choices, audit=audited)
     if asked in ("unpaired", "audit") and choices.condensed:
         raise InputError(f"condensed lists and {asked} do not go together: have the missing documents judged")
+
+
+def _segments(about: frame.Frame, found: effects.PerQuery, choices: Choices) -> segments.Parts:
+    least = choices.minimum_nonzero
+    return segments.segments(about, found, level=choices.level, minimum_nonzero=least, multiple=choices.multiple)
 
 
 def _gains(linear: tuple[pool.Floats, pool.Floats] | None, metric: metrics.Metric) -> pool.Floats:
@@ -262,11 +280,13 @@ def _parameters(choices: Choices, metric: str) -> dict[str, Any]:
         "allow": sorted(choices.allow),
         "groups": choices.groups,
         "minimum_nonzero": choices.minimum_nonzero,
-        "estimand": (choices.by or "as drawn") + (", unpaired" if choices.unpaired else ""),
+        "estimand": (choices.by or "as drawn")
+        + (", unpaired" if choices.unpaired else "")
+        + (", finite" if choices.finite else ""),
         "gains": "expected" if choices.expected else "of the likeliest grade",
         "adjust": choices.adjust,
         "clusters": choices.clusters,
-        "multiple comparisons": "Benjamini-Hochberg over all segments of all dimensions",
+        "multiple comparisons": f"{MULTIPLE[choices.multiple]} over all segments of all dimensions",
     }
 
 

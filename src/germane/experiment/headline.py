@@ -10,7 +10,7 @@ import numpy as np
 
 from germane.experiment import audits
 from germane.experiment.audits import Answers
-from germane.experiment.effects import PerQuery, difference_of
+from germane.experiment.effects import PerQuery, difference_of, moments
 from germane.experiment.frame import Frame, Names
 from germane.experiment.pool import Floats, Pool
 from germane.sampling import UNIT
@@ -70,13 +70,29 @@ def of(about: Frame, shown: Pool, found: PerQuery, plain: Estimate, design: pa.T
             values, about.strata, about.populations, **{k: common[k] for k in common if k != "strata"}
         )
         return Headline(delta, (Alternative("without post-stratification", _unweighted(about, values, choices)),))
+    if choices.finite:
+        return _finite(about, values, plain, choices)
     return Headline(plain)
+
+
+def _finite(about: Frame, values: Floats, plain: Estimate, choices: Choices) -> Headline:
+    """The difference over exactly the queries that the design stands for: what was judged is not in doubt."""
+    parts, sizes = moments(values, about.strata), about.populations
+    if any(m.n > sizes[name] for name, m in parts.items()) or about.design.origin.endswith("(assumed: no design was given)"):
+        raise InputError("--finite needs a design that says how many queries there are: pass --design")
+    delta = stratified_difference(
+        parts, sizes, level=choices.level, minimum_nonzero=choices.minimum_nonzero, lone="borrow", finite=True
+    )
+    note = "a decision about search is about these: the headline is about the log's queries and no others"
+    return Headline(delta, (Alternative("for queries to come", plain, note),))
 
 
 def one_at_a_time(choices: Choices, *, audit: bool = False) -> str:
     """Which of `EXCLUSIVE` is asked for, "" if none. Raises: InputError for two at once."""
     given = (bool(choices.by), bool(choices.adjust), bool(choices.clusters), choices.unpaired, choices.poststratified, audit)
     asked = [name for name, yes in zip(EXCLUSIVE, given, strict=True) if yes]
+    if choices.finite and asked:
+        raise InputError(f"--finite goes with the plain difference, not with {asked[0]}")
     if len(asked) > 1:
         raise InputError(f"{asked[0]} and {asked[1]} are two estimators of the same difference: ask for one at a time")
     return asked[0] if asked else ""

@@ -35,6 +35,8 @@ def compare(
     clusters: str | None = None,
     unpaired: bool = False,
     expected: bool = False,
+    multiple: str = "bh",
+    finite: bool = False,
 ) -> Report:
     """The report on two runs of the same queries; `report.delta` is treatment minus control, in units of the metric.
 
@@ -45,7 +47,7 @@ def compare(
     unjudged documents out of both lists. allow: refusals to insist past (`germane.experiment.ALLOW`); the report says so.
     audit: people's judgments of the pairs that `sample --for audit` drew; audit_sample: the drawn pairs, where `audit` does
     not hold their odds. population: all queries that a simple random sample was drawn from, with segments: the sample is
-    post-stratified. by, adjust, clusters, unpaired, expected: see `germane.experiment.Choices`.
+    post-stratified. by, adjust, clusters, unpaired, expected, multiple, finite: see `germane.experiment.Choices`.
 
     Raises: Refusal where a number could be wrong and look right, naming the flag that insists; InputError for bad input.
 
@@ -98,6 +100,8 @@ def compare(
             unpaired=unpaired,
             poststratified=population is not None,
             expected=expected,
+            multiple=multiple,
+            finite=finite,
         ),
         audit=audited,
         card=cards.read(card) if isinstance(card, str | Path) else card,
