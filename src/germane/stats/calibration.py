@@ -5,6 +5,7 @@ probs: (n, grades), rows that add to 1. grades: (n,) what people said, 0 the wor
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import sqrt
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from germane.types import Estimate, InputError
 BINS = 10
 SUM = 1e-3
 """Probabilities may miss a sum of 1 by this much: they are kept in single precision, and models print few digits."""
+
+
+_AT_ONCE = 20_000  # clusters whose buckets are held in memory together
 
 
 class Reliable(NamedTuple):
@@ -104,14 +108,10 @@ def calibration_error(
     code, held = (np.arange(n), n) if clusters is None else clustered.codes(clusters, n)
     if held < 2:
         raise Undefined("calibration error: one query or pair, and 2 are the least")
-    place = (code[:, None] * size + cell).ravel()
-    gap = ((y - p) * w[:, None]).ravel()
-    total = np.bincount(place, np.repeat(w, kinds), held * size).reshape(held, size)
-    error = np.bincount(place, gap, held * size).reshape(held, size)
-    parts = np.stack([total, error, error**2, error * total, total**2, (total > 0).astype(float)])
-    whole = parts.sum(1)
+    rows = (code, cell, w, (y - p) * w[:, None])
+    whole = np.sum([parts.sum(1) for parts in _parts(rows, held, size)], axis=0)
     (square,), (noise,) = _debiased(whole[:, None], kinds)
-    left, _ = _debiased(whole[:, None] - parts, kinds)
+    left = np.concatenate([_debiased(whole[:, None] - parts, kinds)[0] for parts in _parts(rows, held, size)])
     se = sqrt((held - 1) / held * float(((left - square) ** 2).sum()) + float(noise))
     step = t_quantile((1 + level) / 2, held - 1)
     low, value, high = (sqrt(max(float(x), 0.0)) for x in (square - step * se, square, max(square, 0.0) + step * se))
@@ -187,6 +187,20 @@ def _cells(p: Numbers, bins: int) -> tuple[NDArray[np.int64], int]:
             edges = np.unique(np.quantile(p[:, grade], np.arange(1, bins) / bins))
         found[:, grade] = grade * (bins + 1) + np.searchsorted(edges, p[:, grade], side="right")
     return found, p.shape[1] * (bins + 1)
+
+
+def _parts(rows: tuple[NDArray[np.int64], NDArray[np.int64], Numbers, Numbers], held: int, size: int) -> Iterator[Numbers]:
+    """(6, clusters, buckets) sums of what `_debiased` needs, some clusters at a time: weight, gap, their products, presence."""
+    code, cell, weight, gap = rows
+    order = np.argsort(code, kind="stable")
+    starts = range(0, held, _AT_ONCE)
+    edges = np.searchsorted(code[order], [*starts, held])
+    for start, first, last in zip(starts, edges, edges[1:], strict=False):
+        here, count = order[first:last], min(_AT_ONCE, held - start)
+        place = ((code[here] - start)[:, None] * size + cell[here]).ravel()
+        total = np.bincount(place, np.repeat(weight[here], cell.shape[1]), count * size).reshape(count, size)
+        error = np.bincount(place, gap[here].ravel(), count * size).reshape(count, size)
+        yield np.stack([total, error, error**2, error * total, total**2, (total > 0).astype(float)])
 
 
 def _debiased(parts: Numbers, kinds: int) -> tuple[Numbers, Numbers]:
