@@ -9,7 +9,7 @@ import pytest
 from germane import store
 from germane.pipeline.sample import sample, segment
 from germane.sampling import read_design_table
-from germane.types import InputError
+from germane.types import Design, Effect, Estimate, InputError, Refusal, Stratum
 
 LOG = "query,user\n" + "".join(f"Popular {i % 4},u{i}\n" for i in range(80)) + "".join(f"rare {i},v{i}\n" for i in range(60))
 
@@ -165,6 +165,175 @@ def test_a_pilot_that_does_not_fit_is_an_error(queries, tmp_path, text, message)
     with pytest.raises(InputError, match=message):
         sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=pilot)
     assert not (tmp_path / "d.parquet").exists()
+
+
+def results(file, name="results.csv", **columns):
+    """An earlier experiment on the log's queries: head varies, single hardly does."""
+    import random
+
+    rng = random.Random(1)
+    table = columns.pop("table")
+    rows = [
+        f"{q['query_id']},{q['segment']},{0.5},{0.5 + rng.gauss(0, 0.3 if q['segment'] == 'head' else 0.03):.6f}"
+        for q in store.read_table(table, "queries").to_pylist()
+    ]
+    return file(name, "query_id,stratum,control,treatment\n" + "\n".join(rows[: columns.get("rows")]) + "\n")
+
+
+def test_results_of_an_earlier_experiment_move_the_sample(queries, tmp_path, file):
+    pilot = results(file, table=queries)
+    made = sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=pilot, allow=["same-outcomes"])
+    assert made.sampled["head"] == 4  # all it has; 2 without the pilot
+    assert made.mde is not None
+    assert "SDs are of 64 paired differences in results.csv" in made.notes[-1] + made.notes[0] + " ".join(made.notes)
+
+
+def test_results_by_difference_and_from_parquet_say_the_same(queries, tmp_path, file):
+    import csv
+
+    pilot = results(file, table=queries)
+    rows = list(csv.DictReader(pilot.read_text().splitlines()))
+    table = pa.table(
+        {
+            "query_id": [row["query_id"] for row in rows],
+            "difference": [float(row["treatment"]) - float(row["control"]) for row in rows],
+        }
+    )
+    pq.write_table(table, tmp_path / "results.parquet")
+    one, two = (
+        sample(queries, tmp_path / f"{p.suffix}.parquet", n=20, seed=7, pilot=p, allow=["same-outcomes"])
+        for p in (pilot, tmp_path / "results.parquet")
+    )
+    assert one.sampled == two.sampled
+    assert one.mde == pytest.approx(two.mde)
+
+
+def test_queries_of_an_older_log_are_known_by_their_stratum(queries, tmp_path, file):
+    rows = [f"old{i},{'head' if i < 10 else 'single'},{(-1) ** i * (0.3 if i < 10 else 0.03)}" for i in range(60)]
+    pilot = file("old.csv", "query_id,stratum,difference\n" + "\n".join(rows) + "\nx,torso,0.1\n")
+    made = sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=pilot)
+    assert made.sampled["head"] == 4
+    assert "queries of old.csv that are in none of these strata, left out: 1" in made.notes
+
+
+def test_a_stratum_without_results_gets_the_pooled_sd_and_it_is_said(queries, tmp_path, file):
+    rows = [f"old{i},head,{(-1) ** i * 0.3}" for i in range(30)]
+    pilot = file("old.csv", "query_id,stratum,difference\n" + "\n".join(rows) + "\n")
+    made = sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=pilot)
+    assert made.sampled == {"head": 2, "single": 18}
+    assert "strata with fewer than two queries in old.csv, which get the pooled SD: single" in made.notes
+
+
+def test_sds_learned_on_the_outcomes_of_the_drawn_queries_are_refused(queries, tmp_path, file):
+    pilot = results(file, table=queries)
+    with pytest.raises(Refusal, match=r"same outcomes: all 20 queries that were drawn have their outcome in results\.csv"):
+        sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=pilot)
+    assert not (tmp_path / "d.parquet").exists()
+    made = sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=pilot, allow=["same-outcomes"])
+    assert any("learned on the outcomes" in note for note in made.notes)
+    with pytest.raises(InputError, match="--allow anything: `sample` knows same-outcomes"):
+        sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=pilot, allow=["anything"])
+    part = results(file, "part.csv", table=queries, rows=40)
+    half = sample(queries, tmp_path / "e.parquet", n=40, seed=7, pilot=part)
+    assert any(note.startswith("queries that were drawn and are in part.csv too: ") for note in half.notes)
+
+
+def report_of(design, tmp_path, segments):
+    """A report.json with the standard errors of two segments, of an experiment with this design."""
+    from dataclasses import replace
+
+    from sample_report import full
+
+    effects = tuple(
+        Effect("segment", name, 0.5, None, Estimate(0.0, se, -se, se, n, ""), 0.5, 0.5, False)
+        for name, (se, n) in segments.items()
+    )
+    path = tmp_path / "report.json"
+    path.write_text(replace(full(), by_segment=effects, design=design).to_json())
+    return path
+
+
+def test_a_report_gives_the_sd_of_each_of_its_segments(queries, tmp_path):
+    design = Design((Stratum("head", 4, 4), Stratum("single", 60, 50)), seed=3)
+    path = report_of(design, tmp_path, {"head": (0.06, 25), "single": (0.001, 900)})  # SDs 0.3 and 0.03
+    made = sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=path)
+    assert made.sampled["head"] == 4
+    elsewhere = report_of(design, tmp_path, {"garden": (0.06, 25)})
+    assert any(
+        "has none of these strata: its overall SD" in n
+        for n in sample(queries, tmp_path / "e.parquet", n=20, seed=7, pilot=elsewhere).notes
+    )
+
+
+def test_a_report_of_this_very_design_is_refused(queries, tmp_path):
+    first = sample(queries, tmp_path / "d.parquet", n=20, seed=7)
+    strata = tuple(Stratum(name, first.populations[name], first.sampled[name]) for name in first.sampled)
+    path = report_of(Design(strata, seed=7), tmp_path, {"head": (0.06, 25), "single": (0.012, 625)})
+    with pytest.raises(Refusal, match=r"report\.json is of this very design \(seed 7"):
+        sample(queries, tmp_path / "e.parquet", n=20, seed=7, pilot=path)
+    assert sample(queries, tmp_path / "e.parquet", n=20, seed=8, pilot=path).made
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("r.csv", "query_id,difference\na,1\na,2\n", "the query 'a' more than once"),
+        ("r.csv", "query_id,difference\na,x\n", "line 2: difference is 'x'"),
+        ("r.csv", "query_id,difference\na,nan\n", "expected a finite number"),
+        ("r.csv", "query_id,difference\na,1\nb,2\n", "has no two queries in any of these strata"),
+        ("r.csv", "query_id,control\na,1\n", "has the columns query_id, control: expected stratum and sd"),
+        ("report.json", "{}", "is no report of germane"),
+        ("r.parquet", "no parquet", "cannot be read"),
+    ],
+)
+def test_results_that_say_nothing_are_an_error(queries, tmp_path, file, name, text, message):
+    with pytest.raises(InputError, match=message):
+        sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=file(name, text))
+
+
+# --- n from an effect, floors, traffic ------------------------------------------------------------------------------
+
+
+def test_n_follows_from_the_effect(queries, tmp_path):
+    made = sample(queries, tmp_path / "d.parquet", effect=0.05, sd=0.1, seed=1)
+    assert made.queries == 32  # (2.8016 x 0.1 / 0.05)^2
+    assert made.mde <= 0.05
+    assert sample(queries, tmp_path / "d.parquet", n=32, sd=0.1, seed=1).sampled == made.sampled
+    with pytest.raises(InputError, match="a pilot and one SD"):
+        sample(queries, tmp_path / "d.parquet", n=20, seed=1, sd=0.1, pilot=tmp_path / "p.csv")
+
+
+def test_a_design_by_traffic_says_so_in_its_table_and_its_manifest(queries, tmp_path):
+    out = tmp_path / "d.parquet"
+    made = sample(queries, out, n=20, seed=1, by="traffic")
+    assert (made.unit, made.population) == ("searches", 140)
+    assert made.sampled == {"head": 4, "single": 16}
+    assert made.populations == {"head": 80, "single": 60}
+    assert store.read_manifest(out).extra["design"]["unit"] == "searches"
+    assert read_design_table(store.read_table(out, "designs")).unit == "searches"
+    assert made.weights_effect > 1.5
+    assert sample(queries, out, n=20, seed=1, by="users").unit == "users"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"floors": {"head": 4}},
+        {"allocation": "power"},
+        {"allocation": "power", "exponent": 0.9},
+        {"by": "traffic"},
+        {"sd": 0.1},
+        {"sd": 0.1, "power": 0.9},
+        {"sd": 0.1, "level": 0.9},
+    ],
+)
+def test_each_new_option_makes_another_design_or_another_mde(queries, tmp_path, options):
+    out = tmp_path / "design.parquet"
+    base = {"allocation": "power"} if "exponent" in options else {"sd": 0.1} if len(options) > 1 else {}
+    first = sample(queries, out, n=20, seed=7, **base)
+    second = sample(queries, out, **{"n": 20, "seed": 7, **base, **options})
+    assert second.made
+    assert first.sampled != second.sampled or (first.mde, first.unit) != (second.mde, second.unit)
 
 
 # --- what goes wrong leaves nothing behind --------------------------------------------------------------------------
