@@ -226,4 +226,5 @@ def test_the_command_ends_with_1_where_a_decision_turns(world, tmp_path, monkeyp
     code, _, err = call("a.parquet", "b.parquet", "--past", "ab=control.run")
     assert (code, err.count("\n")) == (2, 1)
     assert "--past ab: 1 files; expected NAME=CONTROL,TREATMENT" in err
+    assert "--past control.run: expected NAME=CONTROL,TREATMENT" in call("a.parquet", "b.parquet", "--past", "control.run")[2]
     assert "two experiments have one name" in call("a.parquet", "b.parquet", *past, *past)[2]

@@ -4,10 +4,12 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from germane import cli, scales, sources, store
+from germane.pipeline.check import check
 from germane.pipeline.compare import compare
 from germane.pipeline.export import export
 from germane.types import InputError, Refusal
@@ -140,6 +142,24 @@ def test_confidence_reads_sums_by_group_that_give_the_delta(files, tmp_path, pai
         effect = next(e for e in report.by_segment if e.name == "head")
         assert inside["treatment"] - inside["control"] == pytest.approx(effect.delta.value, abs=0.01)
         assert list(table.columns[:3]) == ["variation_name", "stratum", "segment"]
+
+
+def test_the_level_and_the_card_of_the_judge_are_those_of_compare(files, tmp_path):
+    given, asked = arguments(files)
+    wide, _ = exported(files, tmp_path / "wide.parquet", level=0.99)
+    assert wide.delta == compare(*given, **asked, level=0.99).delta
+    people = sources.read_judgments(given[2], scale=scales.TREC)
+    machine = people
+    for name, value in (("judge", "gpt"), ("fingerprint", "f1"), ("guide_version", scales.TREC.version)):
+        at = machine.schema.get_field_index(name)
+        machine = machine.set_column(at, name, pa.array([value] * machine.num_rows))
+    given[2] = tmp_path / "machine.parquet"
+    sources.write_judgments(machine, given[2])
+    with pytest.raises(Refusal, match="--allow no-card"):
+        export(*given, tmp_path / "x.parquet", **asked)
+    card = check(people, machine, scale="trec", bars={"exact": 0.5}, out=tmp_path / "card")
+    assert export(*given, tmp_path / "x.parquet", **asked, card=tmp_path / "card" / "card.json").delta.n == 61
+    assert export(*given, tmp_path / "y.parquet", **asked, card=card).made
 
 
 def test_strata_that_weigh_differently_are_said_and_seen(files, tmp_path):

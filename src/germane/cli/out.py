@@ -82,6 +82,9 @@ def bridge(
 
 def _past(given: list[str] | None) -> dict[str, tuple[Path, ...]]:
     """{"title": (control, treatment)} from ["title=control.run,treatment.run"]."""
+    for text in given or []:
+        if "=" not in text:
+            raise InputError(f"--past {text}: expected NAME=CONTROL,TREATMENT or NAME=CONTROL,TREATMENT,DESIGN")
     found = {name: tuple(Path(part) for part in files.split(",") if part) for name, files in named(given, "--past").items()}
     for name, files in found.items():
         if len(files) not in (2, 3):

@@ -147,8 +147,8 @@ def decision(name: str, old: Results, new: Results, *, level: float = 0.95, mini
     return PastDecision(name, old.metric, old.delta, new.delta, between, *verdicts, tuple(notes))
 
 
-def _both(old: pa.Table, new: pa.Table) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64], tuple[int, int]]:
-    """Query, old grade and new grade of the pairs that both graded, and how many each graded alone."""
+def _both(old: pa.Table, new: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], tuple[int, int]]:
+    """Query (a number), old grade and new grade of the pairs that both graded, and how many each graded alone."""
     import pyarrow.compute as pc
 
     keys = ["query_id", "doc_id"]
@@ -158,9 +158,10 @@ def _both(old: pa.Table, new: pa.Table) -> tuple[NDArray[np.str_], NDArray[np.in
         tables[0].join(tables[1], keys, join_type="inner", right_suffix="_new").sort_by([(key, "ascending") for key in keys])
     )
     before, after = (joined[name].to_numpy().astype(np.int64) for name in ("relevance", "relevance_new"))
+    query = joined["query_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     n = joined.num_rows
     return (
-        np.asarray(joined["query_id"].to_pylist(), dtype=str),
+        query,
         before,
         after,
         (tables[0].num_rows - n, tables[1].num_rows - n),
@@ -168,7 +169,7 @@ def _both(old: pa.Table, new: pa.Table) -> tuple[NDArray[np.str_], NDArray[np.in
 
 
 def _agreement(
-    before: NDArray[np.int64], after: NDArray[np.int64], query: NDArray[np.str_], level: float
+    before: NDArray[np.int64], after: NDArray[np.int64], query: NDArray[np.int64], level: float
 ) -> dict[str, Estimate]:
     """The statistics that have a value: where both judges always say the same one grade, a kappa has none."""
     wanted: dict[str, Callable[[], Estimate]] = {
@@ -187,7 +188,7 @@ def _agreement(
     return found
 
 
-def _known(shift: NDArray[np.float64], query: NDArray[np.str_], level: float) -> Estimate | None:
+def _known(shift: NDArray[np.float64], query: NDArray[np.int64], level: float) -> Estimate | None:
     """The mean shift of one grade's pairs; None where they are all of one query."""
     if len(set(query.tolist())) < 2:
         return None
