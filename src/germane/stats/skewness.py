@@ -11,9 +11,9 @@ At 0.1 the t interval's error is a quarter of a percent (Cochran 1977, sec. 2.15
 the mean under 0.2; a sample sees less skewness than there is, so half of that). Measured: docs/statistics/bootstrap.md.
 """
 
-SHY = 1 / 3
-"""How far the limit on the side without the long tail follows the correction. In a sample that is symmetric with heavy
-tails the skewness is noise, and following it all the way covers 0.90 to 0.93; a third covers 0.94 or more in both kinds."""
+SHY = 0.5
+"""How far the limit on the side without the long tail follows the correction. In a symmetric sample with heavy tails the
+skewness is noise, and following it covers down to 0.91; not following it covers up to 0.967 where the skewness is real."""
 
 
 MOST = 1.0
@@ -24,12 +24,12 @@ def reaches(quantile: float, skewness: float) -> tuple[float, float]:
     """How far the interval reaches below and above the mean, in standard errors: (quantile, quantile) without a lean.
 
     quantile: of t, above 0. skewness: of the mean, third central moment over se^3. Where the tail is (above for a positive
-    skewness) the limit is the farther of t's and Hall's; on the other side it goes a third of the way to Hall's.
+    skewness) the limit is the farther of t's and Hall's; on the other side it goes half of the way to Hall's.
 
     Source: Hall (1992), On the removal of skewness by transformation, JRSS B 54, eq. 2.3 (g-hat and its inverse).
 
     >>> [round(x, 3) for x in reaches(1.96, 0.3)], [round(x, 3) for x in reaches(1.96, 0.05)]
-    ([1.85, 2.65], [1.96, 1.96])
+    ([1.795, 2.65], [1.96, 1.96])
     """
     if abs(skewness) <= LEANS:
         return quantile, quantile
