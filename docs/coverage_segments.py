@@ -21,7 +21,7 @@ from germane.stats.multiple import adjusted_p, fcr_level, gated_p
 from germane.stats.segments import Segments, guarded_interval, guarded_p, heterogeneity, segment_differences, shrunken
 
 INTERESTS, POPULARITY = 26, 4
-BATCH = 100
+BATCH, GATES, SHRUNKEN = 50, 2000, 1000
 OUT = Path(__file__).parent / "statistics" / "segments_coverage.md"
 SHAPES = {
     "normal": lambda rng, n: rng.normal(0, 0.1, n),
@@ -144,7 +144,7 @@ def row(of: tuple[str, float, int, bool], experiments: int) -> Tally:
         # No p-value at or under 0.05 in an experiment, and nothing is found by any rule.
         least = np.where(found.reliable, plain, 1.0).reshape(size, -1).min(axis=1)
         for e in range(size):
-            tested = start + e < experiments // 8
+            tested = start + e < GATES
             if not tested and least[e] > 0.05:
                 continue
             x = one(found, plain, e)
@@ -189,7 +189,7 @@ def main() -> None:
     cells = [(k, between) for k in (4, 12, 30) for between in (0.0, 0.5, 1.0, 2.0)]
     with ProcessPoolExecutor(asked.workers) as pool:
         tallies = list(pool.map(partial(row, experiments=asked.experiments), ROWS))
-        shrinks = list(pool.map(partial(shrink, experiments=asked.experiments // 10), cells))
+        shrinks = list(pool.map(partial(shrink, experiments=min(asked.experiments, SHRUNKEN)), cells))
     none, some, gates, pulled = [], [], [], []
     for (shape, zeros, n, effects), t in zip(ROWS, tallies, strict=True):
         name = f"| {shape} | {zeros:.0%} | {n:,} |"
@@ -216,10 +216,12 @@ def main() -> None:
     lines += table(f"differences | unchanged pages | queries | {asks}", gates)
     lines += ["**Shrunken effects, normal errors; the spread of true effects is in standard errors**", ""]
     lines += table("segments | spread of true effects | coverage | error, share of plain | width, share of plain", pulled)
+    told = "" if asked.experiments == 20_000 else f" --experiments {asked.experiments}"
+    third = (0.05 * 0.95 / GATES) ** 0.5
     lines.append(
-        f"Made by `python docs/coverage_segments.py`: {asked.experiments:,} simulated experiments a row, an eighth of them for the "
-        f"third table and a tenth for the last; Monte Carlo error of a rate of 0.05: {error:.4f}, so 0.05 + 3 of them is "
-        f"{0.05 + 3 * error:.4f} ({0.05 + 3 * error * 8**0.5:.4f} in the third)."
+        f"Made by `python docs/coverage_segments.py{told}`: {asked.experiments:,} simulated experiments a row, the first "
+        f"{GATES:,} of them in the third table, {SHRUNKEN:,} others in the last. Monte Carlo error of a rate of 0.05: "
+        f"{error:.4f}, so 0.05 + 3 of them is {0.05 + 3 * error:.4f} (in the third {0.05 + 3 * third:.4f})."
     )
     OUT.write_text("\n".join([*lines, ""]), encoding="utf-8")
     print(OUT.read_text(encoding="utf-8"))

@@ -1,5 +1,7 @@
 """Segments: one pass says what stratified_difference says of each, and skewness does not make discoveries."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -7,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.oneway import anova_oneway
 
+from germane.experiment.effects import PerQuery, difference_of
+from germane.experiment.frame import Frame
+from germane.experiment.segments import segments as segments_of
 from germane.stats.means import Moments, p_value, stratified_difference, stratified_mean
 from germane.stats.multiple import adjusted_p, fcr_level
 from germane.stats.segments import (
@@ -17,6 +22,7 @@ from germane.stats.segments import (
     segment_means,
     shrunken,
 )
+from germane.types import Design, InputError
 
 POPULATIONS = np.array([50.0, 400.0, 1000.0, 30.0])
 
@@ -274,3 +280,116 @@ def test_shrunken_effects_err_less_and_their_intervals_hold(repetitions, k, betw
         plain.append(((y - truth) ** 2).mean())
     assert np.mean(held) >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / size)
     assert np.mean(errors) < np.mean(plain)
+
+
+# --- in a report ----------------------------------------------------------------------------------------------------
+
+
+def experiment(effect=0.0, *, shape=(6, 80), seed=1):
+    """(frame, per query): interests of 80 queries each; `effect` in the first, minus that in the second; two halves beside."""
+    rng = np.random.default_rng(seed)
+    interest = np.repeat(np.arange(shape[0]), shape[1])
+    half = np.arange(interest.size) % 2
+    d = rng.normal(0, 0.1, interest.size) + effect * (np.select([interest == 0, interest == 1], [1, -1], 0))
+    names = np.array([f"i{i}" for i in interest], object)
+    halves = np.array(["odd" if h else "even" for h in half], object)
+    frame = Frame(
+        queries=None,
+        strata=names,
+        populations={f"i{i}": 1000 * (i + 1) for i in range(shape[0])},
+        dimensions={"interest": names, "half": halves},
+        design=Design((), None, "queries", ""),
+    )
+    control = rng.uniform(0.3, 0.7, d.size)
+    return frame, PerQuery(control, control + d, d, d, d, np.zeros(0, bool), True)
+
+
+def test_a_report_s_segments_say_what_they_are_and_what_they_add_up_to():
+    frame, found = experiment(0.06)
+    effects, interactions = segments_of(frame, found, level=0.95, minimum_nonzero=30)
+    assert [(e.dimension, e.name) for e in effects] == [
+        *(("interest", f"i{i}") for i in range(6)),
+        ("half", "even"),
+        ("half", "odd"),
+    ]
+    overall = difference_of(frame, found.difference, level=0.95, minimum_nonzero=30)
+    assert sum(e.share * e.delta.value for e in effects[:6]) == pytest.approx(overall.value)
+    assert sum(e.share for e in effects[6:]) == pytest.approx(1)
+    assert [e.name for e in effects if e.found] == ["i0", "i1"]
+    assert [t.dimension for t in interactions] == ["interest", "half"]
+    assert interactions[0].q < 0.01 < interactions[1].q
+    assert effects[0].control.value == pytest.approx(found.control[:80].mean())
+
+
+def test_only_what_was_found_has_an_adjusted_interval_and_it_excludes_0():
+    effects, _ = segments_of(*experiment(0.06), level=0.95, minimum_nonzero=30)
+    for e in effects:
+        assert (e.adjusted is not None) == e.found
+        if e.adjusted:
+            assert e.adjusted.low > 0 or e.adjusted.high < 0
+            assert e.adjusted.level == pytest.approx(1 - 0.05 * 2 / 8)
+            assert e.adjusted.high - e.adjusted.low > e.delta.high - e.delta.low
+            assert "2 found of 8 tested" in e.adjusted.method
+
+
+def test_effects_are_pulled_towards_those_of_their_own_dimension():
+    effects, _ = segments_of(*experiment(0.06), level=0.95, minimum_nonzero=30)
+    assert abs(effects[0].shrunken.value) < abs(effects[0].delta.value)
+    assert all(e.shrunken is None for e in effects[6:])  # two halves are too few
+    wide, _ = segments_of(*experiment(0.06), level=0.99, minimum_nonzero=30)
+    assert wide[0].shrunken.low < effects[0].shrunken.low
+    assert wide[0].delta.low < effects[0].delta.low
+
+
+def test_a_segment_that_is_not_reliable_takes_no_part_in_anything():
+    frame, found = experiment(0.06)
+    difference = np.where(frame.strata == "i0", np.where(np.arange(480) < 20, 0.5, 0.0), found.difference)
+    effects, _ = segments_of(frame, PerQuery(*[difference] * 5, found.can_change, False), level=0.95, minimum_nonzero=30)
+    assert effects[0].note == "not reliable: 20 of 80 differences are not zero, 30 are needed"
+    assert (effects[0].p, effects[0].q, effects[0].found, effects[0].shrunken, effects[0].control) == (
+        None,
+        None,
+        False,
+        None,
+        None,
+    )
+    assert effects[0].delta.value == pytest.approx(0.125)
+    fewer, _ = segments_of(frame, PerQuery(*[difference] * 5, found.can_change, False), level=0.95, minimum_nonzero=20)
+    assert fewer[0].p is not None
+
+
+def test_any_dependence_costs_what_benjamini_and_yekutieli_say():
+    bh, tests = segments_of(*experiment(0.03), level=0.95, minimum_nonzero=30)
+    by, slower = segments_of(*experiment(0.03), level=0.95, minimum_nonzero=30, multiple="by")
+    toll = sum(1 / i for i in range(1, 9))
+    assert [e.q for e in by] == pytest.approx([min(e.q * toll, 1) for e in bh])
+    assert [t.q for t in slower] == pytest.approx([min(t.q * 1.5, 1) for t in tests])
+
+
+def test_behind_a_gate_only_the_dimensions_that_differ_are_read():
+    effects, tests = segments_of(*experiment(0.06), level=0.95, minimum_nonzero=30, multiple="hierarchical")
+    assert [t.q <= 0.05 for t in tests] == [True, False]
+    assert [e.name for e in effects if e.found] == ["i0", "i1"]
+    assert all(e.q is None and e.note == "not tested: the segments by half do not clearly differ" for e in effects[6:])
+    assert effects[0].q == pytest.approx(min(2 * adjusted_p([e.p for e in effects[:6]])[0], 1))  # one of two gates opened
+    assert effects[0].adjusted.level == pytest.approx(1 - 0.025 * 2 / 6)
+
+
+def test_an_effect_that_all_share_opens_no_gate():
+    frame, found = experiment(0.0)
+    d = found.difference + 0.05
+    effects, _ = segments_of(
+        frame, PerQuery(*[d] * 5, found.can_change, True), level=0.95, minimum_nonzero=30, multiple="hierarchical"
+    )
+    assert not any(e.found for e in effects)
+    assert all(e.delta.low > 0 for e in effects)
+
+
+def test_another_way_to_adjust_is_refused():
+    with pytest.raises(InputError, match="bh, by, hierarchical"):
+        segments_of(*experiment(), level=0.95, minimum_nonzero=30, multiple="bonferroni")
+
+
+def test_without_dimensions_there_are_no_segments():
+    frame, found = experiment()
+    assert segments_of(dataclasses.replace(frame, dimensions={}), found, level=0.95, minimum_nonzero=30) == ((), ())
