@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from germane import logs, sampling
 from germane.engines import BM25
-from germane.judges import Confused
+from germane.judges import Confused, People, ask
 from germane.pipeline.compare import compare
-from germane.pipeline.demo import EVERY, JUDGE, LEAST, QUERIES, TITLE, K
+from germane.pipeline.demo import AUDIT, EVERY, JUDGE, LEAST, QUERIES, RATERS, TITLE, K
 from germane.simulate import Marketplace
+from germane.simulate.raters import votes
 from germane.types import Report
 
 OUT = Path(__file__).parent / "verbs" / "demo_coverage.md"
@@ -39,12 +40,21 @@ def main(seeds: int) -> None:
     population = logs.with_segments(market.queries).table
     runs = [BM25(market.docs, fields).search(market.queries, k=K) for fields in (TITLE, EVERY)]
     truth = market.delta(*runs)
-    found: dict[str, list[Report]] = {"the truth": [], "the replay judge": []}
+    names = ("the truth", "the replay judge, not audited", "the replay judge, audited")
+    found: dict[str, list[Report]] = {name: [] for name in names}
     for seed in range(1, seeds + 1):
         design = sampling.draw(population, n=QUERIES, seed=seed, minimum=LEAST).table
-        for name, reports in found.items():
-            labels = judged(runs, market, seed, perfect=name == "the truth")
-            reports.append(compare(*runs, labels, scale=market.scale, design=design, allow=["no-card"]))
+        moved = sampling.pool(*runs, k=K, designs=design).table
+        drawn = sampling.draw_audit(moved, n=AUDIT, unit="documents", seed=seed, designs=design).table
+        blank = pa.repeat("", drawn.num_rows)  # simulated people know the truth by the ids
+        asked = drawn.append_column("query", blank).append_column("text", blank)
+        said = ask(People(votes(market, asked, raters=RATERS, seed=seed), market.scale, name="people"), asked)
+        audits = ({}, {}, {"audit": said, "audit_sample": drawn})
+        machine = judged(runs, market, seed, perfect=False)
+        grades = (judged(runs, market, seed, perfect=True), machine, machine)
+        for name, labels, audit in zip(names, grades, audits, strict=True):
+            report = compare(*runs, labels, scale=market.scale, design=design, allow=["no-card"], **audit)
+            found[name].append(report)
     lines = ["| grades by | intervals that hold the truth | verdict better | mean estimate | mean se |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for name, reports in found.items():
