@@ -365,6 +365,28 @@ def test_strata_with_one_audited_query_are_merged_and_named():
     assert np.isfinite([c.estimate.se, c.people_only.value]).all()
 
 
+def test_merged_strata_of_a_disjoint_audit_by_hand():
+    """Strata a and c have one audited query each: their residual is one mean, their judge's means keep their strata."""
+    names = np.array(list("aabbcc" + "aaabbbccc"))
+    rng = np.random.default_rng(4)
+    y, f = rng.normal(size=15), rng.normal(size=15)
+    y[[1, 5, *range(6, 15)]] = NAN
+    sizes = {"a": 20.0, "b": 50.0, "c": 30.0}
+    c = corrected(f, y, strata=names, populations=sizes, nested=False, lam=0.5)
+    assert c.notes[0].startswith(
+        "audit strata with fewer than 2 audited queries: a, c; their judge's error is estimated together, as one"
+    )
+    left, rest = y - 0.5 * f, np.isnan(y)
+    together = left[(names != "b") & ~rest]
+    own = {k: f[(names == k) & rest] for k in "abc"}
+    inside = left[(names == "b") & ~rest]
+    judged = sum(0.5 * sizes[k] / 100 * own[k].mean() for k in "abc")
+    assert c.estimate.value == pytest.approx(judged + 0.5 * together.mean() + 0.5 * inside.mean())
+    variance = 0.25 * (together.var(ddof=1) / 2 + inside.var(ddof=1) / 2)
+    variance += sum((0.5 * sizes[k] / 100) ** 2 * own[k].var(ddof=1) / own[k].size for k in "abc")
+    assert c.estimate.se**2 == pytest.approx(variance)
+
+
 def test_a_judge_who_says_the_same_everywhere_is_not_used():
     _, y, names = experiment()
     c = answer(np.full(400, 0.3), y, names)
@@ -535,3 +557,26 @@ def test_the_corrected_interval_holds_peoples_answer(table, repetitions, cell):
     tolerance = 4 * (0.95 * 0.05 / n) ** 0.5
     assert 0.94 - tolerance <= found["held"] <= 0.96 + tolerance
     assert found["ratio"] < 0.9
+
+
+@pytest.mark.simulation
+def test_an_audit_may_be_denser_where_the_judge_sees_a_change(repetitions):
+    """Audit strata finer than the strata, drawn at rates of 0.1 and 0.5. Monte Carlo tolerance: 4 sqrt(p (1 - p) / n)."""
+    n = repetitions(reduced=200, whole=5000)
+    rng = np.random.default_rng(8)
+    held, values = 0, []
+    for _ in range(n):
+        y = 0.02 + rng.normal(0, 0.1, 300)
+        f = 0.03 + 0.8 * (y - 0.02) + rng.normal(0, 0.06, 300)
+        large = np.abs(f) > 0.08
+        seen = np.zeros(300, bool)
+        for cell, rate in ((large, 0.5), (~large, 0.1)):
+            rows = np.flatnonzero(cell)
+            seen[rng.choice(rows, max(3, int(rate * rows.size)), replace=False)] = True
+        x = corrected(
+            f, np.where(seen, y, NAN), strata=300 * ["a"], populations={"a": 1}, audit_strata=np.where(large, "large", "small")
+        ).estimate
+        held += x.low <= 0.02 <= x.high
+        values.append(x.value)
+    assert held / n == pytest.approx(0.95, abs=0.01 + 4 * (0.95 * 0.05 / n) ** 0.5)
+    assert np.mean(values) == pytest.approx(0.02, abs=4 * np.std(values) / n**0.5)

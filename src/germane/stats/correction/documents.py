@@ -53,6 +53,7 @@ def corrected_documents(
         row = int(np.flatnonzero(~np.isfinite(f))[0])
         raise InputError(f"the judge's difference at row {row} is {f[row]}: leave out queries that the judge did not judge")
     rows, w, g, y, pi = _documents(f.size, query, weight, judge_gain, people_gain, chance)
+    names, h = codes(strata, f.size, "strata")
     plan = layout(strata, np.ones(f.size, bool), populations)
     people = totals(rows, w * y / pi, f.size)[plan.audited]
     said = totals(rows, w * g / pi, f.size)[plan.audited]
@@ -72,7 +73,6 @@ def corrected_documents(
     found, alone = mean(u, plan, factor), mean(people, plan, factor)
     off = mean(said - people, plan, factor)
     if finite:
-        names, h = codes(strata, f.size, "strata")
         sizes = np.array([float(populations[str(name)]) for name in names])
         found = _finite(found, w * (y - lam_of[rows] * g), pi, rows, plan, h, sizes, u)
         alone = _finite(alone, w * y, pi, rows, plan, h, sizes, people)
@@ -82,7 +82,7 @@ def corrected_documents(
     checks = Checks(nonzero, counted, minimum_nonzero, plan.design_df)
     return Corrected(
         estimate=as_estimate(found, f.size, "prediction-powered difference, audited documents", level, checks),
-        judge_only=judge_alone(f, np.asarray(strata).astype(str), populations, level, minimum_nonzero),
+        judge_only=judge_alone(f, names, h, populations, level, minimum_nonzero),
         people_only=as_estimate(alone, f.size, "people's difference, audited documents", level, checks),
         bias=as_estimate(off, f.size, "judge minus people, audited documents", level),
         lam=float(fit.lam),

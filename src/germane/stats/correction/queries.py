@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from germane.stats.correction.core import Found, Tuned, estimate, limits, mean, tuned
-from germane.stats.correction.layout import Codes, Layout, Numbers, layout, totals
+from germane.stats.correction.layout import Codes, Layout, Numbers, codes, layout, totals
 from germane.stats.means import MINIMUM_DF, MINIMUM_NONZERO, Moments, stratified_difference
 from germane.types import Estimate, InputError
 
@@ -86,11 +86,11 @@ def corrected(
     counted = f"{nonzero} of {n} audited differences are not zero"
     kind = "nested" if nested else "disjoint"
     checks = Checks(nonzero, counted, minimum_nonzero, plan.design_df)
-    names = np.asarray(strata).astype(str)
+    names, code = codes(strata, f.size, "strata")
     own = np.ones(f.size, bool) if nested else ~audited
     return Corrected(
         estimate=as_estimate(found, f.size, f"prediction-powered difference, {kind} audit", level, checks),
-        judge_only=judge_alone(f[own], names[own], populations, level, minimum_nonzero),
+        judge_only=judge_alone(f[own], names, code[own], populations, level, minimum_nonzero),
         people_only=as_estimate(alone, n, "people's difference, audited queries", level, checks),
         bias=as_estimate(off, n, "judge minus people, audited queries", level),
         lam=float(fit.lam),
@@ -197,10 +197,10 @@ def _folds(folds: ArrayLike | None, plan: Layout) -> Codes | None:
 
 
 def judge_alone(
-    f: Numbers, names: NDArray[np.str_], populations: Mapping[str, float], level: float, minimum_nonzero: int
+    f: Numbers, names: NDArray[np.str_], code: Codes, populations: Mapping[str, float], level: float, minimum_nonzero: int
 ) -> Estimate:
-    found, code = np.unique(names, return_inverse=True)
+    """What the judge says by itself, about queries like these: its interval knows nothing of its error."""
     order = np.argsort(code, kind="stable")
-    parts = np.split(f[order], np.cumsum(np.bincount(code))[:-1])
-    moments = {str(name): Moments.of(part) for name, part in zip(found, parts, strict=True)}
+    parts = np.split(f[order], np.cumsum(np.bincount(code, minlength=names.size))[:-1])
+    moments = {str(name): Moments.of(part) for name, part in zip(names, parts, strict=True)}
     return stratified_difference(moments, populations, level=level, minimum_nonzero=minimum_nonzero, lone="borrow")
