@@ -145,7 +145,7 @@ def one_tool(tool: str, data: Path, values_at: Path) -> dict[str, Any]:
 def environment(folder: Path) -> str:
     """An interpreter with the two peers, made with uv."""
     uv = Path(sys.executable).with_name("uv")
-    for command in (["venv", "-q", str(folder)], ["pip", "install", "-q", "--python", str(folder), *PEERS]):
+    for command in (["venv", "-q", "--python", "3.11", str(folder)], ["pip", "install", "-q", "--python", str(folder), *PEERS]):
         done = subprocess.run([str(uv), *command], capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"the peers could not be installed (pass --peers PYTHON):\n{done.stderr[-1500:]}")
