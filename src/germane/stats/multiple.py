@@ -42,7 +42,7 @@ def fcr_level(found: int, tested: int, *, level: float = 0.95, method: Method = 
     1 - R q / m with R found of m tested and q = 1 - level: picking the largest effects makes plain intervals miss. A
     segment found by `adjusted_p` at the same q and method has an interval that excludes 0.
 
-    Source: Benjamini, Yekutieli (2005), definition 1 and theorem 1 (bh); theorem 4 for any dependence (by).
+    Source: Benjamini, Yekutieli (2005), JASA 100: FCR-adjusted BH-selected intervals; by: for any dependence.
     Raises: ValueError unless 1 <= found <= tested.
 
     >>> round(fcr_level(3, 30), 4), round(fcr_level(30, 30), 4), round(fcr_level(3, 30, method="by"), 5)
@@ -64,7 +64,7 @@ def gated_p(
     1 - level. With R of K families open, p is adjusted inside its family and multiplied by K / R; then the average
     share of false discoveries over the open families stays under 1 - level. Where the gate is shut, p is 1 and read False.
 
-    Source: Benjamini, Bogomolov (2014), section 3, on the average over the selected families.
+    Source: Benjamini, Bogomolov (2014), J. R. Statist. Soc. B 76: the average over the selected families.
 
     >>> q, read = gated_p([0.001, 0.3, 0.001, 0.4], [0, 0, 1, 1], [0.01, 0.6])
     >>> q.round(3).tolist(), read.tolist()

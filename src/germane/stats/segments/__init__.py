@@ -96,7 +96,7 @@ def segment_differences(
     guard: p is the largest of Student's and of those corrected for skewness: the segment's own, the whole experiment's, and
     that plus and minus its spread over segments. Few skewed differences understate their own skewness, hence the others.
 
-    Source: Cochran (1977), eq. 5.6 and 5.16; skewness: Hall (1992), J. R. Statist. Soc. B 54, eq. 2.1 (monotone cubic).
+    Source: Cochran (1977), eq. 5.6 and 5.16; skewness: Hall (1992), J. R. Statist. Soc. B 54 (monotone cubic).
     Raises: ValueError for arrays of different lengths, values that are not finite, and strata without a population.
 
     >>> s = segment_differences([0.1, 0.3, 0.0, 0.2], [0, 0, 1, 1], [[0, 0, 1, 1]], [10, 90], minimum_nonzero=0)

@@ -37,7 +37,7 @@ def heterogeneity(value: ArrayLike, se: ArrayLike, df: ArrayLike, skewness: Arra
     value, se, df: (k,) of reliable segments. skewness: (C, k) candidates; each segment's distance from the common mean counts
     only as far as they let it (`guarded_p`), since few skewed differences look more certain than they are.
 
-    Source: Welch (1951), eq. 29 (Biometrika 38), with Satterthwaite's df of each segment.
+    Source: Welch (1951), Biometrika 38, with Satterthwaite's df of each segment.
     Raises: ValueError for fewer than two segments, or a standard error that is not above 0.
 
     >>> h = heterogeneity([0.02, -0.01, 0.0], [0.005, 0.006, 0.004], [60, 80, 120])
@@ -70,7 +70,7 @@ def shrunken(value: ArrayLike, se: ArrayLike, df: ArrayLike, *, level: float = 0
     value, se, df: (k,) of reliable, disjoint segments of one dimension. True effects are taken as normal around their mean with
     variance A, found where sum (y - mean)^2 / (se^2 + A) = k - 1; the intervals carry the uncertainty of mean and A.
 
-    Source: Morris (1983), JASA 78, section 5 (unequal variances); deviation: t limits with each segment's df.
+    Source: Morris (1983), JASA 78, for unequal variances; deviation: t limits with each segment's df.
 
     >>> s = shrunken([0.03, 0.00, 0.01, -0.01], [0.01] * 4, [100] * 4)
     >>> s.value.round(4).tolist(), round(s.between, 4)

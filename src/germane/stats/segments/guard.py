@@ -12,7 +12,7 @@ def guarded_p(t: ArrayLike, df: ArrayLike, skewness: ArrayLike) -> Floats:
     """Two-sided p-values, (S,): the largest of Student's and of those that each candidate skewness makes of t.
 
     t, df: (S,). skewness: (C, S) of the estimates' own distributions, which for a mean of n alike is theirs / sqrt(n).
-    Source: Hall (1992), eq. 2.1: t + g t^2/3 + g^2 t^3/27 + g/6 is nearly free of skewness g.
+    Source: Hall (1992), J. R. Statist. Soc. B 54: t + g t^2/3 + g^2 t^3/27 + g/6 is nearly free of skewness g.
 
     >>> guarded_p([-2.5], [50], [[0.0], [0.5]]).round(3).tolist(), guarded_p([-2.5], [50], np.zeros((0, 1))).round(3).tolist()
     ([0.135], [0.016])
@@ -31,7 +31,7 @@ def guarded_interval(
     """(low, high), (S,) each: the union of Student's interval and of those corrected for each candidate skewness, (C, S).
 
     Excludes 0 exactly where `guarded_p` <= 1 - level. level: one, or (S,).
-    Source: Hall (1992), section 2: the inverse of the cubic in `guarded_p`.
+    Source: Hall (1992): the inverse of the cubic in `guarded_p`.
 
     >>> [x.round(3).tolist() for x in guarded_interval(np.array([1.0]), np.array([0.5]), np.array([50.0]), [[0.5]])]
     [[-0.004], [5.074]]
