@@ -66,7 +66,7 @@ def test_a_ratio_of_totals_by_hand():
     assert e.value == pytest.approx(0.6 / 4)
     assert e.se == pytest.approx(np.sqrt(3 / 2 * (residuals**2).sum()) / 4)
     assert (e.n, e.df) == (3, 2)
-    assert e.method.endswith("by request, 3 clusters")
+    assert e.method.startswith("paired difference by request, 3 clusters")
 
 
 def test_by_cluster_each_query_counts_once():
@@ -74,7 +74,7 @@ def test_by_cluster_each_query_counts_once():
         [0.1, 0.3, 0.0, 0.2], strata=["a"] * 4, populations={"a": 9}, clusters=["x", "x", "y", "z"], each="cluster"
     )
     assert e.value == pytest.approx((0.2 + 0.0 + 0.2) / 3)
-    assert e.method.endswith("by cluster, 3 clusters")
+    assert e.method.startswith("paired difference by cluster, 3 clusters")
 
 
 def test_statsmodels_agrees_on_cluster_robust_errors():

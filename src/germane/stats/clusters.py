@@ -55,7 +55,8 @@ def clustered_difference(
         parts[name] = Moments.of(total / size) if each == "cluster" else ratio_moments(total, size)
     found = stratified_difference(parts, populations, level=level, minimum_nonzero=minimum_nonzero)
     unit = "by request" if each == "row" else "by cluster"
-    return replace(found, method=f"{found.method}, {unit}, {found.n:,} clusters")
+    base, _, rest = found.method.partition(", ")
+    return replace(found, method=f"{base} {unit}, {found.n:,} clusters" + (f", {rest}" if rest else ""))
 
 
 def poststratified_difference(
