@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from germane.sampling.designs import TRAFFIC, UNIT, design_table, ids_of, read_design_table, standing
+from germane.sampling.designs import TRAFFIC, UNIT, design_table, ids_of, standing
 from germane.sampling.population import Allocation, Population
-from germane.sampling.strata import STRATA, name_of
 from germane.sampling.unequal import odds_by_size, systematic
 from germane.stats.allocation import Floats, Ints, kish_effect
 from germane.stats.power import mde
 from germane.types import Design, InputError, Stratum
-
-__all__ = ["BY", "STRATA", "UNIT", "Drawn", "draw", "name_of", "read_design_table"]
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,25 +13,8 @@ from math import ceil, isfinite, sqrt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from germane.stats.allocation import amounts, apportion, counts, neyman, shrunken_sd, stratified_se
+from germane.stats.allocation import amounts, counts, neyman, stratified_se
 from germane.types import InputError
-
-__all__ = [
-    "adjusted_sd",
-    "apportion",
-    "clustered_sd",
-    "equivalence_sample_size",
-    "least_sample",
-    "mde",
-    "neyman",
-    "relative_mde",
-    "sample_size",
-    "shrunken_sd",
-    "stratified_sample_size",
-    "stratified_se",
-    "traffic_sd",
-    "unpaired_se",
-]
 
 
 def mde(se: float, *, level: float = 0.95, power: float = 0.8) -> float:
