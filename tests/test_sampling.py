@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from germane.sampling import draw, name_of, pool, read_design_table, standing
+from germane.sampling import Allocation, draw, name_of, pool, read_design_table, standing
 from germane.sampling.unequal import odds_by_size, systematic
 from germane.stats.allocation import neyman
 from germane.stats.power import mde
@@ -659,3 +659,9 @@ def test_swapping_the_arms_needs_the_same_grades(control, treatment):
     there, back = pool(run(control), run(treatment), k=4), pool(run(treatment), run(control), k=4)
     assert pairs(there) == pairs(back)
     assert np.allclose(there.table["weight"].to_numpy(), -back.table["weight"].to_numpy())
+
+
+def test_an_allocation_can_be_given_as_a_value():
+    one = draw(LOG, n=60, seed=1, allocation=Allocation("power", floors={"head": 20}))
+    assert one.table.equals(draw(LOG, n=60, seed=1, allocation="power", floors={"head": 20}).table)
+    assert one.table.equals(draw(LOG, n=60, seed=1, allocation=Allocation("power"), floors={"head": 20}).table)

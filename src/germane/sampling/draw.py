@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,7 +74,7 @@ def draw(
     >>> [(s.name, s.population, s.sample) for s in drawn.design.strata], drawn.table.num_rows
     ([('head', 10, 2), ('tail', 90, 18)], 20)
     """
-    how = allocation if isinstance(allocation, Allocation) else Allocation(allocation, **division)
+    how = replace(allocation, **division) if isinstance(allocation, Allocation) else Allocation(allocation, **division)
     ids_of(queries)
     queries, traffic, unit, notes = _measured(queries, by)
     ids = ids_of(queries)
