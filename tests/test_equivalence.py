@@ -98,6 +98,8 @@ def test_a_bias_stays_while_the_noise_shrinks():
     expected = stats.norm.cdf(1.95996 - 5 / 3) - stats.norm.cdf(-1.95996 - 5 / 3)
     assert rows[1].covers == pytest.approx(expected, abs=1e-5)
     assert bias_against_queries(Estimate(0, 0, 0, 0, 9, ""), 0.06, sizes=[9])[0].covers == pytest.approx(0.95)
+    wide = bias_against_queries(Estimate(0, 0, -0.005, 0.002, 9, ""), 0.06, sizes=[400])[0]
+    assert (wide.covers, wide.least) == pytest.approx((0.95, expected), abs=1e-5)
     strict = bias_against_queries(Estimate(0, 0, 0, 0, 9, "", level=0.9), 0.06, sizes=[9], power=0.9)[0]
     assert strict.covers == pytest.approx(0.9)
     assert strict.mde == pytest.approx((1.6449 + 1.2816) * 0.02, rel=1e-4)

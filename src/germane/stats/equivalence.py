@@ -74,7 +74,8 @@ def bias_against_queries(
     """What a judge's paired bias does to experiments of so many queries: the noise shrinks, the bias stays.
 
     bias: judge minus people, per query. sd: of the judge's paired differences between queries. Each row: se of the judge's
-    mean, its MDE, and how often its interval then holds people's answer: P(|Z + bias / se| <= z).
+    mean, its MDE, and how often its interval then holds people's answer, P(|Z + bias / se| <= z), at the bias that was
+    found and at the far end of its interval.
     Source: Cochran (1977), sec. 1.8 (effect of bias on coverage). Raises: InputError for an sd that is not above 0.
 
     >>> [round(row.covers, 2) for row in bias_against_queries(Estimate(0.004, 0, 0, 0, 1, ""), 0.06, sizes=[100, 2000])]
@@ -85,12 +86,12 @@ def bias_against_queries(
     if not sd > 0:
         raise InputError(f"sd {sd}: the judge's differences do not vary, so no experiment can be planned on them")
     z = t_quantile((1 + bias.level) / 2, None)
+    found = np.array([abs(bias.value), max(abs(bias.value), abs(bias.low), abs(bias.high))])
     rows = []
     for n in sizes:
         se = sd / sqrt(n)
-        off = abs(bias.value) / se
-        covers = float(ndtr(z - off) - ndtr(-z - off))
-        rows.append(BiasAt(n, se, (z + t_quantile(power, None)) * se, covers))
+        covers, least = (float(share) for share in ndtr(z - found / se) - ndtr(-z - found / se))
+        rows.append(BiasAt(n, se, (z + t_quantile(power, None)) * se, covers, least))
     return tuple(rows)
 
 

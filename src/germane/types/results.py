@@ -92,12 +92,16 @@ class Equivalence:
 
 @dataclass(frozen=True)
 class BiasAt:
-    """An experiment of n queries with this judge alone: its noise, and how often its interval holds people's answer."""
+    """An experiment of n queries with this judge alone: its noise, and how often its interval holds people's answer.
+
+    covers: if the bias is what was found. least: if it is the far end of the bias's own interval.
+    """
 
     n: int
     se: float
     mde: float
     covers: float
+    least: float
 
 
 @dataclass(frozen=True)
