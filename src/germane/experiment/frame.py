@@ -116,9 +116,7 @@ def _designed(design: pa.Table, either: Any) -> Frame:
     names: list[str] = [
         name for name in ("segment", "interest") if name in design.column_names and design[name].null_count < len(design)
     ]
-    dimensions: dict[str, Names] = {
-        name: np.array(["(none)" if v is None else v for v in design[name].to_pylist()], object) for name in names
-    }
+    dimensions: dict[str, Names] = {name: _objects(design[name], missing="(none)") for name in names}
     if not dimensions and len(populations) > 1:
         dimensions = {"stratum": strata.copy()}
     notes = []
@@ -129,13 +127,20 @@ def _designed(design: pa.Table, either: Any) -> Frame:
     return Frame(queries, strata, populations, dimensions, used, tuple(_lone(strata, populations)), (), tuple(notes))
 
 
+def _objects(column: Any, missing: str | None = None) -> Names:
+    """The values of a text column, (n,), each distinct one held once."""
+    encoded = column.cast("string").combine_chunks().dictionary_encode()
+    known = np.array([*encoded.dictionary.to_pylist(), missing], dtype=object)
+    return np.asarray(known[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)])
+
+
 def _strata(design: pa.Table, unit: str) -> tuple[Names, dict[str, int]]:
     """The stratum of each sampled query, and what each stratum stands for in the design's unit.
 
     Drawn by traffic, the queries of a stratum stand for equal traffic, but for those that were sure to be drawn: each of
     these stands for its own traffic, as a stratum of its own.
     """
-    strata = np.array(design["stratum"].to_pylist(), dtype=object)
+    strata = _objects(design["stratum"])
     if unit == sampling.UNIT:
         return strata, dict(zip(strata, design["population"].to_pylist(), strict=True))
     traffic = dict(zip(strata, design["stratum_traffic"].to_pylist(), strict=True))
@@ -150,7 +155,8 @@ def _strata(design: pa.Table, unit: str) -> tuple[Names, dict[str, int]]:
 
 def _design_of(strata: Names, populations: Mapping[str, int], was: Design) -> Design:
     """The design with the strata that are used, and how many queries each of them has."""
-    rows = tuple(Stratum(name, populations[name], int((strata == name).sum())) for name in sorted(populations))
+    sizes = {name: len(rows) for name, rows in rows_of(strata).items()}
+    rows = tuple(Stratum(name, populations[name], sizes.get(name, 0)) for name in sorted(populations))
     return replace(was, strata=rows)
 
 
@@ -189,8 +195,7 @@ def _assumed(arms: Arms) -> Frame:
 
 def _lone(strata: Names, populations: Mapping[str, int]) -> list[str]:
     """A sentence about strata of one query: they keep their weight, and their variance is that of the others."""
-    names, counts = np.unique(strata.astype(str), return_counts=True)
-    alone = [str(name) for name, count in zip(names, counts, strict=True) if count < 2]
+    alone = [name for name, rows in rows_of(strata).items() if len(rows) < 2]
     if not alone:
         return []
     share = sum(populations[name] for name in alone) / sum(populations.values())

@@ -220,26 +220,27 @@ def _part(
     control_rank, treatment_rank = (
         _ranks(arm.query, keep if condensed else None, k) for arm, keep in ((control, judged[:n]), (treatment, judged[n:]))
     )
-    with_rank = np.append(treatment_rank, 0)
-    first = np.flatnonzero(control_rank)
     alone = treatment_rank > 0
-    both = partner[first]
-    alone[both[both >= 0]] = False
+    first = np.flatnonzero(control_rank) if condensed else slice(None)
+    shared = partner[first]
+    alone[shared[shared >= 0]] = False
     rest = np.flatnonzero(alone)
-    order = np.argsort(np.concatenate((control.query[first], treatment.query[rest])), kind="stable")
-    source = np.concatenate((first, n + rest))[order]
+    partners_rank = np.append(treatment_rank, 0).astype(np.int32)[shared]
+    query = np.concatenate((control.query[first], treatment.query[rest]))
+    order = np.argsort(query, kind="stable")
 
     def of(a: Any, b: Any) -> Any:
-        return np.concatenate((a[first], b[rest]))[order]
+        return np.concatenate((a, b))[order]
 
+    count = len(shared), len(rest)
     return _Part(
-        of(control.query, treatment.query),
-        of(control.row, treatment.row),
-        of(np.ones(n, dtype=bool), np.zeros(len(alone), dtype=bool)),
-        _small(of(control_rank, np.zeros(len(alone), dtype=np.int32))),
-        _small(of(with_rank[partner], treatment_rank)),
-        relevance[source],
-        None if expected is None else expected[source],
+        query[order],
+        of(control.row[first], treatment.row[rest]),
+        of(np.ones(count[0], dtype=bool), np.zeros(count[1], dtype=bool)),
+        of(_small(control_rank[first]), np.zeros(count[1], dtype=np.int8)),
+        of(_small(partners_rank), _small(treatment_rank[rest])),
+        of(relevance[:n][first], relevance[n:][rest]),
+        None if expected is None else of(expected[:n][first], expected[n:][rest]),
         ties,
     )
 
@@ -284,7 +285,8 @@ def _looked_up(values: Any, at: Ints, missing: Any) -> Any:
 def _matched(control: coded.Listed, treatment: coded.Listed, grades: coded.Graded | None) -> tuple[Ints, Ints]:
     """(row of the treatment that each of the control's rows is too, row of the grades of each row of both), -1 = none.
 
-    All three are sorted together, as integers that hold query, document and who they are of; equal ones stand together.
+    All three are sorted together, as integers that hold query, document and who they are of; equal ones stand together:
+    the control's row first, then the treatment's, then the judgment.
     """
     query = [control.query, treatment.query, *([] if grades is None else [grades.query])]
     doc = [control.doc, treatment.doc, *([] if grades is None else [grades.doc])]
@@ -295,22 +297,20 @@ def _matched(control: coded.Listed, treatment: coded.Listed, grades: coded.Grade
     keys[n : n + m] |= np.uint64(1)
     keys[n + m :] |= np.uint64(2)
     order = np.argsort(keys)
-    same = np.flatnonzero((keys[order[1:]] ^ keys[order[:-1]]) < 4)
-    if (docs[order[same]] != docs[order[same + 1]]).any():  # of 50 bits of the documents' hashes some were equal
-        order = np.lexsort((keys & np.uint64(3), docs, np.concatenate(query)))
-        same = np.flatnonzero(
-            (np.diff(np.concatenate(query)[order].astype(np.int32)) == 0) & (docs[order[1:]] == docs[order[:-1]])
-        )
-    partner, graded_by = np.full(n, -1), np.full(n + m, -1)
+    keys = keys[order]
+    same = np.flatnonzero((keys[1:] ^ keys[:-1]) < 4)
     one, two = order[same], order[same + 1]
-    pairs = (one < n) & (two >= n) & (two < n + m)
-    partner[one[pairs]] = two[pairs] - n
-    graded = (one < n + m) & (two >= n + m)
-    graded_by[one[graded]] = two[graded] - n - m
-    shared = partner >= 0
-    found = np.where(graded_by[:n][shared] >= 0, graded_by[:n][shared], graded_by[n:][partner[shared]])
-    graded_by[:n][shared] = found
-    graded_by[n:][partner[shared]] = found
+    if (docs[one] != docs[two]).any():  # some bits of the hashes were equal, and not all: rare, and slower
+        order = np.lexsort((np.repeat((0, 1, 2), (n, m, len(docs) - n - m)), docs, np.concatenate(query)))
+        queries, docs = np.concatenate(query)[order], docs[order]
+        same = np.flatnonzero((queries[1:] == queries[:-1]) & (docs[1:] == docs[:-1]))
+        one, two = order[same], order[same + 1]
+    partner, graded_by = np.full(n, -1, dtype=np.int32), np.full(n + m, -1, dtype=np.int32)
+    judged = two >= n + m
+    graded_by[one[judged]] = two[judged] - (n + m)
+    both = one[~judged], two[~judged]
+    partner[both[0]] = both[1] - n
+    graded_by[both[0]] = graded_by[both[1]]  # where there are two rows, the judgment stands after the second
     return partner, graded_by
 
 

@@ -42,14 +42,17 @@ def read_design_table(designs: pa.Table, *, seed: int | None = None, unit: str =
     needed = ["stratum", "population", "inclusion_probability"] + (["traffic", "stratum_traffic"] if unit != UNIT else [])
     if absent := [column for column in needed if column not in designs.column_names]:
         raise InputError(f"the design is of {unit} and has no column {absent[0]}: draw it with `germane sample --by traffic`")
-    rows: list[dict[str, Any]] = designs.select(needed).to_pylist()
+    table: Any = designs.select(needed)
+    if unit == UNIT:  # a stratum's rows are all alike, and there may be a million
+        table = table.group_by(needed, use_threads=False).aggregate([([], "count_all")])
+    rows: list[dict[str, Any]] = table.to_pylist()
     if any(None in row.values() for row in rows):
         raise InputError(f"the design has a null in {_or(needed)}: expected a value in each row")
     by_name: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_name.setdefault(row["stratum"], []).append(row)
     check = _of_queries if unit == UNIT else _of_traffic
-    found = [Stratum(name, check(name, members), len(members)) for name, members in sorted(by_name.items())]
+    found = [Stratum(name, check(name, members), _count(members)) for name, members in sorted(by_name.items())]
     return Design(tuple(found), seed=seed, unit=unit, origin=origin)
 
 
@@ -94,8 +97,12 @@ def _one(name: str, column: str, members: list[dict[str, Any]]) -> int:
     return int(values.pop())
 
 
+def _count(members: list[dict[str, Any]]) -> int:
+    return sum(m.get("count_all", 1) for m in members)
+
+
 def _of_queries(name: str, members: list[dict[str, Any]]) -> int:
-    size, sample = _one(name, "population", members), len(members)
+    size, sample = _one(name, "population", members), _count(members)
     odds = [m["inclusion_probability"] for m in members]
     low, high = min(odds), max(odds)
     if not (sample <= size and np.isclose([low, high], sample / size, rtol=1e-6).all()):
