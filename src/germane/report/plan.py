@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from germane.report import charts, words
 
 HEIGHT = 260  # of the chart's field, in pixels
+LEFT = 9.0  # percent of the width, for the labels of the MDE's axis
 
 
 class Part(NamedTuple):
@@ -80,11 +81,12 @@ class Line(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """The curve: MDE against budget. marks: (value, pixels) of the MDE's axis. here: the given budget, in percent."""
+    """The curve: MDE against budget. ticks: of the budget's axis; marks: (value, pixels) of the MDE's; places: of
+    both. here: the given budget, in percent."""
 
-    x: charts.Axis
+    ticks: tuple[charts.Tick, ...]
     marks: tuple[tuple[float, float], ...]
-    places: int
+    places: tuple[int, int]
     lines: tuple[Line, ...]
     here: float
     unit: str
@@ -108,8 +110,11 @@ def chart(plan: Plan) -> Chart:
     x = charts.axis([amount for amount, _ in everything], room=0.0, ticks=6)
     y = charts.axis([effect for _, effect in everything], room=0.0)
 
+    def across(amount: float) -> float:
+        return round(LEFT + (100 - LEFT) * x.at(amount) / 100, 2)
+
     def place(pair: tuple[float, float]) -> tuple[float, float]:
-        return x.at(pair[0]), round(HEIGHT * (1 - y.at(pair[1]) / 100), 1)
+        return across(pair[0]), round(HEIGHT * (1 - y.at(pair[1]) / 100), 1)
 
     lines = []
     for name, (label, tone, dashed) in SERIES.items():
@@ -120,14 +125,34 @@ def chart(plan: Plan) -> Chart:
             lines.append(Line(label, tone, dashed, pieces, here))
     marks = tuple((tick.value, round(HEIGHT * (1 - tick.at / 100), 1)) for tick in y.ticks)
     unit = {"money": "money for labels", "labels": "people's labels", "hours": "people's hours"}[plan.axis]
-    return Chart(x, marks, y.places, tuple(lines), x.at(plan.amount), unit)
+    ticks = tuple(charts.Tick(tick.value, across(tick.value)) for tick in x.ticks)
+    return Chart(ticks, marks, (x.places, y.places), tuple(lines), across(plan.amount), unit)
 
 
 def html(plan: Plan) -> str:
     """A self-contained page: what to do, the curve, the ways compared, the strata, and what was assumed."""
     from germane.report import render
 
-    return render.html_page("plan.html.j2", p=plan, chart=chart(plan), answer=answer(plan), height=HEIGHT, small=small)
+    return render.html_page(
+        "plan.html.j2", p=plan, chart=chart(plan), answer=answer(plan), height=HEIGHT, small=small, left=LEFT, ways=ways(plan)
+    )
+
+
+def ways(plan: Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The options as rows of a table: what, and how it is in each; what is not known of any is left out."""
+    rows: list[tuple[str, Callable[[Option], str]]] = [
+        ("effect found (MDE)", lambda o: small(o.mde)),
+        ("of the control's mean", lambda o: _or_none(o.relative, words.percent)),
+        ("whose answer", lambda o: o.estimand),
+        ("queries", lambda o: words.count(o.queries)),
+        ("graded by people", lambda o: words.count(o.audited)),
+        ("people's labels", lambda o: words.count(o.people_labels)),
+        ("judge's labels", lambda o: words.count(o.judge_labels)),
+        ("people's hours", lambda o: _or_none(o.hours, lambda x: words.plain(x, 1))),
+        ("money", lambda o: _or_none(o.money, lambda x: words.plain(x, 2))),
+    ]
+    found = [(name, tuple(write(o) for o in plan.options)) for name, write in rows]
+    return tuple((name, cells) for name, cells in found if any(cells))
 
 
 def small(effect: float) -> str:
