@@ -8,7 +8,7 @@ pairs of one query are alike, and an interval that takes them as independent is 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,14 +21,15 @@ Distance = Literal["nominal", "linear", "quadratic"]
 Difference = Literal["nominal", "ordinal", "interval"]
 
 
-def exact_agreement(
-    gold: ArrayLike,
-    other: ArrayLike,
-    *,
-    clusters: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Estimate:
+class Sampling(TypedDict, total=False):
+    """What every statistic takes besides its grades: the query of each pair, weights, and the level of the interval (0.95)."""
+
+    clusters: ArrayLike | None
+    weights: ArrayLike | None
+    level: float
+
+
+def exact_agreement(gold: ArrayLike, other: ArrayLike, **sampling: Unpack[Sampling]) -> Estimate:
     """The share (0 to 1) of pairs with the same grade from both raters. Interval: see `clustered.share`.
 
     gold, other: (n,) grades. Raises: InputError for missing or negative grades, unequal lengths, no pairs.
@@ -37,36 +38,20 @@ def exact_agreement(
     0.75
     """
     a, b = grades(gold, other)
-    return share(a == b, clusters=clusters, weights=weights, level=level, method="exact agreement")
+    return share(a == b, **sampling, method="exact agreement")
 
 
-def agreement_within(
-    gold: ArrayLike,
-    other: ArrayLike,
-    *,
-    steps: int = 1,
-    clusters: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Estimate:
+def agreement_within(gold: ArrayLike, other: ArrayLike, *, steps: int = 1, **sampling: Unpack[Sampling]) -> Estimate:
     """The share (0 to 1) of pairs whose two grades differ by at most `steps`. On a scale of two grades it is always 1.
 
     >>> agreement_within([0, 1, 2, 2], [1, 1, 2, 0]).value
     0.75
     """
     a, b = grades(gold, other)
-    return share(abs(a - b) <= steps, clusters=clusters, weights=weights, level=level, method=f"agreement within {steps}")
+    return share(abs(a - b) <= steps, **sampling, method=f"agreement within {steps}")
 
 
-def precision(
-    gold: ArrayLike,
-    other: ArrayLike,
-    *,
-    grade: int,
-    clusters: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Estimate:
+def precision(gold: ArrayLike, other: ArrayLike, *, grade: int, **sampling: Unpack[Sampling]) -> Estimate:
     """Of the pairs that `other` gives this grade, the share (0 to 1) that gold gives it too.
 
     Raises: Undefined where `other` never gives it.
@@ -76,18 +61,10 @@ def precision(
     """
     a, b = grades(gold, other)
     name = f"precision of grade {grade}"
-    return share(a == grade, among=b == grade, clusters=clusters, weights=weights, level=level, method=name)
+    return share(a == grade, among=b == grade, **sampling, method=name)
 
 
-def recall(
-    gold: ArrayLike,
-    other: ArrayLike,
-    *,
-    grade: int,
-    clusters: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Estimate:
+def recall(gold: ArrayLike, other: ArrayLike, *, grade: int, **sampling: Unpack[Sampling]) -> Estimate:
     """Of the pairs that gold gives this grade, the share (0 to 1) that `other` gives it too.
 
     Raises: Undefined where gold never gives it.
@@ -97,18 +74,10 @@ def recall(
     """
     a, b = grades(gold, other)
     name = f"recall of grade {grade}"
-    return share(b == grade, among=a == grade, clusters=clusters, weights=weights, level=level, method=name)
+    return share(b == grade, among=a == grade, **sampling, method=name)
 
 
-def false_relevant_rate(
-    gold: ArrayLike,
-    other: ArrayLike,
-    *,
-    threshold: int,
-    clusters: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Estimate:
+def false_relevant_rate(gold: ArrayLike, other: ArrayLike, *, threshold: int, **sampling: Unpack[Sampling]) -> Estimate:
     """Of the pairs that people grade below `threshold`, the share (0 to 1) that `other` grades at or above it.
 
     Raises: Undefined where gold has no pair below the threshold.
@@ -118,18 +87,10 @@ def false_relevant_rate(
     """
     a, b = grades(gold, other)
     name = f"false-relevant rate at grade {threshold}"
-    return share(b >= threshold, among=a < threshold, clusters=clusters, weights=weights, level=level, method=name)
+    return share(b >= threshold, among=a < threshold, **sampling, method=name)
 
 
-def specificity(
-    gold: ArrayLike,
-    other: ArrayLike,
-    *,
-    threshold: int,
-    clusters: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Estimate:
+def specificity(gold: ArrayLike, other: ArrayLike, *, threshold: int, **sampling: Unpack[Sampling]) -> Estimate:
     """1 - the false-relevant rate: of the pairs that people grade below `threshold`, the share that `other` does too.
 
     Raises: Undefined where gold has no pair below the threshold.
@@ -139,7 +100,7 @@ def specificity(
     """
     a, b = grades(gold, other)
     name = f"specificity at grade {threshold}"
-    return share(b < threshold, among=a < threshold, clusters=clusters, weights=weights, level=level, method=name)
+    return share(b < threshold, among=a < threshold, **sampling, method=name)
 
 
 def confusion(gold: ArrayLike, other: ArrayLike, *, size: int | None = None, weights: ArrayLike | None = None) -> NDArray[Any]:
