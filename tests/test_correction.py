@@ -336,6 +336,19 @@ def test_every_option_of_a_document_audit_changes_the_answer():
     assert documents(minimum_nonzero=61).estimate.caveat.startswith("not reliable: people's difference is not zero in")
 
 
+def test_documents_in_any_order_and_with_swapped_arms():
+    rng = np.random.default_rng(6)
+    query, weight, y, g, chance = np.repeat(np.arange(20), 3), rng.normal(size=60), *rng.random((3, 60))
+    given = dict(query=query, weight=weight, judge_gain=g, people_gain=y, chance=chance)
+    names = {"strata": 10 * ["head", "tail"], "populations": POPULATIONS}
+    f, order = np.bincount(query, weight * g), rng.permutation(60)
+    there = corrected_documents(f, **given, **names).estimate
+    shuffled = corrected_documents(f, **{k: x[order] for k, x in given.items()}, **names).estimate
+    assert (shuffled.value, shuffled.se) == pytest.approx((there.value, there.se))
+    back = corrected_documents(-f, **{**given, "weight": -weight}, **names).estimate
+    assert (back.value, back.low, back.high) == pytest.approx((-there.value, -there.high, -there.low))
+
+
 def test_documents_that_people_all_saw_leave_only_the_drawing_of_queries():
     """Chance 1 for every document: u is people's own difference, whatever lam; with every query judged nothing is left."""
     rng = np.random.default_rng(2)
