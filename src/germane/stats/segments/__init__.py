@@ -11,7 +11,7 @@ from germane.stats.means import MINIMUM_DF, MINIMUM_NONZERO, reliable
 from germane.stats.segments.cells import Cells, Spread
 from germane.stats.segments.dimension import Heterogeneity, Shrunken, heterogeneity, shrunken
 from germane.stats.segments.guard import candidates, guarded_interval, guarded_p
-from germane.stats.skewness import LEANS, SHY
+from germane.stats.skewness import LEANS, MOST, SHY
 from germane.types import Estimate
 
 __all__ = [
@@ -166,7 +166,7 @@ def _limits(found: Spread, level: float, *, lean: bool) -> tuple[Floats, Floats]
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: give one between 0 and 1, as 0.95")
     reach = np.asarray(stdtrit(found.df, (1 + level) / 2))
-    g = np.abs(found.skewness)
+    g = np.minimum(np.abs(found.skewness), MOST)
     leans = (g > LEANS) & lean
     g = np.where(leans, g, 1.0)
     short, long = (3 / g * (np.cbrt(1 + g * (z - g / 6)) - 1) for z in (reach, -reach))  # the inverse of Hall's cubic
