@@ -175,6 +175,20 @@ def test_evaluate_gives_each_mean_an_interval_in_json(folder, germane):
     assert found["measures"]["RR"]["value"] == pytest.approx(0.5)
     assert found["measures"]["RR"]["n"] == 3
     assert found["measures"]["RR"]["low"] < 0.5 < found["measures"]["RR"]["high"]
+    assert found["rows"] == []
+
+
+def test_evaluate_gives_rows_and_means_in_json_and_null_where_there_is_no_number(folder, germane):
+    found = json.loads(germane("evaluate", "j.qrels", "base.run", "RR Share(rel=1)@3", "-q", "-o", "json")[1])
+    rows = {(row["query_id"], row["measure"]): row["value"] for row in found["rows"]}
+    assert len(rows) == 6
+    assert rows["q3", "Share(rel=1)@3"] is None
+    assert found["measures"]["RR"]["value"] == pytest.approx(sum(rows[q, "RR"] for q in ("q1", "q2", "q3")) / 3)
+    (folder / "one.qrels").write_text("q1 0 a 1\n")
+    alone = json.loads(germane("evaluate", "one.qrels", "base.run", "RR", "-o", "json")[1])["measures"]["RR"]
+    assert alone["value"] == pytest.approx(rows["q1", "RR"])
+    assert (alone["low"], alone["high"], alone["n"]) == (None, None, 1)
+    assert alone["caveat"] == "no interval: 1 of the queries have a value, 2 are needed"
 
 
 # --- settings and projects --------------------------------------------------------------------------------------------

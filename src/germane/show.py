@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,9 @@ def show(result: object, *, as_json: bool = False, folder: Path | None = None) -
 
 
 def plain(value: object) -> Any:
-    """`value` as json.dumps takes it: dataclasses and named tuples as objects, numpy's numbers as numbers, paths as text."""
+    """`value` as JSON has it: dataclasses and named tuples as objects, numpy's numbers as numbers, no number as null."""
+    if isinstance(value, float) and not isfinite(value):
+        return None
     if is_dataclass(value) or hasattr(value, "_fields"):
         return {name: plain(item) for name, item in _items(value)}
     if isinstance(value, dict):

@@ -83,7 +83,7 @@ def evaluate(
     """
     result = call("evaluate", qrels, run, metrics, scale=scale, level=level)
     if output == Output.JSON:
-        show(result if by_query else result.summary(), as_json=True)
+        show(result.summary(by_query=by_query), as_json=True)
     else:
         show(result.lines(by_query=by_query, summary=not (by_query and no_summary), places=places))
 

@@ -26,11 +26,15 @@ class Measured(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What is printed as JSON: each metric's mean over the judged queries, and how many of them the run lacks."""
+    """What is printed as JSON: each metric's mean over the judged queries, and how many of them the run lacks.
+
+    rows: one for each query and metric, where they were asked for.
+    """
 
     measures: dict[str, Estimate]
     queries: int
     missing: tuple[str, ...]
+    rows: tuple[Measured, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,19 +52,25 @@ class Evaluation:
 
         return {name: float(np.nanmean(x)) if np.isfinite(x).any() else float("nan") for name, x in self.values.items()}
 
-    def summary(self) -> Summary:
-        """Each metric's mean with its interval: queries are a simple random sample of what they stand for."""
+    def summary(self, *, by_query: bool = False) -> Summary:
+        """Each metric's mean with its interval: queries are a simple random sample of what they stand for.
+
+        One query has no interval: its limits are NaN, null in JSON, and the caveat says why. by_query: with each row.
+        """
         import numpy as np
 
         from germane.stats.means import Moments, stratified_mean
 
-        found = {}
+        found, none = {}, float("nan")
         for name, x in self.values.items():
             kept = x[np.isfinite(x)]
             if len(kept) < 2:
-                raise InputError(f"{name} has a value for {len(kept)} queries: an interval needs 2; print text, or judge more")
-            found[name] = stratified_mean({"all": Moments.of(kept)}, {"all": len(kept)}, level=self.level)
-        return Summary(found, len(self.query_ids), self.missing)
+                mean = float(kept[0]) if len(kept) else none
+                caveat = f"no interval: {len(kept)} of the queries have a value, 2 are needed"
+                found[name] = Estimate(mean, none, none, none, len(kept), "mean", self.level, None, caveat)
+            else:
+                found[name] = stratified_mean({"all": Moments.of(kept)}, {"all": len(kept)}, level=self.level)
+        return Summary(found, len(self.query_ids), self.missing, tuple(self.rows()) if by_query else ())
 
     def rows(self) -> list[Measured]:
         """One row for each query and metric."""
