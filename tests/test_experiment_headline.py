@@ -50,6 +50,8 @@ def test_by_traffic_a_query_counts_as_often_as_it_is_asked():
         compare(control, treatment, grades, design=designed()).delta.value
     )
     assert any("the headline is by traffic" in note for note in report.notes)
+    assert "over 33,000 searches by a sample of 80" in report.answer
+    assert "not reliable: by traffic these 80 queries weigh like" in report.delta.caveat
 
 
 def test_a_sample_drawn_by_traffic_stands_for_traffic_unless_asked_otherwise():

@@ -133,7 +133,7 @@ def compare(
             lift,
             choices.metric.strip(),
             (control.name, treatment.name),
-            about.design,
+            head.over or about.design,
             overrides,
             words.source(by_people, head.audit),
         ),

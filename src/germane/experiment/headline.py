@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from germane.stats.clusters import clustered_difference, poststratified_differen
 from germane.stats.means import Moments, stratified_difference
 from germane.stats.ratios import weighted_mean
 from germane.stats.traffic import traffic_difference
-from germane.types import Alternative, Audit, Calibration, Estimate, InputError
+from germane.types import Alternative, Audit, Calibration, Design, Estimate, InputError, Stratum
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +29,17 @@ if TYPE_CHECKING:
 
 Parts = tuple[Floats, Floats]  # weight of each rank, gain of each relevance
 
+MINIMUM_EVEN = 100
+"""A sample drawn for another estimand must weigh like so many equal queries.
+
+Source: our simulation on the marketplace, drawn by queries and read by traffic: intervals hold the truth in 77 % at 39 equal
+queries, 91 % at 66, 97 % from 100 on.
+"""
+
 BUCKETS = ((1, 3), (4, 10), (11, 1000))
 """Ranks whose gains are compared with people's together."""
+
+UNITS = {"queries": UNIT, "traffic": "searches"}
 
 EXCLUSIVE = ("by", "adjust", "clusters", "unpaired", "post-stratification", "audit")
 """Each of these is another estimator of delta: one at a time."""
@@ -45,6 +54,7 @@ class Headline:
     notes: tuple[str, ...] = ()
     audit: Audit | None = None
     calibration: tuple[Calibration, ...] = ()
+    over: Design | None = None  # what delta stands for, where that is not what the design was drawn for
 
 
 def of(about: Frame, shown: Pool, found: PerQuery, plain: Estimate, design: pa.Table | None, choices: Choices) -> Headline:
@@ -200,38 +210,47 @@ def _by(about: Frame, values: Floats, plain: Estimate, design: pa.Table | None, 
     """The estimand that was asked for, and beside it the other one; `plain` is the one that the design was drawn for."""
     drawn_by = "queries" if about.design.unit in ("queries", UNIT) else "traffic"
     columns = _columns(about, design, ["stratum", "inclusion_probability", "population"], f"--by {choices.by}")
-    needed = ["traffic", "stratum_traffic"]
     if choices.by == "traffic" or drawn_by == "traffic":
-        columns |= _columns(about, design, needed, f"--by {choices.by}")
+        columns |= _columns(about, design, ["traffic", "stratum_traffic"], f"--by {choices.by}")
     names = {"queries": "by distinct queries", "traffic": "by traffic"}
     if choices.by == drawn_by:
         return Headline(plain)
-    size, total = (
-        (columns[needed[0]], columns[needed[1]])
-        if choices.by == "traffic"
-        else (
-            np.ones(len(values)),
-            columns["population"],
-        )
-    )
+    size = columns["traffic"].astype(np.float64) if choices.by == "traffic" else np.ones(len(values))
+    total = columns["stratum_traffic" if choices.by == "traffic" else "population"].astype(np.float64)
+    totals = dict(zip(columns["stratum"].tolist(), total.tolist(), strict=True))
     other = traffic_difference(
         values,
-        np.asarray(size, dtype=np.float64),
+        size,
         strata=columns["stratum"],
         chance=None if drawn_by == "queries" else columns["inclusion_probability"],
-        traffic_totals=dict(zip(columns["stratum"].tolist(), np.asarray(total, dtype=np.float64).tolist(), strict=True)),
+        traffic_totals=totals,
         level=choices.level,
         minimum_nonzero=choices.minimum_nonzero,
     )
     if choices.by == "queries":
         other = replace(other, method=other.method.replace("by traffic", "by distinct queries"))
+    even = _equal_ones(columns, size, totals)
+    if even < min(MINIMUM_EVEN, 0.8 * len(values)) and not other.caveat:
+        why = f"{names[choices.by]} these {len(values)} queries weigh like {even:.0f} equal ones, and {MINIMUM_EVEN} are needed"
+        other = replace(other, caveat=f"not reliable: {why}; draw the sample for it (germane sample --by {choices.by})")
     note = (
         "every query counts once, however often it is asked"
         if drawn_by == "queries"
         else "a query counts as often as it is asked"
     )
     said = f"Segments, levels and grades are {names[drawn_by]}, as the sample was drawn; the headline is {names[choices.by]}."
-    return Headline(other, (Alternative(names[drawn_by], plain, note),), (said,))
+    sampled = {name: int((columns["stratum"] == name).sum()) for name in totals}
+    over = Design(tuple(Stratum(name, round(whole), sampled[name]) for name, whole in totals.items()), unit=UNITS[choices.by])
+    return Headline(other, (Alternative(names[drawn_by], plain, note),), (said,), over=over)
+
+
+def _equal_ones(columns: Mapping[str, Names], size: Floats, totals: Mapping[str, float]) -> float:
+    """How many queries of equal weight would weigh as evenly. Source: Kish (1965), section 11.7."""
+    weights = size / columns["inclusion_probability"].astype(np.float64)
+    for name, whole in totals.items():
+        rows = columns["stratum"] == name
+        weights[rows] *= whole / weights[rows].sum()
+    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def _unweighted(about: Frame, values: Floats, choices: Choices) -> Estimate:
