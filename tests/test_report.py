@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 from germane import report
 from germane.report import card, charts, render, segments, view, words
 from germane.report.visible import visible
-from germane.types import Effect, Estimate, Histogram, Report, Stratum, Unjudged
+from germane.types import Audit, Effect, Estimate, Histogram, Report, Stratum, Unjudged
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = (
@@ -331,6 +331,10 @@ def test_before_any_segment_is_read_the_report_says_whether_they_differ_at_all(f
         )
         assert "Nothing says so (p = 0.25" in shown
         assert "as one picked among many +0.0031 to +0.0343" in shown
+        assert "the judge's alone" not in shown
+    audited = replace(full, audit=Audit("a", "queries", 400, 80, 900, 0.9, 0.8, full.delta, full.delta, full.delta))
+    assert "differences are the judge's alone" in Page(report.html(audited)).text
+    assert "differences are the judge's alone" in report.markdown(audited)
     (alone,) = [t for t in full.interactions if t.dimension == "interest"]
     assert "explains (p under 0.001)" in segments.differ(
         replace(full, interactions=(replace(alone, p=1e-5, q=1e-5),)), "interest"
