@@ -172,6 +172,16 @@ def test_a_judge_that_does_not_pay_is_left_out_and_it_is_said(queries):
     assert "Let people grade" in found.lines()
 
 
+def test_a_plan_of_few_queries_is_not_reliable_and_one_of_all_of_them_ends_there(queries):
+    few = plan(queries, budget={"labels": 500}, sd=0.06, least_audited=5)
+    assert few.audited == 10
+    assert any(note.startswith("not reliable: people grade 10 queries") for note in few.notes)
+    everything = plan(queries, budget={"labels": 10**9}, sd=0.06)
+    assert everything.audited == 4000
+    assert any("more budget finds nothing more" in note for note in everything.notes)
+    assert not any("not reliable" in note for note in everything.notes)
+
+
 class Links(HTMLParser):
     def __init__(self):
         super().__init__()

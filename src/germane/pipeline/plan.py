@@ -13,6 +13,7 @@ from germane.report import plan as page
 from germane.report.plan import Option, Part, Plan, Point
 from germane.sampling.segmented import with_segments
 from germane.stats import planning
+from germane.stats.means import MINIMUM_NONZERO
 from germane.stats.power import mde
 from germane.types import InputError, JudgeCard
 
@@ -96,7 +97,7 @@ def plan(
         axis=axis,
         amount=float(getattr(budget, axis)),
         commands=_commands(queries, found.best, strata, pilot, known, floors, minimum, k, seed),
-        notes=(*notes, *frame.notes, *_warnings(found, rho, judge_money, budget)),
+        notes=(*notes, *frame.notes, *_warnings(found, rho, judge_money, budget, int(frame.sizes.sum()))),
         parameters=asked,
     )
     if out is not None:
@@ -186,12 +187,18 @@ def _point(factor: float, at: planning.Choices, effect: Any) -> Point:
     return Point(factor, effect(at.best) if at.best.judged else None, effect(at.people_only), judge)
 
 
-def _warnings(found: planning.Choices, rho: float | None, judge_money: float, budget: planning.Budget) -> list[str]:
+def _warnings(found: planning.Choices, rho: float | None, judge_money: float, budget: planning.Budget, total: int) -> list[str]:
     notes = []
     if rho is not None and not found.best.judged:
         notes.append(f"at rho {rho:.2f} and these costs the judge does not pay: people alone see the smaller effect")
     if found.best.judged and judge_money == 0 and budget.judge_labels is None:
         notes.append("the judge's labels cost nothing and are not limited, so that it grades every query (--judge-cost)")
+    if found.best.audited < MINIMUM_NONZERO:
+        notes.append(
+            f"not reliable: people grade {found.best.audited} queries, and an interval should rest on {MINIMUM_NONZERO}"
+        )
+    if found.best.audited == total:
+        notes.append("people grade every query of the log: more budget finds nothing more, a longer log does")
     if found.judge_only is not None:
         notes.append("judge only answers another question: no number of queries takes the judge's own error out of it")
     return notes
