@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from germane import store
 from germane.pipeline.sample import sample, segment
-from germane.sampling import read_design_table
+from germane.sampling import Pilot, read_design_table
 from germane.types import Design, Effect, Estimate, InputError, Refusal, Stratum
 
 LOG = "query,user\n" + "".join(f"Popular {i % 4},u{i}\n" for i in range(80)) + "".join(f"rare {i},v{i}\n" for i in range(60))
@@ -263,6 +264,17 @@ def test_a_report_gives_the_sd_of_each_of_its_segments(queries, tmp_path):
         "has none of these strata: its overall SD" in n
         for n in sample(queries, tmp_path / "e.parquet", n=20, seed=7, pilot=elsewhere).notes
     )
+
+
+def test_strata_that_cross_the_segments_of_a_report_get_the_product_of_their_ratios():
+    sd, n = {"head": 0.2, "tail": 0.05, "home": 0.1, "art": 0.2}, {"head": 900.0, "tail": 900.0, "home": 900.0, "art": 900.0}
+    pilot = Pilot("report.json", sd=sd, n=n, overall=0.1)
+    found, notes = pilot.in_strata(["art / head", "home / tail"], np.array([0, 1]), ["a", "b"])
+    assert found == pytest.approx({"art / head": 0.4, "home / tail": 0.05}, rel=0.2)  # pulled a little to each other
+    assert notes == ["strata that cross segments of report.json, whose SDs follow from theirs: 2"]
+    found, notes = pilot.in_strata(["art / head", "toys / tail"], np.array([0, 1]), ["a", "b"])
+    assert found == pytest.approx({"art / head": 0.4, "toys / tail": 0.4})
+    assert notes[-1] == "strata that report.json does not have, which get the pooled SD: toys / tail"
 
 
 def test_a_report_of_this_very_design_is_refused(queries, tmp_path):

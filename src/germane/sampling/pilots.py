@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite, sqrt
+from math import isfinite, prod, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +52,31 @@ class Pilot:
             return self._from_results(self.differences, names, stratum, ids)
         if self.n is None:
             return self.sd, []
-        if self.overall is None:
-            known = [name for name in names if name in self.sd]
-            if len(known) < len(names) or len(known) < len(self.sd):
-                return self.sd, []  # names that do not fit: whoever asked for them says which
-        seen = np.array([self.n.get(name, 0) for name in names])
-        sds = np.array([self.sd.get(name, 0.0) for name in names])
-        notes = []
-        if self.overall is not None and not seen.any():
-            at = f"{self.name} has none of these strata: its overall SD, {self.overall:.4g}, is used in all of them"
-            return dict.fromkeys(names, self.overall), [at]
-        if self.overall is not None and (seen == 0).any():
-            notes = [f"strata that {self.name} does not have, which get its pooled SD: {_listed(names, seen == 0)}"]
+        if self.overall is not None:
+            return self._from_segments(self.overall, self.n, names)
+        if self.sd.keys() != set(names):
+            return self.sd, []  # names that do not fit: whoever asked for them says which
+        sds, seen = ([of[name] for name in names] for of in (self.sd, self.n))
+        return dict(zip(names, shrunken_sd(sds, seen).tolist(), strict=True)), []
+
+    def _from_segments(
+        self, overall: float, n: Mapping[str, float], names: Sequence[str]
+    ) -> tuple[dict[str, float], list[str]]:
+        """From a report's segments: a stratum is one of them, or crosses several, whose ratios to the overall SD multiply."""
+        sds, seen, crossed = [], [], 0
+        for name in names:
+            parts = [name] if name in self.sd else name.split(" / ")
+            known = overall > 0 and all(part in self.sd for part in parts)
+            crossed += known and len(parts) > 1
+            sds.append(overall * prod(self.sd[part] / overall for part in parts) if known else 0.0)
+            seen.append(min(n[part] for part in parts) if known else 0.0)
+        absent = np.array(seen) == 0
+        if absent.all():
+            said = f"{self.name} has none of these strata: its overall SD, {overall:.4g}, is used in all of them"
+            return dict.fromkeys(names, overall), [said]
+        notes = [f"strata that cross segments of {self.name}, whose SDs follow from theirs: {crossed}"] if crossed else []
+        if absent.any():
+            notes.append(f"strata that {self.name} does not have, which get the pooled SD: {_listed(names, absent)}")
         return dict(zip(names, shrunken_sd(sds, seen).tolist(), strict=True)), notes
 
     def _from_results(
@@ -158,6 +171,8 @@ def _report(path: Path) -> Pilot:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is no report of germane ({error}): {WANTED}") from error
     effects = [effect for effect in report.by_segment if effect.delta is not None]
+    names = [effect.name for effect in effects]
+    effects = [effect for effect in effects if names.count(effect.name) == 1]  # a name in two dimensions says nothing
     sds = {e.name: e.delta.se * sqrt(e.delta.n) for e in effects if e.delta is not None}
     counts = {e.name: float(e.delta.n) for e in effects if e.delta is not None}
     strata = tuple(Stratum(*s) for s in report.design.strata)
