@@ -23,7 +23,7 @@ from germane.judges.replay import Confused
 from germane.scales import get
 from germane.stats.correction import Corrected, corrected, corrected_documents
 
-EXPERIMENTS = 4000
+EXPERIMENTS = 1000
 OUT = Path(__file__).parent / "statistics" / "audits_esci_coverage.md"
 K = 25
 REPLAYS = 50  # different replays of each judge; an experiment takes one

@@ -307,6 +307,11 @@ def test_a_finite_target_leaves_out_the_error_of_drawing_the_queries():
     assert apart.estimate.se**2 == pytest.approx(
         left.var(ddof=1) / 20 + 0.25 * f[np.isnan(y)].var(ddof=1) / 30 - np.nanvar(y, ddof=1) / 50
     )
+    half = np.where(np.arange(50) < 25, np.exp(20 * np.abs(f)), NAN)  # of an audited half no skewness remains
+    x = corrected(f, half, **one, finite=True).estimate
+    assert x.high - x.value == pytest.approx(x.value - x.low)
+    x = corrected(f, half, **one).estimate
+    assert x.high - x.value > 1.01 * (x.value - x.low)
     with pytest.raises(InputError, match="more queries than its population"):
         corrected(f, y, **{**one, "populations": {"a": 40}}, finite=True)
 

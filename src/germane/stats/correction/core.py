@@ -160,6 +160,8 @@ def estimate(
         below = below + mean_lam**4 * (own**2 / (own_df + 2)).sum(-1)
     off = rest - plan.rest_groups.spread(centre)
     third = third + lam.mean(-1) ** 3 * _cubes(plan.rest_omega * off).sum(-1)
+    if plan.census:  # of a finite target's skewness only that of the residual remains, as far as all of it was judged
+        third = plan.census * _third(left, plan, plan.drawn) + (1 - plan.census) * third
     return Found(value, np.maximum(total, 0), third, _df(total, below, least))
 
 
@@ -171,7 +173,7 @@ def mean(values: Numbers, plan: Layout, factor: Numbers) -> Found:
     df = np.where(borrowed, plan.df.sum(), plan.df)
     below, least = (terms**2 / (df + 2)).sum(-1), np.where(terms > 0, df, np.inf).min(-1)
     total = terms.sum(-1)
-    return Found(value, total, _third(values, plan), _df(total, below, least))
+    return Found(value, total, _third(values, plan, plan.census * plan.drawn), _df(total, below, least))
 
 
 def _df(total: Numbers, below: Numbers, least: Numbers) -> Numbers:
@@ -230,10 +232,11 @@ def _judged(rest: Numbers, plan: Layout) -> tuple[Numbers, Numbers]:
     return plan.judged_term * found, np.where(m > 1, m - 1, spare)
 
 
-def _third(x: Numbers, plan: Layout) -> Numbers:
+def _third(x: Numbers, plan: Layout, drawn: Numbers | float = 0.0) -> Numbers:
     """The third central moment of sum share_G sum_i p_i x_i, each group's estimated without bias if its weights are equal.
 
-    Two queries have no skewness of their own: groups with fewer than FEW are taken from their common mean.
+    Two queries have no skewness of their own: groups with fewer than FEW are taken from their common mean. drawn: (G,) the
+    share of a finite group that was drawn, (1 - f)(1 - 2f) of the moment being left. Source: Cochran (1977), section 2.15.
     """
     groups, p = plan.groups, plan.p
     n = 1 / plan.kish
@@ -242,7 +245,7 @@ def _third(x: Numbers, plan: Layout) -> Numbers:
     weight = np.where(inside, groups.spread(plan.share) * p, 0.0)
     common = (weight * x).sum(-1, keepdims=True) / max(float(weight.sum()), 1e-300)
     off = x - np.where(inside, common, groups.spread(groups.sums(p * x)))
-    factor = np.where(few, 1.0, n**2 / np.maximum((n - 1) * (n - 2), 1.0))
+    factor = np.where(few, 1.0, n**2 / np.maximum((n - 1) * (n - 2), 1.0)) * (1 - drawn) * (1 - 2 * drawn)
     return np.asarray((plan.share**3 * factor * groups.sums(_cubes(p * off))).sum(-1), np.float64)
 
 

@@ -132,4 +132,7 @@ def _finite(found: Found, left: Numbers, pi: Numbers, rows: Codes, plan: Layout,
     size_of = np.bincount(stratum, minlength=sizes.size)
     each = (weight**2 / sizes / size_of)[stratum]
     gone = (groups.sums(each) * np.maximum(spread, 0)).sum(-1)
-    return found._replace(variance=np.maximum(found.variance - gone, 0))
+    cubes = totals(rows, left**3 * (1 - pi) * (1 - 2 * pi) / pi**3, u.size)[plan.audited]
+    census = min(u.size / float(sizes.sum()), 1.0)
+    third = census * ((groups.spread(plan.share) * plan.p) ** 3 * cubes).sum(-1) + (1 - census) * found.third
+    return found._replace(variance=np.maximum(found.variance - gone, 0), third=third)

@@ -45,7 +45,8 @@ class Layout:
     rest_weights: (u,) adding to 1 in each group. second: (G,) what the residual's variance is multiplied by. first:
     (G,) the same for people's variance, of drawing the judged queries. judged_term: (H,) the same for the judge's own
     variance in the judged sample (disjoint audits only). kish: (G,) sum of p^2. cells: (stratum, group, weight) of strata
-    that are split over audit groups.
+    that are split over audit groups. census: how much of a finite target was judged, 0 if it is not finite. drawn: (G,) the
+    share of that which is audited.
     """
 
     audited: Codes
@@ -65,6 +66,8 @@ class Layout:
     bias_term: Numbers
     cells: tuple[Codes, Codes, Numbers, Numbers]
     notes: tuple[str, ...]
+    census: float
+    drawn: Numbers
 
     @property
     def df(self) -> Numbers:
@@ -145,6 +148,8 @@ def layout(
         bias_term=np.asarray(share**2 * kish * (np.maximum(1 - n / seen, 0) if finite else 1.0), np.float64),
         cells=cells,
         notes=notes,
+        census=min(float(audited.size / sizes.sum()), 1.0) if finite else 0.0,
+        drawn=np.asarray(n / (np.bincount(g, minlength=count) if nested else seen), np.float64),
     )
 
 
