@@ -27,8 +27,7 @@ test: $(VENV)/.all  ## set up everything and run all tests, the examples in the 
 
 simulations: $(VENV)/.all  ## the Monte Carlo tests at full size, and the tables of the docs that come from simulations
 	$(BIN)/pytest -n $(WORKERS) -q -m simulation --whole
-	$(BIN)/python docs/coverage_means.py
-	$(BIN)/python docs/coverage_demo.py
+	for table in docs/coverage_*.py docs/ladders.py docs/audits_esci.py; do $(BIN)/python $$table || exit 1; done
 
 lint: $(VENV)/.all  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -210,7 +210,7 @@ def test_segments_are_adjusted_as_asked_and_a_way_that_does_not_exist_is_refused
     assert all(late >= early for early, late in zip(q["bh"], q["by"], strict=True) if early is not None)
     assert q["bh"] != q["by"]
     gated = compare(control, treatment, grades, multiple="hierarchical", **given)
-    assert "inside dimensions" in gated.parameters["multiple comparisons"]
+    assert "inside the dimensions" in gated.parameters["multiple comparisons"]
     with pytest.raises(InputError, match="expected one of bh, by, hierarchical"):
         compare(control, treatment, grades, multiple="holm")
 

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from germane import cards, metrics, store
-from germane.experiment import arms, audits, describe, effects, frame, guards, headline, pool, segments, words
+from germane import cards, metrics
+from germane.experiment import audits, describe, effects, frame, guards, headline, pool, segments, words
 from germane.experiment.audits import Audited
 from germane.experiment.guards import ALLOW
+from germane.experiment.measured import measure
 from germane.stats.means import MINIMUM_NONZERO
 from germane.types import Estimate, Input, InputError, JudgeCard, Report, Run, Scale
 
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("germane")
 
 __all__ = ["ALLOW", "Audited", "Choices", "compare"]
-
-
-MULTIPLE = {
-    "bh": "Benjamini-Hochberg",
-    "by": "Benjamini-Yekutieli",
-    "hierarchical": "Benjamini-Hochberg, inside dimensions whose segments differ,",
-}
 
 
 @dataclass(frozen=True)
@@ -85,46 +77,23 @@ def compare(
     Raises: Refusal where a number could be wrong and look right, naming the flag that insists; InputError for bad input.
     """
     _check(choices, audit is not None)
-    metric = guards.headline(metrics.Metric.parse(choices.metric), scale)
-    allow = guards.known(choices.allow)
-    kinds = store.kinds_of(judgments)
-    overrides = list(cards.gate(kinds, card, scale=scale, allow=allow & set(cards.ALLOW)))
-    overrides += guards.lineage(kinds, card, treatment, control, allow)
-    overrides += guards.guide(kinds, scale, allow)
-    log.info("pooling both arms", extra={"done": 1, "total": 3})
-    both = arms.read(control, treatment, judgments, gains=scale.gains)
-    framed = frame.build(both, design, allow | ({"one-armed"} if choices.unpaired else set()))
-    about, whole, shown = _shown(both, framed, metric, choices)
-    k = metric.k or int(max(shown.control_rank.max(), shown.treatment_rank.max()))
-    log.info("measuring", extra={"done": 2, "total": 3})
-    judged = pool.judged_of(both, about.queries) if metric.name == "nDCG" else None
-    del both  # the rows of both runs and all grades
-    linear = pool.linear_parts(metric, scale, k)
-    likeliest = effects.per_query(shown, metric, scale, judged, k)
-    found = _per_query(shown, likeliest, linear, choices)
-    level, least = choices.level, choices.minimum_nonzero
-    plain = effects.difference_of(about, found.difference, level=level, minimum_nonzero=least)
-    overrides += list(about.overrides) + list(guards.depth(whole, metric.k, (control.name, treatment.name), allow))
-    if choices.condensed:
-        before = effects.per_query(whole, metric, scale, judged, k)
-        unjudged = effects.unjudged_of(about, whole, before, level=level, mode="condensed")
-        overrides += guards.condensed(about, shown, plain, metric.k, allow)
-    else:
-        unjudged = effects.unjudged_of(about, shown, found, level=level, mode=_mode(shown, found))
-        overrides += guards.unjudged(about, shown, found, plain, unjudged, allow)
+    m = measure(control, treatment, judgments, scale=scale, choices=choices, design=design, card=card)
+    about, shown, found, level, overrides = m.about, m.shown, m.found, choices.level, list(m.overrides)
     if audit is None:
-        head = headline.of(about, shown, found, plain, design, choices)
+        head = headline.of(about, shown, found, m.plain, design, choices)
     else:
-        answers, insisted = audits.read(about, shown, audit, gains=_gains(linear, metric), card=card, allow=allow)
+        answers, insisted = audits.read(
+            about, shown, audit, gains=_gains(m.linear, m.metric), card=card, allow=guards.known(choices.allow)
+        )
         overrides += insisted
-        head = headline.corrected(about, shown, found, answers, linear, choices)
-    beside = headline.other_gains(about, shown, found, likeliest, linear, choices)
-    delta, by_people = head.delta, _all_human(kinds)
-    lift = effects.lift_of(about, found, level=level) if delta is plain else None
-    judges = _judges(kinds)
+        head = headline.corrected(about, shown, found, answers, m.linear, choices)
+    beside = headline.other_gains(about, shown, found, m.likeliest, m.linear, choices)
+    delta, by_people = head.delta, _all_human(m.kinds)
+    lift = effects.lift_of(about, found, level=level) if delta is m.plain else None
+    judges = _judges(m.kinds)
     winners, losers = describe.extremes(about, shown, found, queries, docs)
     warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta, head.audit)
-    warnings += guards.ties((control.name, treatment.name), whole.ties)
+    warnings += guards.ties((control.name, treatment.name), m.whole.ties)
     parts = segments.Parts() if choices.unpaired else _segments(about, found, choices)
     return Report(
         question=choices.question or f"Is {treatment.name} more relevant than {control.name}?",
@@ -138,8 +107,8 @@ def compare(
             words.source(by_people, head.audit),
         ),
         verdict=words.verdict_of(delta),
-        metric=str(metric),
-        k=k,
+        metric=str(m.metric),
+        k=m.k,
         scale=scale.name,
         labels=scale.labels,
         judge=judges,
@@ -153,48 +122,26 @@ def compare(
         lift=lift,
         mde=words.mde_of(delta),
         tipping_bias=words.tipping_bias(head.audit.judge_only if head.audit else delta),
-        warnings=(*warnings, *words.unjudged_warning(unjudged), *about.warnings, *guards.guide_notes(kinds, scale)),
+        warnings=(*warnings, *words.unjudged_warning(m.unjudged), *about.warnings, *guards.guide_notes(m.kinds, scale)),
         overrides=tuple(overrides),
         by_segment=parts.effects,
         interactions=parts.interactions,
-        unjudged=unjudged,
+        unjudged=m.unjudged,
         grades=describe.grades(about, shown, scale, level=level),
         differences=describe.histogram(found.difference),
         winners=winners,
         losers=losers,
         exposure=_exposure(about, shown, docs, choices),
-        variance=describe.variance(about, shown, found, None if linear is None else linear[1]),
+        variance=describe.variance(about, shown, found, None if m.linear is None else m.linear[1]),
         design=about.design,
         notes=(*about.notes, *head.notes),
         inputs=inputs,
-        parameters=_parameters(choices, str(metric)),
+        parameters=_parameters(choices, str(m.metric)),
         version=_version(),
         audit=head.audit,
         alternatives=(*head.alternatives, *beside),
         calibration=head.calibration,
     )
-
-
-def _shown(
-    both: arms.Arms, about: frame.Frame, metric: metrics.Metric, choices: Choices
-) -> tuple[frame.Frame, pool.Pool, pool.Pool]:
-    """The frame, its pool, and the pool to measure on: the same, or condensed.
-
-    Condensed lists say nothing of a query without judged documents: it is left out of all three.
-    """
-    whole = pool.build(both, about.queries, k=metric.k)
-    if not len(whole.query):
-        raise InputError("neither run shows a document for any query of the experiment: are these runs of the same queries?")
-    if not choices.condensed:
-        return about, whole, whole
-    guards.worth_condensing(whole)
-    keep = (whole.per_query(~whole.unjudged) > 0) | (np.diff(whole.offsets) == 0)
-    about = frame.restrict(about, keep, "none of their documents is judged, so a condensed list says nothing.")
-    if not keep.all():
-        whole = pool.build(both, about.queries, k=metric.k)
-    closed = pool.build(both, about.queries, k=metric.k, condensed=True)
-    short = words.short_lists(closed.shown("control"), closed.shown("treatment"), metric.k)
-    return replace(about, warnings=(*about.warnings, *short)), whole, closed
 
 
 def _level(about: frame.Frame, found: effects.PerQuery, values: pool.Floats, level: float) -> Estimate:
@@ -217,8 +164,8 @@ def _check(choices: Choices, audited: bool) -> None:
         raise InputError(f"level {choices.level:g} is not between 0 and 1: pass 0.95 for a 95 % interval")
     if choices.by not in ("", "queries", "traffic"):
         raise InputError(f"by {choices.by!r}: expected queries (each counts once) or traffic")
-    if choices.multiple not in MULTIPLE:
-        raise InputError(f"multiple {choices.multiple!r}: expected one of {', '.join(MULTIPLE)}")
+    if choices.multiple not in segments.MULTIPLE:
+        raise InputError(f"multiple {choices.multiple!r}: expected one of {', '.join(segments.MULTIPLE)}")
     asked = headline.one_at_a_time(choices, audit=audited)
     if asked in ("unpaired", "audit") and choices.condensed:
         raise InputError(f"condensed lists and {asked} do not go together: have the missing documents judged")
@@ -236,25 +183,6 @@ def _gains(linear: tuple[pool.Floats, pool.Floats] | None, metric: metrics.Metri
             f"{metric} is no sum over documents, so neither an audit nor expected gains fit it: compare by sDCG or P"
         )
     return linear[1]
-
-
-def _per_query(
-    shown: pool.Pool, likeliest: effects.PerQuery, linear: tuple[pool.Floats, pool.Floats] | None, choices: Choices
-) -> effects.PerQuery:
-    """The metric per query by the judge's likeliest grades, or by its expected gains where the user asks for these."""
-    if not choices.expected:
-        return likeliest
-    found = None if linear is None else headline.expected_of(shown, likeliest, linear[0])
-    if found is None:
-        why = "the metric is no sum over ranks" if linear is None else "not every judgment has probabilities"
-        raise InputError(f"expected gains cannot be computed: {why}; leave --expected out")
-    return found
-
-
-def _mode(shown: pool.Pool, found: effects.PerQuery) -> str:
-    if not shown.unjudged.any():
-        return "complete"
-    return "as zero" if found.can_change.any() else "complete where it counts"
 
 
 def _judges(judgments: pa.Table) -> str:
@@ -286,7 +214,7 @@ def _parameters(choices: Choices, metric: str) -> dict[str, Any]:
         "gains": "expected" if choices.expected else "of the likeliest grade",
         "adjust": choices.adjust,
         "clusters": choices.clusters,
-        "multiple comparisons": f"{MULTIPLE[choices.multiple]} over all segments of all dimensions",
+        "multiple comparisons": segments.MULTIPLE[choices.multiple],
     }
 
 

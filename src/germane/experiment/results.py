@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from germane import cards, metrics
-from germane.experiment import arms, effects, frame, guards, pool
-from germane.types import Design, Estimate, InputError, JudgeCard, Run, Scale
+from germane.experiment import effects, frame, pool
+from germane.experiment.measured import measure
+from germane.types import Design, Estimate, JudgeCard, Run, Scale
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,34 +58,9 @@ def per_query(
 
     Raises: Refusal and InputError as `compare` does: a table of wrong numbers is no better than a report of them.
     """
-    metric = guards.headline(metrics.Metric.parse(choices.metric), scale)
-    allow = guards.known(choices.allow)
-    overrides = list(cards.gate(judgments, card, scale=scale, allow=allow & set(cards.ALLOW)))
-    overrides += guards.lineage(judgments, card, treatment, control, allow)
-    overrides += guards.guide(judgments, scale, allow)
-    both = arms.read(control, treatment, judgments)
-    about = frame.build(both, design, allow)
-    whole = shown = pool.build(both, about.queries, k=metric.k)
-    if not len(whole.query):
-        raise InputError("neither run shows a document for any query of the experiment: are these runs of the same queries?")
-    if choices.condensed:
-        guards.worth_condensing(whole)
-        keep = (whole.per_query(~whole.unjudged) > 0) | (np.diff(whole.offsets) == 0)
-        about = frame.restrict(about, keep, "none of their documents is judged, so a condensed list says nothing.")
-        whole, shown = (pool.build(both, about.queries, k=metric.k, condensed=closed) for closed in (False, True))
-    k = metric.k or int(max(shown.control_rank.max(), shown.treatment_rank.max()))
-    judged = pool.judged_of(both, about.queries) if metric.name == "nDCG" else None
-    found = effects.per_query(shown, metric, scale, judged, k)
-    level, least = choices.level, choices.minimum_nonzero
-    delta = effects.difference_of(about, found.difference, level=level, minimum_nonzero=least)
-    overrides += list(about.overrides) + list(guards.depth(whole, metric.k, (control.name, treatment.name), allow))
-    if choices.condensed:
-        overrides += guards.condensed(about, shown, delta, metric.k, allow)
-    else:
-        bounds = effects.unjudged_of(about, shown, found, level=level, mode="as zero")
-        overrides += guards.unjudged(about, shown, found, delta, bounds, allow)
-    table = table_of(about, shown, found, design)
-    return Results(about, found, table, delta, str(metric), tuple(overrides), about.warnings)
+    m = measure(control, treatment, judgments, scale=scale, choices=choices, design=design, card=card)
+    table = table_of(m.about, m.shown, m.found, design)
+    return Results(m.about, m.found, table, m.plain, str(m.metric), m.overrides, m.about.warnings)
 
 
 def table_of(about: frame.Frame, shown: pool.Pool, found: effects.PerQuery, design: pa.Table | None) -> pa.Table:
