@@ -314,16 +314,26 @@ def test_several_raters_need_a_rule_that_exists_and_answer_once():
     assert card(adjudicate="majority").ceiling == ()
 
 
+def test_raters_side_by_side_are_raters_in_rows(tmp_path):
+    votes = [said(truth(), seed) for seed in (7, 8, 9)]
+    rows = judgments(votes[0]).select(["query_id", "doc_id"])
+    for i, vote in enumerate(votes):
+        rows = rows.append_column(f"r{i}", pa.array(vote.ravel()))
+    wide = card(rows, adjudicate="majority", raters=["r0", "r1", "r2"])
+    assert replace(wide, caveats=()) == replace(card(raters(*votes), adjudicate="majority"), caveats=())
+    with pytest.raises(InputError, match="no column 'r9' of a rater's labels: found query_id, doc_id, r0"):
+        card(rows, adjudicate="majority", raters=["r0", "r9"])
+
+
 def test_raters_of_icecat_have_their_published_ceiling(data):
     import pyarrow.parquet as pq
 
-    table = pq.read_table(data("icecat_multirater") / "broad_query_set_3raters.parquet")
+    path = data("icecat_multirater") / "broad_query_set_3raters.parquet"
+    table, raters = pq.read_table(path), [f"rater_{i}" for i in (1, 2, 3)]
     fixed = {"query_id": table["query"], "doc_id": table["doc_id"]}
-    gold = pa.concat_tables(
-        pa.table(fixed | {"relevance": table[f"rater_{i}"], "judge": [f"human:{i}"] * table.num_rows}) for i in (1, 2, 3)
-    )
     names = {"judge": ["final"] * table.num_rows, "fingerprint": ["x"] * table.num_rows}
-    made = check(gold, pa.table(fixed | {"relevance": table["final_rating"]} | names), scale="trec", adjudicate="median")
+    final = pa.table(fixed | {"relevance": table["final_rating"]} | names)
+    made = check(path, final, scale="trec", adjudicate="median", raters=raters)
     found = {c.name: c.raters.value for c in made.ceiling}
     assert found["kappa"] == pytest.approx((0.682 + 0.646 + 0.601) / 3, abs=6e-4)
     assert found["quadratic kappa"] == pytest.approx((0.799 + 0.776 + 0.737) / 3, abs=6e-4)

@@ -35,6 +35,7 @@ def check(
     adjudicate: Annotated[
         str | None, typer.Option(help="How several raters make one grade: majority or median; ties are left out.")
     ] = None,
+    rater: Annotated[list[str] | None, typer.Option(help="A column of gold with one rater's labels; again for each.")] = None,
     run: Annotated[list[Path] | None, typer.Option(help="A ranked list, for errors in sDCG; may be given again.")] = None,
     control: Annotated[Path | None, typer.Option(help="With --treatment: errors in paired differences, and decisions.")] = None,
     treatment: Annotated[Path | None, typer.Option(help="The run that may replace the control.")] = None,
@@ -59,6 +60,7 @@ def check(
     options: dict[str, Any] = {"bars": numbers(bar, "--bar") or None, "relevant": relevant, "design": design, "level": level}
     options |= {"adjudicate": adjudicate, "run": run or (), "control": control, "treatment": treatment, "metric": metric}
     options |= {"condensed": condensed, "margin": margin, "queries": queries, "docs": docs, "by": by or (), "seed": seed}
+    options |= {"raters": rater or ()}
     card = call("check", gold, judgments, scale=scale, out=folder, **options)
     show(card, as_json=output == Output.JSON)
     if not card.passed:

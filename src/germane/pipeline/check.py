@@ -20,6 +20,7 @@ def check(
     relevant: str | int | None = None,
     design: Any = None,
     adjudicate: str | None = None,
+    raters: Sequence[str] = (),
     run: Any = (),
     control: Any = None,
     treatment: Any = None,
@@ -35,13 +36,14 @@ def check(
     """The judge card: agreement with people on the same pairs, with intervals over queries; `card.passed` is the verdict.
 
     gold, judgments: a file, an Arrow table, a data frame or a dict. Gold may hold several raters of a pair (`adjudicate`:
-    "majority" or "median") and columns inclusion_probability and part ("targeted"). bars: name of a statistic -> what its
+    "majority" or "median"), as rows or side by side in columns (`raters`: their names), and columns inclusion_probability and
+    part ("targeted"). bars: name of a statistic -> what its
     interval must reach (`germane.cards.BARS` by default). relevant: the lowest label that counts as relevant. design:
     inclusion probabilities of gold's queries. run: one ranked list or several, for the judge's errors in sDCG. control,
     treatment: two, for its errors in paired differences and for decisions. condensed: take documents that people or judge
-    left open out of the lists first. margin: the largest paired bias that would not matter. queries, docs, by: tables and columns to
-    split by. seed: of the resampled experiments. out: a folder for card.json (and its manifest), card.html and card.md; the
-    same files and parameters again do nothing. More parameters than our seven: each is a question that the card answers.
+    left open out of the lists first. margin: the largest paired bias that would not matter. queries, docs, by: tables and
+    columns to split by. seed: of the resampled experiments. out: a folder for card.json (and its manifest), card.html and
+    card.md; the same files and parameters again do nothing. More parameters than our seven: each is a question that the card answers.
 
     Raises: InputError for input that cannot be compared (`germane.cards.build`).
 
@@ -56,7 +58,14 @@ def check(
     files = [Path(source) for source in given if isinstance(source, str | Path) and str(source) != "-"]
     bars = dict(cards.BARS if bars is None else bars)
     parameters: dict[str, Any] = {"scale": of, "bars": bars, "relevant": relevant, "level": level, "adjudicate": adjudicate}
-    parameters |= {"metric": metric, "condensed": condensed, "margin": margin, "by": list(by), "seed": seed}
+    parameters |= {
+        "metric": metric,
+        "condensed": condensed,
+        "margin": margin,
+        "by": list(by),
+        "seed": seed,
+        "raters": list(raters),
+    }
     parameters |= {"lists": [len(runs), control is not None, treatment is not None]}
     work: dict[str, Any] = {"verb": "check", "inputs": files, "parameters": parameters}
     if out is not None and len(files) == len(given) and _made(Path(out), work):
@@ -71,7 +80,9 @@ def check(
         tuple(sources.read_run(each) for each in runs), _run(control), _run(treatment), metric, condensed, margin, seed
     )
     card = cards.build(
-        sources.read_judgments(gold, scale=of, more=cards.EXTRA),
+        sources.read_raters(gold, raters, scale=of, more=cards.EXTRA)
+        if raters
+        else sources.read_judgments(gold, scale=of, more=cards.EXTRA),
         sources.read_judgments(judgments, scale=of),
         scale=of,
         name=str(gold) if isinstance(gold, str | Path) else "gold",

@@ -1,6 +1,6 @@
 """Files that come in and go out: TREC, ESCI, UBI, Quepid, CSV, JSON lines, parquet, and objects of a notebook."""
 
-from germane.sources.labels import read_judgments
+from germane.sources.labels import read_judgments, read_raters
 from germane.sources.pieces import open_judgments, open_run
 from germane.sources.reading import (
     is_design,
@@ -25,6 +25,7 @@ __all__ = [
     "read_judgments",
     "read_pairs",
     "read_queries",
+    "read_raters",
     "read_run",
     "write_audit",
     "write_judgments",

@@ -89,6 +89,30 @@ def _relevance(raw: Raw, scale: Scale | None) -> Any:
     return looked_up(labels, index)
 
 
+def read_raters(obj: Any, raters: Sequence[str], *, scale: Scale | None = None, more: Sequence[Column] = ()) -> pa.Table:
+    """Judgments by several people whose labels stand side by side, a column each: a row a pair and rater, human:COLUMN.
+
+    obj, scale, more: as in `read_judgments`. An empty label is a rater without an answer.
+
+    Raises: InputError for a column that is not there, and as `read_judgments`.
+    """
+    import pyarrow as pa
+
+    raw = load(obj, "judgments", "judgments")
+    query_id = raw.find((*QUERY_ID, "query")) or raw.require("query_id", QUERY_ID)
+    kept = {"query_id": query_id, "doc_id": raw.require("doc_id", DOC_ID)}
+    kept |= {name: found for name in ("guide_version", *(column.name for column in more)) if (found := raw.find([name]))}
+    parts = []
+    for rater in raters:
+        if rater not in raw.table.column_names:
+            found = ", ".join(raw.table.column_names)
+            raise InputError(f"{raw.name}: no column {rater!r} of a rater's labels: found {found}")
+        columns: dict[str, Any] = {name: raw.table[column] for name, column in kept.items()}
+        columns |= {"relevance": raw.table[rater], "judge": pa.repeat(f"human:{rater}", raw.table.num_rows)}
+        parts.append(judgments_of(raw.with_table(pa.table(columns)), scale, None, more))
+    return attributed(pa.concat_tables(parts), whose(raw))
+
+
 def label_column(raw: Raw) -> str:
     """The column that holds the labels."""
     column = raw.find(LABEL)
