@@ -43,7 +43,8 @@ def check(
     treatment: two, for its errors in paired differences and for decisions. condensed: take documents that people or judge
     left open out of the lists first. margin: the largest paired bias that would not matter. queries, docs, by: tables and
     columns to split by. seed: of the resampled experiments. out: a folder for card.json (and its manifest), card.html and
-    card.md; the same files and parameters again do nothing. More parameters than our seven: each is a question that the card answers.
+    card.md; the same files and parameters again do nothing. More parameters than our seven: each is a question that the card
+    answers.
 
     Raises: InputError for input that cannot be compared (`germane.cards.build`).
 
@@ -58,15 +59,8 @@ def check(
     files = [Path(source) for source in given if isinstance(source, str | Path) and str(source) != "-"]
     bars = dict(cards.BARS if bars is None else bars)
     parameters: dict[str, Any] = {"scale": of, "bars": bars, "relevant": relevant, "level": level, "adjudicate": adjudicate}
-    parameters |= {
-        "metric": metric,
-        "condensed": condensed,
-        "margin": margin,
-        "by": list(by),
-        "seed": seed,
-        "raters": list(raters),
-    }
-    parameters |= {"lists": [len(runs), control is not None, treatment is not None]}
+    parameters |= {"metric": metric, "condensed": condensed, "margin": margin, "by": list(by), "seed": seed}
+    parameters |= {"raters": list(raters), "lists": [len(runs), control is not None, treatment is not None]}
     work: dict[str, Any] = {"verb": "check", "inputs": files, "parameters": parameters}
     if out is not None and len(files) == len(given) and _made(Path(out), work):
         return cards.read(out)
