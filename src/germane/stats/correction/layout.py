@@ -95,18 +95,12 @@ def layout(
     strata: (m,) names. audited: (m,) bool. The rest as in `corrected`.
     Raises: InputError where fewer than two queries are audited, a stratum has no population, or the audit's strata cut
     across those of a disjoint sample.
+    Longer than our functions are: each line is one of the weights that `Layout` explains.
     """
     names, h = codes(strata, audited.size, "strata")
     sizes = _sizes(names, populations)
     weight = sizes / sizes.sum()
-    judged = np.ones(audited.size, bool) if nested else ~audited
-    m = np.bincount(h[judged], minlength=names.size)
-    if (m == 0).any():
-        name = names[np.argmin(m)]
-        raise InputError(f"stratum {name!r} has audited queries and none that only the judge saw: a disjoint audit needs both")
-    if finite and (sizes < np.bincount(h)).any():
-        name = names[np.argmax(np.bincount(h) - sizes)]
-        raise InputError(f"stratum {name!r} has more queries than its population: a finite target holds every judged query")
+    m = _judged(names, h, np.ones(audited.size, bool) if nested else ~audited, sizes if finite else None)
     labels, g = (names, h) if audit_strata is None else codes(audit_strata, audited.size, "audit_strata")
     g, notes = _merged(labels, g, audited)
     count = int(g.max()) + 1
@@ -175,6 +169,18 @@ def _sizes(names: NDArray[np.str_], populations: Mapping[str, float]) -> Numbers
         name = str(names[np.argmin(np.isfinite(sizes) & (sizes > 0))])
         raise InputError(f"stratum {name!r} has queries but no population: add it to the design, or drop its queries")
     return sizes
+
+
+def _judged(names: NDArray[np.str_], h: Codes, judged: NDArray[np.bool_], sizes: Numbers | None) -> Codes:
+    """(H,) the judge's own queries in each stratum; sizes: of a finite target."""
+    m = np.bincount(h[judged], minlength=names.size)
+    if (m == 0).any():
+        name = str(names[np.argmin(m)])
+        raise InputError(f"stratum {name!r} has audited queries and none that only the judge saw: a disjoint audit needs both")
+    if sizes is not None and (sizes < np.bincount(h)).any():
+        name = str(names[np.argmax(np.bincount(h) - sizes)])
+        raise InputError(f"stratum {name!r} has more queries than its population: a finite target holds every judged query")
+    return m
 
 
 def _merged(labels: NDArray[np.str_], g: Codes, audited: NDArray[np.bool_]) -> tuple[Codes, tuple[str, ...]]:
