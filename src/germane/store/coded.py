@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -171,7 +172,7 @@ def hashed(ids: Any) -> NDArray[np.uint64]:
 
     if _is_dictionary(ids):
         ids = ids.cast(pa.string())
-    cursor = _connection().cursor()
+    cursor = _connection(os.getpid()).cursor()
     try:
         cursor.register("named", pa.table({"id": ids}))
         return np.asarray(cursor.execute("SELECT hash(id) AS hash FROM named").fetchnumpy()["hash"], dtype=np.uint64)
@@ -186,7 +187,8 @@ def pair_keys(query: Ints, doc: Ints) -> NDArray[np.uint64]:
 
 
 @functools.cache
-def _connection() -> Any:
+def _connection(process: int) -> Any:
+    """A connection of this process: one that was forked may not use its parent's."""
     import duckdb
 
     config: dict[str, Any] = {"threads": 1, "autoinstall_known_extensions": False, "python_enable_replacements": False}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-BIG = 4_000_000
+BIG = 1_000_000
 """Rows from which a parquet file is read in pieces; below, one table in memory is as quick."""
 
 PIECE = 1 << 20  # rows read at a time
