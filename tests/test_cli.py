@@ -105,7 +105,9 @@ def test_wrong_usage_is_exit_code_2_too(germane, arguments):
     code, out, err = germane(*arguments)
     assert code == 2
     assert out == ""
-    assert "Error" in err
+    assert err.startswith("germane: ")
+    assert err.count("\n") == 1
+    assert "--help" in err
 
 
 def test_debug_shows_where_an_error_was_found(folder, germane, monkeypatch):

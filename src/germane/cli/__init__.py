@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Any
 
 from germane.cli import about, data, measure, out, plan  # noqa: F401  (their commands join the app)
 from germane.cli.app import EXIT_CODES, VERBS, app
@@ -19,8 +20,14 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a console that cannot print a query's letters is no fault
     try:
-        app(prog_name="germane")
+        sys.exit(app(prog_name="germane", standalone_mode=False) or 0)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception as problem:
+        if type(problem).__name__ == "Abort":  # typer's, which is click's own or a copy of it, by version
+            sys.exit(130)
+        if getattr(problem, "exit_code", None) == 2 and hasattr(problem, "format_message"):
+            sys.exit(wrong_usage(problem))
         if os.environ.get("GERMANE_DEBUG"):
             raise
         sys.exit(fail(problem))
@@ -29,6 +36,19 @@ def main() -> None:
             sys.stdout.flush()
         except BrokenPipeError:  # whoever read our output has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def wrong_usage(problem: Any) -> int:
+    """One line on stderr about options or arguments that do not fit, and exit code 2; all of the help if none was given."""
+    from germane.report.visible import visible
+
+    if type(problem).__name__ == "NoArgsIsHelpError":
+        print(problem.format_message(), file=sys.stderr)
+        return 2
+    command = problem.ctx.command_path if problem.ctx else "germane"
+    what = problem.format_message().rstrip(".")
+    print(f"germane: {visible(what)}; see {command} --help", file=sys.stderr)
+    return 2
 
 
 def fail(problem: Exception) -> int:
