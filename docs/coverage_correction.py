@@ -96,7 +96,7 @@ def queries(cell: Cell, w: World, people: np.ndarray, judge: np.ndarray) -> tupl
     nested = cell.audit == "nested"
     plan = layout(w.names, w.audited, w.populations, nested=nested)
     y, f, rest = people[:, plan.audited], judge[:, plan.audited], judge[:, plan.rest]
-    fit = tuned(y, f, plan, **weights(plan, nested))
+    fit = tuned(y, f, plan, rest=rest, **weights(plan, nested))
     found = estimate(y, f, rest, plan, fit.each, nested=nested)
     return plan, found, mean(y, plan, plan.bias_term), y
 

@@ -21,6 +21,9 @@ MOST_SKEW = 0.4
 ALONE = 0.2
 """Where the others hold less than this share of the judge's variance, one query stands alone, and lam is that of all."""
 
+LEAST = 0.02
+"""If the judge varies less on the audited queries than this share of its variance on the others, that share is taken."""
+
 MOST_OF_ALL = 0.25
 """A group whose values are all equal borrows the pooled variance if that would be more than this share of the whole."""
 
@@ -74,13 +77,16 @@ def tuned(
     *,
     gain: Numbers,
     cost: Numbers,
+    rest: Numbers | None = None,
     folds: Codes | None = None,
     shrunken: bool = False,
 ) -> Tuned:
     """lam = sum gain_G Cov_G(Y, f) / sum cost_G Var_G(f), and the same from every query's others.
 
     people, judge: (..., n) of the audited queries, in the layout's order. gain, cost: (G,), by which lam minimises the
-    variance of the estimate. folds: (n,): lam of a fold comes from the other folds; None = every query is its own fold.
+    variance of the estimate. rest: (..., u) the judge's on the other rows: where the audited ones hardly vary beside them,
+    lam is kept from exploding (LEAST). folds: (n,): lam of a fold comes from the other folds; None = every query is its
+    own fold.
     The mean over queries of lam_{-i} (f_i - mean of the unaudited) has expectation 0, so the estimate stays unbiased.
 
     Source: Angelopoulos, Duchi, Zrnic (2023), eq. 6 and prop. 2 (power tuning); Wu, Gagnon-Bartsch (2018) (leave one out).
@@ -94,14 +100,19 @@ def tuned(
     top, below = (kg * xy).sum(-1), (kc * xx).sum(-1)
     size = 1e-12 * np.abs(judge).max(-1)
     least = kc.sum() * size**2  # less than this is rounding: the judge's differences are equal
-    lam = _ratio(top, below, least)
+    floor = np.zeros_like(below)
+    if rest is not None and rest.shape[-1]:
+        off = rest - plan.rest_groups.spread(plan.rest_groups.sums(plan.rest_weights * rest))
+        floor = LEAST * (cost * plan.rest_groups.sums(plan.rest_weights * off * off)).sum(-1)
+    lam = _ratio(top, np.where(below > least, np.maximum(below, floor), 0.0), least)
     joint = np.sqrt((kg * xx).sum(-1) * (kg * yy).sum(-1))
     rho = _ratio(top, joint, np.sqrt(kg.sum() * size**2 * (kg * yy).sum(-1)))
     if folds is None:
         gone = p / (1 - p)
         xy_i, xx_i = gone * dx * dy, gone * dx * dx
         tops, belows = top[..., None] - groups.spread(kg) * xy_i, below[..., None] - groups.spread(kc) * xx_i
-        each = _ratio(tops, belows, np.maximum(least, ALONE * below)[..., None], lam[..., None])
+        enough = np.maximum(least, ALONE * below)[..., None]
+        each = _ratio(tops, np.where(belows > enough, np.maximum(belows, floor[..., None]), 0.0), enough, lam[..., None])
         if shrunken:
             own_top, own_below = groups.spread(xy) - xy_i, groups.spread(xx) - xx_i
             each = _towards(each, own_top, own_below, plan, gain, cost)

@@ -78,7 +78,7 @@ def corrected(
     audited = ~np.isnan(y)
     plan = layout(strata, audited, populations, audit_strata=audit_strata, nested=nested, finite=finite)
     people_, judge_, rest = y[plan.audited], f[plan.audited], f[plan.rest]
-    fit, notes = _lam(people_, judge_, plan, lam, folds, nested)
+    fit, notes = _lam(people_, judge_, rest, plan, lam, folds, nested)
     found = estimate(people_, judge_, rest, plan, fit.each, nested=nested)
     alone = estimate(people_, judge_, rest, plan, np.zeros_like(fit.each), nested=nested)
     off = mean(judge_ - people_, plan, plan.bias_term)
@@ -149,12 +149,12 @@ def _values(judge: ArrayLike, people: ArrayLike) -> tuple[Numbers, Numbers]:
 
 
 def _lam(
-    people: Numbers, judge: Numbers, plan: Layout, lam: float | str | None, folds: ArrayLike | None, nested: bool
+    people: Numbers, judge: Numbers, rest: Numbers, plan: Layout, lam: float | str | None, folds: ArrayLike | None, nested: bool
 ) -> tuple[Tuned, tuple[str, ...]]:
     """lam for each audited query, and what has to be said about it."""
     if isinstance(lam, str) and lam not in ("pooled", "shrunken"):
         raise InputError(f"lam is {lam!r}: give a number, 'pooled' or 'shrunken'")
-    fit = tuned(people, judge, plan, **weights(plan, nested), folds=_folds(folds, plan), shrunken=lam == "shrunken")
+    fit = tuned(people, judge, plan, **weights(plan, nested), rest=rest, folds=_folds(folds, plan), shrunken=lam == "shrunken")
     notes: tuple[str, ...] = ()
     if nested and not plan.rest.size:
         notes = ("every judged query was audited: the judge adds nothing, and the answer is people's alone",)
