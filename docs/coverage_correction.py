@@ -44,7 +44,7 @@ class Cell(NamedTuple):
 
     @property
     def m(self) -> int:
-        return {300: 900, 2000: 5000}.get(self.n, 5 * self.n)
+        return {300: 900, 2000: 5000, 5000: 10_000}.get(self.n, 5 * self.n)
 
 
 class World(NamedTuple):
@@ -194,13 +194,16 @@ def cells() -> list[Cell]:
     found += [Cell("documents", n, 8, "ESCI gains", zeros) for n in (40, 100) for zeros in (0.0, 0.5)]
     found += [Cell("documents", 300, 60, "ESCI gains", 0.5)]
     found += [Cell("nested", n, 10, "very skewed") for n in (100, 300)]
-    return [*found, Cell("nested", 2000, 60, *most), Cell("disjoint", 2000, 60, *half)]
+    found += [Cell("nested", 2000, 60, *most), Cell("disjoint", 2000, 60, *half)]
+    found += [Cell("nested", n, 60, *shape, rho) for n in (300, 2000) for rho in (0.3, 0.9) for shape in (plain, most)]
+    return [*found, *(Cell(audit, 5000, 60, *shape) for audit in ("nested", "disjoint") for shape in (plain, most))]
 
 
 def null_cells() -> list[Cell]:
     found = [Cell("nested", n, 8, shape, null=True) for n in (40, 100) for shape in ("normal", "skewed")]
     found += [Cell("nested", 300, 60, shape, 0.8, null=True) for shape in ("normal", "skewed")]
-    return [*found, Cell("disjoint", 100, 8, null=True), Cell("disjoint", 300, 60, "skewed", 0.5, null=True)]
+    found += [Cell("disjoint", 100, 8, null=True), Cell("disjoint", 300, 60, "skewed", 0.5, null=True)]
+    return [*found, *(Cell("nested", 2000, 60, shape, 0.8, null=True) for shape in ("normal", "skewed"))]
 
 
 def row(cell: Cell) -> str:

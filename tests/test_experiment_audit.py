@@ -113,7 +113,7 @@ def test_several_raters_of_a_pair_are_averaged_and_a_rater_is_not_counted_twice(
 
 
 def test_calibration_compares_gains_by_arm_and_rank():
-    control, treatment, truth, judged = world(queries=300, error=1.0)
+    control, treatment, truth, _ = world(queries=300, error=1.0)
     lenient = {pair: min(grade + 1, 4) for pair, grade in truth.items()}
     sample = drawn(control, treatment, 150)
     rows = answer(control, treatment, lenient, sample, said(sample, truth)).calibration
@@ -160,7 +160,7 @@ def test_golden_pairs_are_no_audit():
     )
     outcome = ["label"] * gold.num_rows
     card = cards.build(gold.append_column("outcome", [outcome]), checked.append_column("outcome", [outcome]), scale=SCALE)
-    with pytest.raises(Refusal, match="golden set that the judge was checked on.*--allow golden-audit"):
+    with pytest.raises(Refusal, match=r"golden set that the judge was checked on.*--allow golden-audit"):
         answer(control, treatment, judged, sample, gold, card=card, allow=["failed-card", "no-card"])
     report = answer(control, treatment, judged, sample, gold, card=card, allow=["failed-card", "no-card", "golden-audit"])
     assert any("golden-audit" in o for o in report.overrides)
@@ -169,18 +169,18 @@ def test_golden_pairs_are_no_audit():
 def test_pairs_that_did_not_move_here_are_no_audit():
     control, treatment, truth, judged, sample = parts()
     other = sample.set_column(1, "doc_id", pa.array(["elsewhere"] * sample.num_rows))
-    with pytest.raises(InputError, match="not among the documents that moved in this experiment.*golden pairs are no audit"):
+    with pytest.raises(InputError, match=r"not among the documents that moved in this experiment.*golden pairs are no audit"):
         answer(control, treatment, judged, other, said(sample, truth))
 
 
 def test_odds_of_another_draw_are_refused():
     control, treatment, truth, judged, sample = parts()
     fewer = sample.filter(pa.compute.is_in(sample["query_id"], sample["query_id"].unique()[:40]))
-    with pytest.raises(InputError, match="40 of 1.. queries that moved, and odds of .*was it drawn for these runs"):
+    with pytest.raises(InputError, match=r"40 of 1.. queries that moved, and odds of .*was it drawn for these runs"):
         answer(control, treatment, judged, fewer, said(sample, truth))
     by_document = drawn(control, treatment, 200, unit="documents")
     wrong = by_document.set_column(4, "inclusion_probability", pa.array(np.full(by_document.num_rows, 0.01)))
-    with pytest.raises(InputError, match="by the audit's odds .* documents moved in this experiment, and"):
+    with pytest.raises(InputError, match=r"by the audit's odds .* documents moved in this experiment, and"):
         answer(control, treatment, judged, wrong, said(by_document, truth))
 
 
@@ -193,13 +193,13 @@ def test_a_query_audited_in_part_is_refused():
 def test_drawn_pairs_without_an_answer_are_refused_and_with_an_override_count_as_the_judge_said():
     control, treatment, truth, judged, sample = parts()
     some = said(sample, truth).slice(60)
-    with pytest.raises(Refusal, match="60 of .* drawn pairs have no answer.*--allow audit-gaps"):
+    with pytest.raises(Refusal, match=r"60 of .* drawn pairs have no answer.*--allow audit-gaps"):
         answer(control, treatment, judged, sample, some)
     report = answer(control, treatment, judged, sample, some, allow=["no-card", "audit-gaps"])
     assert any("no answer" in note for note in report.audit.notes)
     few = answer(control, treatment, judged, sample, said(sample, truth).slice(2))
     assert "2 drawn pairs have no answer" in few.audit.notes[-1]
-    with pytest.raises(InputError, match="none of the .* drawn pairs has an answer"):
+    with pytest.raises(InputError, match=r"none of the .* drawn pairs has an answer"):
         answer(control, treatment, judged, sample, some.slice(0, 0))
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from germane.judges import Confused, Fake, People, Recorded, as_table, ask, pairs_of
 from germane.chance import keys, uniform
+from germane.judges import Confused, Fake, People, Recorded, as_table, ask, pairs_of
 from germane.judges.replay import posterior
 from germane.scales import get
 from germane.store import conform
