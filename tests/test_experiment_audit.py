@@ -228,3 +228,37 @@ def test_an_audit_corrects_sums_over_documents_only_and_one_estimator_at_a_time(
         answer(control, treatment, judged, sample, said(sample, truth), metric="nDCG@5")
     with pytest.raises(InputError, match="two estimators"):
         answer(control, treatment, judged, sample, said(sample, truth), clusters="user")
+
+
+def test_expected_gains_are_corrected_as_expected_gains():
+    """The gains that are corrected are the gains that are compared: an audit of all documents gives people's answer."""
+    control, treatment, truth, judged = world(queries=200)
+    moved = sampling.pool(run(control).table, run(treatment).table).table
+    probs = [[0.04 + 0.8 * (grade == r) for grade in range(5)] for r in judged.values()]
+    table = machine(judged).append_column("probs", pa.array(probs, pa.list_(pa.float32())))
+    people = compare(control, treatment, truth)
+    for unit, n in (("documents", moved.num_rows), ("documents", moved.num_rows // 2), ("queries", 190)):
+        sample = drawn(control, treatment, n, unit=unit)
+        given = {"allow": ["no-card"], "audit": Audited(sample, said(sample, truth)), "expected": True}
+        found = compare(control, treatment, table, **given)
+        assert found.delta.value == pytest.approx(people.delta.value, abs=1e-9 if n == moved.num_rows else 0.01)
+        assert found.audit.judge_only.value == pytest.approx(0.8 * compare(control, treatment, judged).delta.value, abs=1e-5)
+
+
+def test_a_design_drawn_by_traffic_takes_no_audit():
+    control, treatment, truth, judged = world()
+    ids = sorted(control)
+    by_traffic = pa.table(
+        {
+            "query_id": ids,
+            "stratum": ["all"] * 120,
+            "inclusion_probability": [0.5] * 120,
+            "population": [240] * 120,
+            "traffic": [10] * 120,
+            "stratum_traffic": [2400] * 120,
+            "unit": ["searches"] * 120,
+        }
+    )
+    sample = drawn(control, treatment, 60)
+    with pytest.raises(InputError, match="weighed by distinct queries"):
+        answer(control, treatment, judged, sample, said(sample, truth), design=by_traffic)

@@ -7,6 +7,7 @@ from test_experiment import SCALE, compare, design, judgments, run, world
 
 import germane
 from germane import sampling
+from germane.report import html as report_html
 from germane.stats.means import Moments, stratified_difference
 from germane.types import InputError
 
@@ -113,7 +114,13 @@ def test_unpaired_arms_are_two_samples_and_what_a_join_loses_is_said():
     t = differences({q: [] for q in ids}, {q: treatment[q] for q in ids}, grades)
     assert report.delta.value == pytest.approx(t[30:].mean() + d[:50].mean())
     assert "unpaired" in report.delta.method
-    assert report.by_segment == ()
+    assert report.by_segment == report.grades == report.winners == ()
+    assert report.differences is report.variance is None
+    weights = 1 / np.log2(np.arange(2, 27))
+    levels = [sum(w * SCALE.gains[grades[q, d]] for w, d in zip(weights, control[q], strict=False)) for q in ids[:50]]
+    assert report.control.value == pytest.approx(np.mean(levels) / weights.sum())
+    assert report.treatment.value - report.control.value == pytest.approx(report.delta.value)
+    assert "Query by query" not in report_html(report)
     assert any("would lose 75% of the queries" in note for note in report.notes)
     assert report.delta.se > compare(control, treatment, grades).delta.se
 
@@ -164,6 +171,9 @@ def test_expected_gains_stand_beside_the_likeliest_grades_and_can_be_the_headlin
     assert expected.parameters["gains"] == "expected"
     with pytest.raises(InputError, match="not every judgment has probabilities"):
         compare(control, treatment, sure, expected=True)
+    doubled = compare(control, treatment, table, expected=True, metric="sDCG(gain=[0,1,2,3,8])@25")
+    exact = compare(control, treatment, sure, metric="sDCG(gain=[0,1,2,3,8])@25")
+    assert doubled.delta.value == pytest.approx(0.5 * exact.delta.value, rel=1e-5)  # by the metric's own gains
     with pytest.raises(InputError, match="no sum over ranks"):
         compare(control, treatment, table, expected=True, metric="nDCG@5")
 

@@ -11,9 +11,9 @@ from germane import cards, metrics
 from germane.experiment import audits, describe, effects, frame, guards, headline, pool, segments, words
 from germane.experiment.audits import Audited
 from germane.experiment.guards import ALLOW
-from germane.experiment.measured import measure
+from germane.experiment.measured import Measured, measure
 from germane.stats.means import MINIMUM_NONZERO
-from germane.types import Estimate, Input, InputError, JudgeCard, Report, Run, Scale
+from germane.types import Estimate, Input, InputError, JudgeCard, Report, Run, Scale, VarianceParts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +83,13 @@ def compare(
         head = headline.of(about, shown, found, m.plain, design, choices)
     else:
         answers, insisted = audits.read(
-            about, shown, audit, gains=_gains(m.linear, m.metric), card=card, allow=guards.known(choices.allow)
+            about,
+            shown,
+            audit,
+            gains=_gains(m.linear, m.metric),
+            card=card,
+            allow=guards.known(choices.allow),
+            expected=choices.expected,
         )
         overrides += insisted
         head = headline.corrected(about, shown, found, answers, m.linear, choices)
@@ -91,7 +97,10 @@ def compare(
     delta, by_people = head.delta, _all_human(m.kinds)
     lift = effects.lift_of(about, found, level=level) if delta is m.plain else None
     judges = _judges(m.kinds)
-    winners, losers = describe.extremes(about, shown, found, queries, docs)
+    winners, losers = ((), ()) if choices.unpaired else describe.extremes(about, shown, found, queries, docs)
+    control_level, treatment_level = head.levels or (
+        _level(about, found, arm, level) for arm in (found.control, found.treatment)
+    )
     warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta, head.audit)
     warnings += guards.ties((control.name, treatment.name), m.whole.ties)
     parts = segments.Parts() if choices.unpaired else _segments(about, found, choices)
@@ -116,8 +125,8 @@ def compare(
         card=card,
         control_name=control.name,
         treatment_name=treatment.name,
-        control=_level(about, found, found.control, level),
-        treatment=_level(about, found, found.treatment, level),
+        control=control_level,
+        treatment=treatment_level,
         delta=delta,
         lift=lift,
         mde=words.mde_of(delta),
@@ -127,12 +136,12 @@ def compare(
         by_segment=parts.effects,
         interactions=parts.interactions,
         unjudged=m.unjudged,
-        grades=describe.grades(about, shown, scale, level=level),
-        differences=describe.histogram(found.difference),
+        grades=() if choices.unpaired else describe.grades(about, shown, scale, level=level),
+        differences=None if choices.unpaired else describe.histogram(found.difference),
         winners=winners,
         losers=losers,
-        exposure=_exposure(about, shown, docs, choices),
-        variance=describe.variance(about, shown, found, None if m.linear is None else m.linear[1]),
+        exposure=() if choices.unpaired else _exposure(about, shown, docs, choices),
+        variance=_variance(m) if not choices.unpaired else None,
         design=about.design,
         notes=(*about.notes, *head.notes),
         inputs=inputs,
@@ -169,6 +178,10 @@ def _check(choices: Choices, audited: bool) -> None:
     asked = headline.one_at_a_time(choices, audit=audited)
     if asked in ("unpaired", "audit") and choices.condensed:
         raise InputError(f"condensed lists and {asked} do not go together: have the missing documents judged")
+
+
+def _variance(m: Measured) -> VarianceParts:
+    return describe.variance(m.about, m.shown, m.found, None if m.linear is None else m.linear[1])
 
 
 def _segments(about: frame.Frame, found: effects.PerQuery, choices: Choices) -> segments.Parts:

@@ -13,6 +13,7 @@ from germane import cards
 from germane.experiment.effects import PerQuery
 from germane.experiment.frame import Frame, Names
 from germane.experiment.pool import Floats, Ints, Pool
+from germane.sampling import UNIT
 from germane.stats.correction import Corrected, corrected, corrected_documents
 from germane.types import Audit, InputError, JudgeCard, Refusal
 
@@ -54,21 +55,36 @@ class Answers:
 
 
 def read(
-    about: Frame, pool: Pool, audit: Audited, *, gains: Floats, card: JudgeCard | None, allow: frozenset[str]
+    about: Frame,
+    pool: Pool,
+    audit: Audited,
+    *,
+    gains: Floats,
+    card: JudgeCard | None,
+    allow: frozenset[str],
+    expected: bool = False,
 ) -> tuple[Answers, tuple[str, ...]]:
     """People's gains on the drawn pairs, and the overrides that were needed; several raters of a pair are averaged.
 
-    gains: of each relevance, in units of the metric.
+    gains: of each relevance, in units of the metric. expected: the judge's own are those that its probabilities expect, as
+    in the differences that are corrected.
 
     Raises: InputError for an audit of another experiment, by machines, or without odds; Refusal `--allow golden-audit` for
     the pairs that the judge was checked on, `--allow audit-gaps` for missing answers.
     """
+    if about.design.unit not in ("queries", UNIT):
+        raise InputError(
+            f"this design was drawn by {about.design.unit}, and an audit is weighed by distinct queries: draw the experiment "
+            "by queries (germane sample)"
+        )
     overrides = _by_people_and_not_golden(audit.said, card, allow)
     answered = _gains_of(audit.said, gains)
     unit, query, row, chance, label = _located(about, pool, audit.drawn)
     keys = zip(audit.drawn["query_id"].to_pylist(), audit.drawn["doc_id"].to_pylist(), strict=True)
     people = np.array([answered.get((str(q), str(d)), np.nan) for q, d in keys], dtype=np.float64)
     judge = np.where(pool.relevance[row] < 0, 0.0, gains[np.maximum(pool.relevance[row], 0)])
+    if expected and pool.expected is not None:
+        judge = np.asarray(pool.expected[row], dtype=np.float64)
     gaps = np.isnan(people)
     if gaps.all():
         raise InputError(

@@ -17,7 +17,7 @@ from germane.sampling import UNIT
 from germane.stats.adjustment import adjusted
 from germane.stats.arms import join_loss, unpaired_difference
 from germane.stats.clusters import clustered_difference, poststratified_difference
-from germane.stats.means import Moments, stratified_difference
+from germane.stats.means import Moments, stratified_difference, stratified_mean
 from germane.stats.ratios import weighted_mean
 from germane.stats.traffic import traffic_difference
 from germane.types import Alternative, Audit, Calibration, Design, Estimate, InputError, Stratum
@@ -55,6 +55,7 @@ class Headline:
     audit: Audit | None = None
     calibration: tuple[Calibration, ...] = ()
     over: Design | None = None  # what delta stands for, where that is not what the design was drawn for
+    levels: tuple[Estimate, Estimate] | None = None  # of unpaired arms, each over the queries that it answered
 
 
 def of(about: Frame, shown: Pool, found: PerQuery, plain: Estimate, design: pa.Table | None, choices: Choices) -> Headline:
@@ -197,13 +198,16 @@ def unpaired(about: Frame, shown: Pool, found: PerQuery, choices: Choices) -> He
         populations=about.populations,
         level=choices.level,
     )
+    first, second = (
+        stratified_mean(moments(values[arm], about.strata[arm]), about.populations, level=choices.level, lone="borrow")
+        for values, arm in ((found.control, control), (found.treatment, treatment))
+    )
     loss = join_loss(about.strata[control & ~treatment], about.strata[treatment & ~control], about.strata[both])
     worst = max(loss, key=lambda name: loss[name])
     lost = 1 - both.sum() / (control | treatment).sum()
     note = f"Joining the arms on the query would lose {lost:.0%} of the queries ({loss[worst]:.0%} of {worst})."
-    return Headline(
-        delta, (), (note, "Two live arms, unpaired: replaying the same queries through both needs far fewer labels.")
-    )
+    said = "Two live arms, unpaired: replaying the same queries through both needs far fewer labels."
+    return Headline(delta, (), (note, said), levels=(first, second))
 
 
 def _by(about: Frame, values: Floats, plain: Estimate, design: pa.Table | None, choices: Choices) -> Headline:

@@ -64,6 +64,8 @@ def audit(
     if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
         return _told(out, False, manifest.extra)
     designs = sources.read_design(design) if sampled else None
+    if designs is not None and (unit_of := sampling.read_design_table(designs).unit) != sampling.UNIT:
+        raise InputError(f"{design} was drawn by {unit_of}, and an audit is weighed by distinct queries: draw by queries")
     runs = [sources.read_run(path).table for path in (control, treatment)]
     moved = sampling.pool(runs[0], runs[1], k=k, designs=designs).table
     spread, notes = _spread(moved, judgments, card, scale)

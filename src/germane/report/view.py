@@ -131,7 +131,7 @@ def of(report: Report) -> View:
     """A report prepared for reading."""
     places = words.digits(report.delta.se)
     axis = _headline_axis(report)
-    histogram_axis, bars = charts.bars(report.differences)
+    histogram_axis, bars = charts.bars(report.differences) if report.differences else (charts.axis([0.0]), ())
     return View(
         report=report,
         places=places,
@@ -288,6 +288,8 @@ def design(report: Report) -> str:
 def sides(report: Report) -> tuple[int, int, int] | None:
     """Queries that got worse, stayed exactly the same and got better; None where a histogram bin holds both sides."""
     h = report.differences
+    if h is None:
+        return None
     bins = list(zip(h.edges, h.edges[1:], h.counts, strict=False))
     noise = 1e-9 * max((abs(edge) for edge in h.edges), default=0.0)
     if not bins or any(low < -noise and high > noise and n for low, high, n in bins):

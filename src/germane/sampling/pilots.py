@@ -177,6 +177,8 @@ def _report(path: Path) -> Pilot:
     counts = {e.name: float(e.delta.n) for e in effects if e.delta is not None}
     strata = tuple(Stratum(*s) for s in report.design.strata)
     design = Design(strata, report.design.seed, report.design.unit, report.design.origin)
+    if report.variance is None:
+        raise InputError(f"{path} is of unpaired arms, which have no paired differences: give an experiment that has")
     return Pilot(path.name, sd=sds, n=counts, overall=report.variance.sd_difference, design=design)
 
 

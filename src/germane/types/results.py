@@ -378,11 +378,11 @@ class Report:
     by_segment: tuple[Effect, ...]
     unjudged: Unjudged
     grades: tuple[Grades, ...]
-    differences: Histogram
+    differences: Histogram | None  # None for unpaired arms, which have no differences of single queries
     winners: tuple[QueryResult, ...]
     losers: tuple[QueryResult, ...]
     exposure: tuple[Exposure, ...]
-    variance: VarianceParts
+    variance: VarianceParts | None
     design: Design
     notes: tuple[str, ...]
     inputs: tuple[Input, ...]
