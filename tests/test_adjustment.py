@@ -140,6 +140,23 @@ def test_a_covariate_given_twice_is_used_once():
     assert twice.value == pytest.approx(once.value)
 
 
+def test_a_stratum_of_one_query_is_adjusted_and_borrows_only_if_asked():
+    d, x, strata, means = experiment(3)
+    d, x, strata = np.r_[d, 0.4], np.r_[x, x[:1]], np.r_[strata, ["lone"]]
+    options = {"strata": strata, "populations": {**POPULATIONS, "lone": 50}, "covariate_means": {**means, "lone": x[1]}}
+    with pytest.raises(ValueError, match="'lone' has 1 judged queries"):
+        adjusted(d, x, **options)
+    found = adjusted(d, x, **options, lone="borrow")
+    rest = adjusted(d[:-1], x[:-1], strata=strata[:-1], populations=POPULATIONS, covariate_means=means)
+    assert found.coefficients == pytest.approx(rest.coefficients)
+    share = 50 / (50 + sum(POPULATIONS.values()))
+    alone = 0.4 - (x[0] - x[1]) @ found.coefficients
+    assert found.estimate.value == pytest.approx((1 - share) * rest.estimate.value + share * alone)
+    assert found.estimate.se > (1 - share) * rest.estimate.se
+    same = adjusted_difference(d, x, **options, lone="borrow")
+    assert same == found.estimate
+
+
 def test_level_and_minimum_are_heeded():
     d, x, strata, means = experiment(10, n=20)
     common = {"strata": strata, "populations": POPULATIONS, "covariate_means": means}

@@ -79,6 +79,21 @@ def test_a_stratum_that_one_arm_lacks_is_refused():
         unpaired_difference([1, 2], [1, 3], strata_control=["x"] * 2, strata_treatment=["x"] * 2, populations=POPULATIONS)
 
 
+def test_a_stratum_of_one_query_borrows_from_its_own_arm_only_if_asked():
+    """Control 1, 3 | 5, treatment 2, 6 | 4, 5: variances 2 (lent to the lone 5), 8 and 0.5."""
+    names = ["head", "head", "tail"], ["head", "head", "tail", "tail"]
+    options = {"strata_control": names[0], "strata_treatment": names[1], "populations": {"head": 1, "tail": 3}}
+    with pytest.raises(ValueError, match="has 1 judged queries"):
+        unpaired_difference([1, 3, 5], [2, 6, 4, 5], **options)
+    e = unpaired_difference([1, 3, 5], [2, 6, 4, 5], **options, lone="borrow")
+    terms = np.array([2 / 16 / 2, 2 * 9 / 16, 8 / 16 / 2, 0.5 * 9 / 16 / 2])
+    assert e.value == pytest.approx((4 + 3 * 4.5) / 4 - (2 + 3 * 5) / 4)
+    assert e.se**2 == pytest.approx(terms.sum())
+    assert (e.n, e.method[:10]) == (7, "stratified")
+    assert e.df == pytest.approx(terms.sum() ** 2 / (terms**2).sum())
+    assert e.high - e.value == pytest.approx(e.value - e.low)
+
+
 def test_joining_arms_on_the_query_loses_the_singles():
     loss = join_loss(["single"] * 3 + ["head"], ["single"] * 2, ["head"] * 9 + ["torso"])
     assert loss == {"head": 0.1, "single": 1.0, "torso": 0.0}

@@ -7,6 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from germane.stats.adjustment import adjusted_difference
+from germane.stats.arms import unpaired_difference
+from germane.stats.bootstrap import bootstrap_difference
+from germane.stats.clusters import clustered_difference, poststratified_difference
 from germane.stats.means import (
     THIN,
     Moments,
@@ -18,6 +22,7 @@ from germane.stats.means import (
     stratified_mean,
     t_quantile,
 )
+from germane.stats.traffic import traffic_difference
 from germane.types import Estimate, InputError
 
 differences = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=30).filter(lambda x: np.std(x) > 1e-3)
@@ -428,3 +433,37 @@ def test_the_lifts_interval_covers_the_truth():
         e = relative_lift(strata, {"head": 30, "tail": 70})
         hits += e.low <= 0.02 / 0.46 <= e.high
     assert hits / 2000 == pytest.approx(0.95, abs=0.0195)
+
+
+SENSELESS = [
+    ({"a": np.nan, "b": 1}, "'a' has a population of nan"),
+    ({"a": np.inf, "b": 1}, "'a' has a population of inf"),
+    ({"a": -5, "b": 10}, "'a' has a population of -5"),
+    ({"a": 0, "b": 0}, "'a' was sampled but has no population"),
+    ({"a": 1, "b": 1, "never sampled": np.nan}, "'never sampled' has a population of nan"),
+    ({"a": 1e308, "b": 1e308}, "add up to no finite number"),
+]
+
+
+@pytest.mark.parametrize(("sizes", "said"), SENSELESS)
+def test_no_estimator_takes_a_population_that_is_no_number_of_queries(sizes, said):
+    d, strata = np.array([0.1, 0.3, 0.2, 0.0, 0.4, 0.5]), np.repeat(["a", "b"], 3)
+    rows = {"a": slice(0, 3), "b": slice(3, 6)}
+    parts = {name: Moments.of(d[at]) for name, at in rows.items()}
+    pairs = {name: PairedMoments.of(1 + d[at], 1 + 2 * d[at]) for name, at in rows.items()}
+    estimators = [
+        lambda: stratified_mean(parts, sizes),
+        lambda: stratified_difference(parts, sizes),
+        lambda: relative_lift(pairs, sizes),
+        lambda: clustered_difference(d, strata=strata, populations=sizes, clusters=[0, 1, 2, 3, 4, 5]),
+        lambda: clustered_difference(d, strata=strata, populations=sizes, clusters=[0, 1, 2, 0, 1, 2]),
+        lambda: poststratified_difference(d, strata, sizes),
+        lambda: adjusted_difference(d, d**2, strata=strata, populations=sizes, covariate_means=[0.1]),
+        lambda: bootstrap_difference(d, strata=strata, populations=sizes, seed=1, resamples=100),
+        lambda: unpaired_difference(d, d, strata_control=strata, strata_treatment=strata, populations=sizes),
+    ]
+    for estimator in estimators:
+        with pytest.raises(InputError, match=said):
+            estimator()
+    with pytest.raises(InputError, match=said.replace("population", "traffic total")):
+        traffic_difference(d, d + 1, strata=strata, traffic_totals=sizes)

@@ -89,8 +89,20 @@ def test_the_keywords_are_heeded():
 def test_what_has_no_weight_is_refused(d, traffic, chance, problem):
     with pytest.raises(InputError, match=problem):
         traffic_difference(d, traffic, strata=["a"] * len(d), chance=chance, traffic_totals={"a": 9})
-    with pytest.raises(ValueError, match="'a' was sampled but has no population"):
+    with pytest.raises(ValueError, match="'a' was sampled but has no traffic total"):
         traffic_difference([0.1, 0.2], [1, 2], strata=["a"] * 2, traffic_totals={"b": 9})
+
+
+def test_a_stratum_of_one_query_borrows_only_if_asked():
+    """Stratum a: residuals as without b. b keeps its weight and takes a's variance of one query."""
+    d, traffic, strata = [0.1, 0.3, 0.2, 0.6], [10, 1, 4, 7], ["a", "a", "a", "b"]
+    options = {"strata": strata, "traffic_totals": {"a": 30, "b": 70}}
+    with pytest.raises(InputError, match="'b' has 1 judged query"):
+        traffic_difference(d, traffic, **options)
+    e = traffic_difference(d, traffic, **options, lone="borrow")
+    alone = traffic_difference(d[:3], traffic[:3], strata=strata[:3], traffic_totals={"a": 1})
+    assert e.value == pytest.approx(0.3 * alone.value + 0.7 * 0.6)
+    assert e.se**2 == pytest.approx((0.3**2 + 0.7**2 * 3) * alone.se**2)
 
 
 @pytest.mark.simulation

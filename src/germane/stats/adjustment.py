@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from germane.stats.clusters import by_stratum, columns
-from germane.stats.means import MINIMUM_NONZERO, Moments, limits, stratified_difference
+from germane.stats.means import MINIMUM_NONZERO, Lone, Moments, limits, stratified_difference
 from germane.types import Estimate, InputError
 
 Floats = NDArray[np.float64]
@@ -40,6 +40,7 @@ def adjusted_difference(
     level: float = 0.95,
     minimum_nonzero: int = MINIMUM_NONZERO,
     own_from: int | None = None,
+    lone: Lone = "refuse",
 ) -> Estimate:
     """The mean paired difference, less what the sample's luck with the covariates explains; in units of the metric.
 
@@ -59,6 +60,7 @@ def adjusted_difference(
         level=level,
         minimum_nonzero=minimum_nonzero,
         own_from=own_from,
+        lone=lone,
     ).estimate
 
 
@@ -72,6 +74,7 @@ def adjusted(
     level: float = 0.95,
     minimum_nonzero: int = MINIMUM_NONZERO,
     own_from: int | None = None,
+    lone: Lone = "refuse",
 ) -> Adjusted:
     """The regression estimate sum W_h (dbar_h - b' (xbar_h - mu_h)), with the plain estimate and the ratio of variances.
 
@@ -79,7 +82,8 @@ def adjusted(
     help as far as they correlate with the *difference*; a level hardly does. covariate_means: their means in the population,
     stratum -> (p,), or one (p,) for all of it. own_from: strata with at least so many queries take a coefficient of their own
     (None: one pooled coefficient for all, the one of least variance). The variance is that of the residuals; each coefficient
-    costs a degree of freedom. Covariates that are constant inside all strata are left out, and `caveat` says so.
+    costs a degree of freedom. Covariates that are constant inside all strata are left out, and `caveat` says so. lone: as in
+    `stratified_mean`; a stratum of one query says nothing of the coefficients.
 
     Source: Cochran, Sampling Techniques (1977), section 7.10 (combined and separate regression estimates); Deng, Xu, Kohavi,
     Walker (2013), CUPED.
@@ -94,6 +98,7 @@ def adjusted(
         populations,
         level=level,
         minimum_nonzero=minimum_nonzero,
+        lone=lone,
     )
     inside = x.copy()
     for index in rows.values():
@@ -119,7 +124,7 @@ def adjusted(
         # residuals of a fit are too small by the degrees of freedom that it took; a zero difference stays one
         cubes, nonzero = m.centred_cubes * lost**1.5, int(np.count_nonzero(d[index]))
         parts[name] = replace(m, centred_sq=m.centred_sq * lost, centred_cubes=cubes, nonzero=nonzero)
-    found = stratified_difference(parts, populations, level=level, minimum_nonzero=minimum_nonzero)
+    found = stratified_difference(parts, populations, level=level, minimum_nonzero=minimum_nonzero, lone=lone)
     df = None if found.df is None else found.df * spare / (d.size - len(rows))
     ratio = found.se**2 / plain.se**2 if plain.se > 0 else 1.0
     base, _, rest = found.method.partition(", ")

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from germane.stats.means import MINIMUM_NONZERO, Moments, limits, reliable, stratified_difference
+from germane.stats.means import MINIMUM_NONZERO, Lone, Moments, check_sizes, limits, reliable, stratified_difference
 from germane.types import Estimate, InputError
 
 Floats = NDArray[np.float64]
@@ -67,16 +67,17 @@ def poststratified_difference(
     level: float = 0.95,
     minimum_nonzero: int = MINIMUM_NONZERO,
     finite: bool = False,
+    lone: Lone = "refuse",
 ) -> Estimate:
     """The mean paired difference of a simple random sample, weighted by the known sizes of strata that it did not use.
 
     differences, strata: (n,). populations: stratum -> its number of queries; every stratum must have been met. The
     numbers per stratum are random, which costs the second term of the variance, sum (1 - W_h) s_h^2 / n^2. finite: the
-    first term shrinks by 1 - n / N.
+    first term shrinks by 1 - n / N. lone: as in `stratified_mean`.
 
     Source: Cochran, Sampling Techniques (1977), section 5A.9.
-    Raises: InputError for a stratum of the population with no sampled query, or one that holds a single query (merge it
-    into another: `germane.sampling`); as `stratified_difference`.
+    Raises: InputError for a stratum of the population with no sampled query (merge it into another: `germane.sampling`),
+    and where all have a single one; as `stratified_difference`.
 
     >>> e = poststratified_difference([0.1, 0.3, 0.0, 0.2, 0.1], ["a", "a", "b", "b", "b"], {"a": 30, "b": 70})
     >>> round(e.value, 3), round(e.se, 4), e.method
@@ -84,25 +85,29 @@ def poststratified_difference(
     """
     d, names = columns(differences, strata)
     rows = by_stratum(names)
+    check_sizes(populations, rows)
     for name, size in populations.items():
         if size > 0 and name not in rows:
             raise InputError(f"stratum {name!r} has {size:g} queries and none was sampled: merge it into another stratum")
     parts = {name: Moments.of(d[index]) for name, index in rows.items()}
-    plain = stratified_difference(parts, populations, level=level, minimum_nonzero=0)
+    plain = stratified_difference(parts, populations, level=level, minimum_nonzero=0, lone=lone)
+    if d.size == len(parts):
+        raise InputError("every stratum has one sampled query: none has a variance to lend to the others; merge strata")
     whole = sum(populations[name] for name in parts)
     if finite and d.size > whole:
         raise InputError(f"{d.size} sampled queries of a population of {whole:g}: correct the populations, or leave finite off")
     first, second = 0.0, 0.0
     pooled = sum(m.centred_sq for m in parts.values()) / (d.size - len(parts))
     for name, m in parts.items():
-        weight, variance = populations[name] / whole, m.variance if m.centred_sq else pooled
+        weight, variance = populations[name] / whole, m.variance if m.n > 1 and m.centred_sq else pooled
         first += weight * variance / d.size
         second += (1 - weight) * variance / d.size**2
     se = sqrt(first * (1 - d.size / whole if finite else 1.0) + second)
-    method = "post-stratified paired difference" + (", finite population" if finite else "")
+    _, _, rest = plain.method.partition(", ")
+    method = "post-stratified paired difference" + (", finite population" if finite else "") + (f", {rest}" if rest else "")
     if se == 0:
         return reliable(replace(plain, method=method), 0, minimum_nonzero)
-    found = limits(replace(plain, se=se, method=method, caveat=""))
+    found = limits(replace(plain, se=se, method=method, caveat=""), like=plain)  # the lean is that of the mean, not of its se
     return reliable(found, sum(m.nonzero for m in parts.values()), minimum_nonzero)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Literal
 
 import numpy as np
@@ -255,6 +255,23 @@ def p_value(estimate: Estimate, *, null: float = 0.0) -> float:
     return min(float(2 * (ndtr(-z) if estimate.df is None else stdtr(estimate.df, -z))), 1.0)
 
 
+def check_sizes(sizes: Mapping[str, float], sampled: Iterable[str], *, of: str = "population") -> None:
+    """Nothing, where every sampled stratum has a finite size above 0 and no other one a senseless size.
+
+    sizes: stratum -> its number of queries, or whatever `of` names. Raises: InputError that names the stratum.
+
+    >>> check_sizes({"head": 10, "tail": 0}, ["head"])
+    """
+    names = set(sampled)
+    for name in sorted(names - {name for name, size in sizes.items() if size != 0}):
+        raise InputError(f"stratum {name!r} was sampled but has no {of}: add it to the design, or drop its queries")
+    for name, size in sizes.items():
+        if not (isfinite(size) and size >= 0):
+            raise InputError(f"stratum {name!r} has a {of} of {size}: a finite number above 0 is needed; correct the design")
+    if not isfinite(sum(sizes.values())):
+        raise InputError(f"the strata's {of}s add up to no finite number: give them in a larger unit")
+
+
 def t_quantile(probability: float, df: float | None) -> float:
     """The quantile of Student's t, or of the normal where df is None.
 
@@ -278,9 +295,8 @@ def _weights(
     if not strata:
         raise ValueError("no strata: there is nothing to estimate from")
     n = sum(m.n for m in strata.values())
+    check_sizes(populations, strata)
     for name, moments in strata.items():
-        if populations.get(name, 0) <= 0:
-            raise ValueError(f"stratum {name!r} was sampled but has no population: add it to the design, or drop its queries")
         if moments.n < 2 and (lone == "refuse" or n < 2):
             raise ValueError(f"stratum {name!r} has {moments.n} judged queries; 2 are needed for a variance: collapse it first")
         if finite and moments.n > populations[name]:
