@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from germane.stats.means import MINIMUM_NONZERO, Lone, Moments, check_sizes, limits, reliable, stratified_difference
+from germane.stats.means import MINIMUM_NONZERO, Lone, Moments, check_sizes, limits, reliable, stratified_difference, t_quantile
+from germane.stats.skewness import LEANS, reaches
 from germane.types import Estimate, InputError
 
 Floats = NDArray[np.float64]
@@ -25,16 +26,19 @@ def clustered_difference(
     each: Literal["row", "cluster"] = "row",
     level: float = 0.95,
     minimum_nonzero: int = MINIMUM_NONZERO,
+    lone: Lone = "refuse",
 ) -> Estimate:
     """The mean paired difference where a query was asked, or a user came, several times; in units of the metric.
 
     differences, strata, clusters: (n,), a row a request. Clusters (queries, users) were sampled, rows were not: the
     variance and its degrees of freedom are those of cluster totals inside strata, and at least 30 clusters must differ.
-    A label that occurs in two strata is two clusters. each: what counts once. "row" is the mean by request (a ratio of
-    totals), with populations in requests; "cluster" the mean of cluster means, with populations in clusters. With one row a
-    cluster both are `stratified_difference`. `n` counts clusters.
+    Where a label occurs in several strata, its rows in all of them are one cluster, and `method` says "across strata". each:
+    what counts once. "row" is the mean by request (a ratio of totals), with populations in requests; "cluster" the mean of
+    cluster means, with populations in clusters. With one row a cluster both are `stratified_difference`. `n` counts distinct
+    clusters. lone: a stratum with one cluster, as in `stratified_mean`.
 
-    Source: Cochran, Sampling Techniques (1977), chapter 9A (ratio to size), by linearisation; stratified by eq. 5.6.
+    Source: Cochran, Sampling Techniques (1977), chapter 9A (ratio to size), by linearisation; stratified by eq. 5.6. Across
+    strata: Wolter (2007), chapter 6 (the variance between totals of linearised values over the ultimate clusters).
     Raises: InputError for lengths that differ, and a stratum with one cluster; as `stratified_difference`.
 
     >>> e = clustered_difference([0.1, 0.3, 0.0, 0.2], strata=["a"] * 4, populations={"a": 4}, clusters=["x", "x", "y", "z"])
@@ -45,18 +49,72 @@ def clustered_difference(
     labels = np.asarray(clusters).ravel()
     if labels.size != d.size:
         raise InputError(f"{d.size} differences and {labels.size} cluster labels: give one each")
+    check_sizes(populations, names.tolist())
+    different, number = np.unique(labels, return_inverse=True)
     parts: dict[str, Moments] = {}
+    cells: dict[str, _Cells] = {}
     for name, rows in by_stratum(names).items():
-        _, code = np.unique(labels[rows], return_inverse=True)
+        here, code = np.unique(number[rows], return_inverse=True)
         size = np.bincount(code).astype(np.float64)
-        if size.size < 2:
+        if size.size < 2 and lone == "refuse":
             raise InputError(f"stratum {name!r} has {size.size} clusters: 2 are needed for a variance: collapse it first")
         total = np.asarray(np.bincount(code, weights=d[rows]), np.float64)
         parts[name] = Moments.of(total / size) if each == "cluster" else ratio_moments(total, size)
-    found = stratified_difference(parts, populations, level=level, minimum_nonzero=minimum_nonzero)
+        cells[name] = (here, total / size, np.ones_like(size)) if each == "cluster" else (here, total, size)
+    found = stratified_difference(parts, populations, level=level, minimum_nonzero=minimum_nonzero, lone=lone)
+    told = ""
+    if sum(here.size for here, _, _ in cells.values()) > different.size:
+        found, told = _across(found, parts, cells, populations, different.size, minimum_nonzero), " across strata"
     unit = "by request" if each == "row" else "by cluster"
     base, _, rest = found.method.partition(", ")
-    return replace(found, method=f"{base} {unit}, {found.n:,} clusters" + (f", {rest}" if rest else ""))
+    return replace(found, method=f"{base} {unit}, {found.n:,} clusters{told}" + (f", {rest}" if rest else ""))
+
+
+_Cells = tuple[NDArray[np.int64], Floats, Floats]  # (k,) each, of a stratum: the clusters in it, their totals, their sizes
+
+
+def _across(
+    apart: Estimate,
+    parts: Mapping[str, Moments],
+    cells: Mapping[str, _Cells],
+    populations: Mapping[str, float],
+    count: int,
+    minimum_nonzero: int,
+) -> Estimate:
+    """The estimate with the variance of `count` clusters that may lie across strata. apart: that of each stratum's as others.
+
+    A cluster's total of linearised values over its strata is z_c = sum_h W_h sqrt(k_h / (k_h - 1)) (T_ch - R_h n_ch) / n_h, and
+    the variance sum z_c^2: apart's own if no cluster crosses (but for pooled strata), C / (C - 1) times the plain sum of
+    squares if all k_h are C.
+    No more degrees of freedom than C - 1, nor than the strata apart would have: a heavy stratum may hold few clusters.
+    """
+    spare = sum(m.n - 1 for m in parts.values())
+    if not spare:
+        raise InputError("every stratum has one cluster, and clusters lie across strata: merge strata")
+    pooled = sum(m.centred_sq for m in parts.values()) / spare
+    whole = sum(populations[name] for name in parts)
+    z, differs, variance = np.zeros(count), np.zeros(count, dtype=np.bool_), 0.0
+    for name, (here, total, size) in cells.items():
+        weight, k = populations[name] / whole, here.size
+        differs[here] |= total != 0
+        if k < 2:
+            variance += weight**2 * pooled
+        elif parts[name].centred_sq > 0:  # else nothing but rounding would be left
+            residual = (total - total.sum() / size.sum() * size) / size.sum()
+            z[here] += weight * sqrt(k / (k - 1)) * residual
+    variance += float(z @ z)
+    found = replace(apart, n=count, method=apart.method.partition(", ")[0], caveat="")
+    if not variance > 0:
+        told = "nothing varied: every sampled cluster has the same value"
+        return reliable(
+            replace(found, se=0.0, low=found.value, high=found.value, caveat=told), int(differs.sum()), minimum_nonzero
+        )
+    df = min(count - 1.0, count - 1.0 if apart.df is None else apart.df)
+    lean = float((z**3).sum()) * sqrt(count * (count - 1)) / (count - 2) / variance**1.5 if count > 2 else 0.0
+    se, method = sqrt(variance), found.method + (", limits corrected for skewness" if abs(lean) > LEANS else "")
+    below, above = reaches(t_quantile((1 + found.level) / 2, df), lean)
+    low, high = found.value - below * se, found.value + above * se
+    return reliable(replace(found, se=se, low=low, high=high, df=df, method=method), int(differs.sum()), minimum_nonzero)
 
 
 def poststratified_difference(
