@@ -92,7 +92,7 @@ def tuned(
     Source: Angelopoulos, Duchi, Zrnic (2023), eq. 6 and prop. 2 (power tuning); Wu, Gagnon-Bartsch (2018) (leave one out).
     """
     groups, p = plan.groups, plan.p
-    scale = 1 / (1 - plan.kish)
+    scale = np.where(plan.df > 0, 1 / np.where(plan.df > 0, 1 - plan.kish, 1.0), 0.0)
     kg, kc = gain * scale, cost * scale
     dx = judge - groups.spread(groups.sums(p * judge))
     dy = people - groups.spread(groups.sums(p * people))
@@ -108,7 +108,7 @@ def tuned(
     joint = np.sqrt((kg * xx).sum(-1) * (kg * yy).sum(-1))
     rho = _ratio(top, joint, np.sqrt(kg.sum() * size**2 * (kg * yy).sum(-1)))
     if folds is None:
-        gone = p / (1 - p)
+        gone = np.where(p < 1, p / np.where(p < 1, 1 - p, 1.0), 0.0)
         xy_i, xx_i = gone * dx * dy, gone * dx * dx
         tops, belows = top[..., None] - groups.spread(kg) * xy_i, below[..., None] - groups.spread(kc) * xx_i
         enough = np.maximum(least, ALONE * below)[..., None]
@@ -154,12 +154,12 @@ def estimate(
     # The judge's mean over all judged rows, audited ones included: what the residual is measured from.
     whole = (1 - plan.left) * groups.sums(p * judge) + plan.left * centre
     left = people - lam * (judge - groups.spread(whole))
-    s_left, s_people = _variance(left, plan), _variance(people, plan)
+    s_left, s_people = _variance(left, plan, plan.by_second), _variance(people, plan, plan.by_first)
     second, borrowed = _borrow(s_left, plan.second, plan)
     first, also = _borrow(s_people, plan.first, plan)
     terms = second + first + _between(people, plan)
     spare = plan.df.sum()
-    df = np.where(borrowed | also, spare, plan.df)
+    df = np.where(borrowed | also | (plan.df == 0), spare, plan.df)
     third = _third(people - groups.spread(plan.left) * lam * gap, plan)
     below = (terms**2 / (df + 2)).sum(-1)
     least = np.where(terms > 0, df, np.inf).min(-1)
@@ -176,12 +176,15 @@ def estimate(
     return Found(value, np.maximum(total, 0), third, _df(total, below, least))
 
 
-def mean(values: Numbers, plan: Layout, factor: Numbers) -> Found:
-    """The stratified mean of what is known on audited queries alone, as the judge's bias. factor: (G,) of its variance."""
+def mean(values: Numbers, plan: Layout, factor: Numbers, by: Numbers | None = None) -> Found:
+    """The stratified mean of what is known on audited queries alone, as the judge's bias. factor: (G,) of its variance.
+
+    by: (n,) how much each row's variance counts in it (None: as in the variance of the mean with weights p).
+    """
     groups, p = plan.groups, plan.p
     value = (plan.share * groups.sums(p * values)).sum(-1)
-    terms, borrowed = _borrow(_variance(values, plan), factor, plan)
-    df = np.where(borrowed, plan.df.sum(), plan.df)
+    terms, borrowed = _borrow(_variance(values, plan, plan.by_second if by is None else by), factor, plan)
+    df = np.where(borrowed | (plan.df == 0), plan.df.sum(), plan.df)
     below, least = (terms**2 / (df + 2)).sum(-1), np.where(terms > 0, df, np.inf).min(-1)
     total = terms.sum(-1)
     return Found(value, total, _third(values, plan, plan.census * plan.drawn), _df(total, below, least))
@@ -197,11 +200,14 @@ def _df(total: Numbers, below: Numbers, least: Numbers) -> Numbers:
     return np.maximum(found, np.where(np.isfinite(least), least, 1.0))
 
 
-def _variance(x: Numbers, plan: Layout) -> Numbers:
-    """(..., G) unbiased variance inside each group; 0 where all values are equal up to rounding."""
+def _variance(x: Numbers, plan: Layout, by: Numbers) -> Numbers:
+    """(..., G) variance inside each group, as `by` (n,) counts its rows; 0 where all values are equal up to rounding.
+
+    Not one s^2 for all rows of a group: where rows with large weights vary more, that would be too small for their mean.
+    """
     groups, p = plan.groups, plan.p
     off = x - groups.spread(groups.sums(p * x))
-    found = groups.sums(p * off**2) / (1 - plan.kish)
+    found = groups.sums(by / plan.kept * off**2)
     size = np.abs(x).max(-1, keepdims=True)
     return np.where(found > (1e-12 * size) ** 2, found, 0.0)
 
@@ -211,12 +217,12 @@ def _borrow(variance: Numbers, factor: Numbers, plan: Layout) -> tuple[Numbers, 
 
     Values that are all equal have no variance by luck. Where one group's luck would matter (`MOST_OF_ALL`) it takes the
     variance pooled over all groups. Small shares are left alone: to replace only the zeros of many small groups would
-    overstate the whole, which is unbiased as it is.
+    overstate the whole, which is unbiased as it is. One query has no variance of its own, and always takes it.
     """
     terms = factor * variance
     pooled = (plan.df * variance).sum(-1) / plan.df.sum()
     would = factor * pooled[..., None]
-    takes = (variance == 0) & (would > MOST_OF_ALL * (terms.sum(-1)[..., None] + would))
+    takes = plan.lone | ((variance == 0) & (would > MOST_OF_ALL * (terms.sum(-1)[..., None] + would)))
     return np.where(takes, would, terms), takes
 
 

@@ -128,10 +128,9 @@ def _finite(found: Found, left: Numbers, pi: Numbers, rows: Codes, plan: Layout,
     stratum = h[plan.audited]
     groups = plan.groups
     off = u - groups.spread(groups.sums(plan.p * u))
-    spread = groups.sums(plan.p * off**2) / (1 - plan.kish) - groups.sums(plan.p * inside)
     size_of = np.bincount(stratum, minlength=sizes.size)
     each = (weight**2 / sizes / size_of)[stratum]
-    gone = (groups.sums(each) * np.maximum(spread, 0)).sum(-1)
+    gone = np.maximum(groups.sums(each * (off**2 / plan.kept - inside)), 0).sum(-1)
     cubes = totals(rows, left**3 * (1 - pi) * (1 - 2 * pi) / pi**3, u.size)[plan.audited]
     census = min(u.size / float(sizes.sum()), 1.0)
     third = census * ((groups.spread(plan.share) * plan.p) ** 3 * cubes).sum(-1) + (1 - census) * found.third

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from germane.stats.correction.merging import merged
 from germane.types import InputError
 
 Numbers = NDArray[np.float64]
@@ -43,10 +44,14 @@ class Layout:
     rows; strata: of the rest. share: (G,) of the population. p: (n,) weights inside the group, adding to 1 in each. left:
     (G,) the share of a group's weight that lies on judged rows without people (1 if the audit is a sample of its own).
     rest_weights: (u,) adding to 1 in each group. second: (G,) what the residual's variance is multiplied by. first:
-    (G,) the same for people's variance, of drawing the judged queries. judged_term: (H,) the same for the judge's own
-    variance in the judged sample (disjoint audits only). kish: (G,) sum of p^2. cells: (stratum, group, weight) of strata
-    that are split over audit groups. census: how much of a finite target was judged, 0 if it is not finite. drawn: (G,) the
-    share of that which is audited.
+    (G,) the same for people's variance, of drawing the judged queries. bias_term: (G,) both, for what is known on audited
+    queries alone. by_second, by_first, by_bias: (n,) adding to 1 in each group, how much the variance of each row's like
+    counts in them: rows of different strata may vary differently. kept: (n,) E (x - mean)^2 of rows that vary alike, of
+    their variance. judged_term: (H,) as second, of the judge's own variance in the judged sample (disjoint audits only).
+    kish: (G,) sum of p^2. df: (G,) degrees of freedom, 0 for a group of one. lone: (G,) True for a group of one that
+    stands for others and so takes their variance (a census inside a stratum stands for itself). cells: (stratum, group,
+    weight) of strata that are split over audit groups. census: how much of a finite target was judged, 0 if it is not
+    finite. drawn: (G,) the share of that which is audited.
     """
 
     audited: Codes
@@ -62,23 +67,24 @@ class Layout:
     second: Numbers
     first: Numbers
     judged_term: Numbers
-    kish: Numbers
     bias_term: Numbers
+    by_second: Numbers
+    by_first: Numbers
+    by_bias: Numbers
+    kept: Numbers
+    kish: Numbers
+    df: Numbers
+    lone: NDArray[np.bool_]
     cells: tuple[Codes, Codes, Numbers, Numbers]
     notes: tuple[str, ...]
     census: float
     drawn: Numbers
 
     @property
-    def df(self) -> Numbers:
-        """(G,) degrees of freedom inside each group; with unequal weights, of the effective number of queries."""
-        return 1 / self.kish - 1
-
-    @property
     def design_df(self) -> float:
         """Degrees of freedom that the design gives if every group varies alike: it does not depend on what was found."""
         terms = self.share**2 * self.kish
-        return float(terms.sum() ** 2 / (terms**2 / self.df).sum())
+        return float(terms.sum() ** 2 / (terms**2 / np.maximum(self.df, 1)).sum())
 
 
 def layout(
@@ -102,7 +108,7 @@ def layout(
     weight = sizes / sizes.sum()
     m = _judged(names, h, np.ones(audited.size, bool) if nested else ~audited, sizes if finite else None)
     labels, g = (names, h) if audit_strata is None else codes(audit_strata, audited.size, "audit_strata")
-    g, notes = _merged(labels, g, audited)
+    g, notes = merged(labels, g, h, audited)
     count = int(g.max()) + 1
     omega = weight[h] / m[h]
 
@@ -124,6 +130,11 @@ def layout(
     outer = weight**2 / m * (1 - m / sizes if finite else 1.0)
     cells = _cells(h, g, m, outer) if nested else _cells(h, g, np.bincount(h), -(weight**2) / sizes if finite else 0 * weight)
     seen = totals(cells[1], sizes[cells[0]] * cells[2], count)
+    second, first = share**2 * kish * (1 - drawn), totals(cells[1], cells[2] * cells[3], count)
+    by_second = p**2 / kish[g[rows]]
+    by_first = _shares((outer / m)[h[rows]] if nested else p, g[rows], count)
+    both = np.maximum(second + first, 0)
+    kept, df = _freedom(p, kish, g[rows])
     return Layout(
         audited=rows,
         rest=rest,
@@ -135,11 +146,17 @@ def layout(
         left=left,
         rest_weights=omega[rest] / rest_share[g[rest]],
         rest_omega=omega[rest],
-        second=share**2 * kish * (1 - drawn),
-        first=totals(cells[1], cells[2] * cells[3], count),
+        second=second,
+        first=first,
         judged_term=np.zeros(0) if nested else weight**2 / m,
+        bias_term=both,
+        by_second=by_second,
+        by_first=by_first,
+        by_bias=_shares(second[g[rows]] * by_second + first[g[rows]] * by_first, g[rows], count),
+        kept=kept,
         kish=kish,
-        bias_term=np.asarray(share**2 * kish * (np.maximum(1 - n / seen, 0) if finite else 1.0), np.float64),
+        df=df,
+        lone=(kish >= 1) & ~((left == 0) & _inside(h, g, count)),
         cells=cells,
         notes=notes,
         census=min(float(audited.size / sizes.sum()), 1.0) if finite else 0.0,
@@ -165,9 +182,12 @@ def codes(names: ArrayLike, size: int, what: str) -> tuple[NDArray[np.str_], Cod
 
 def _sizes(names: NDArray[np.str_], populations: Mapping[str, float]) -> Numbers:
     sizes = np.array([float(populations.get(str(name), 0)) for name in names])
-    if not (np.isfinite(sizes) & (sizes > 0)).all():
-        name = str(names[np.argmin(np.isfinite(sizes) & (sizes > 0))])
-        raise InputError(f"stratum {name!r} has queries but no population: add it to the design, or drop its queries")
+    wrong = ~(np.isfinite(sizes) & (sizes > 0))
+    if wrong.any():
+        name, size = str(names[np.argmax(wrong)]), sizes[np.argmax(wrong)]
+        if name not in populations:
+            raise InputError(f"stratum {name!r} has queries but no population: add it to the design, or drop its queries")
+        raise InputError(f"the population of stratum {name!r} is {size:g}: its number of queries is expected, above 0")
     return sizes
 
 
@@ -183,25 +203,26 @@ def _judged(names: NDArray[np.str_], h: Codes, judged: NDArray[np.bool_], sizes:
     return m
 
 
-def _merged(labels: NDArray[np.str_], g: Codes, audited: NDArray[np.bool_]) -> tuple[Codes, tuple[str, ...]]:
-    """Groups with at least two audited queries: those with fewer become one, joined by the smallest other if need be."""
-    n, m = np.bincount(g[audited], minlength=labels.size), np.bincount(g, minlength=labels.size)
-    if n.sum() < 2:
-        raise InputError(f"{n.sum()} audited queries: people's answer on at least 2 is needed, and on 30 to rely on it")
-    few = n < 2
-    if not few.any():
-        return g, ()
-    joined = few.copy()
-    if n[few].sum() < 2:
-        others = np.flatnonzero(~few)
-        joined[others[np.argmin(m[others])]] = True
-    place = np.where(joined, 0, np.cumsum(~joined))
-    named = [str(name) for name in labels[few]]
-    shown = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
-    with_ = [str(name) for name in labels[joined & ~few]]
-    into = f"with {with_[0]}" if with_ else "as one"
-    note = f"audit strata with fewer than 2 audited queries: {shown}; their judge's error is estimated together, {into}"
-    return place[g].astype(np.int64), (note,)
+def _shares(values: Numbers, code: Codes, size: int) -> Numbers:
+    """(n,) each value's share of its group's sum; equal shares where that is 0."""
+    total, n = totals(code, values, size)[code], np.bincount(code, minlength=size)[code]
+    return np.asarray(np.where(total != 0, values / np.where(total != 0, total, 1.0), 1 / n), np.float64)
+
+
+def _freedom(p: Numbers, kish: Numbers, code: Codes) -> tuple[Numbers, Numbers]:
+    """(kept (n,), df (G,)) of V = sum p_i^2 (x_i - mean)^2 / kept_i, the variance of a mean with unequal weights p.
+
+    With rows that vary alike E (x_i - mean)^2 = s^2 (1 - 2 p_i + sum p^2), so V is unbiased, and Satterthwaite's df of
+    this quadratic form are trace^2 / trace of its square. Both are n - 1 over n, and n - 1, where the weights are equal.
+    Source: Bell, McCaffrey (2002), Survey Methodology 28(2), whose df these are for a weighted mean.
+    """
+    k = kish[code]
+    kept = np.where(k < 1, (1 - p) ** 2 + np.maximum(k - p**2, 0), 1.0)
+    a = p**2 / kept
+    zero, one, two = (totals(code, a * p**i, kish.size) for i in (0, 1, 2))
+    square = totals(code, a**2 * (1 + 2 * (k - 2 * p)), kish.size)
+    square += kish**2 * zero**2 + 2 * zero * two - 4 * kish * zero * one + 2 * one**2
+    return kept, np.where(kish < 1, kish**2 / np.where(kish < 1, square, 1.0), 0.0)
 
 
 def _by(rows: Codes, *keys: Codes) -> Codes:
@@ -219,6 +240,13 @@ def _union(names: NDArray[np.str_], h: Codes, g: Codes) -> Codes:
             " the strata, or inside unions of them"
         )
     return np.asarray(pairs[1], np.int64)
+
+
+def _inside(h: Codes, g: Codes, count: int) -> NDArray[np.bool_]:
+    """(G,) True for groups all of whose strata are split: the spread between groups holds their share of the variance."""
+    pairs = np.unique(np.stack([h, g]), axis=1)
+    alone = np.bincount(pairs[0])[pairs[0]] == 1
+    return np.asarray(np.bincount(pairs[1], alone, minlength=count) == 0)
 
 
 def _cells(h: Codes, g: Codes, m: Codes, outer: Numbers) -> tuple[Codes, Codes, Numbers, Numbers]:

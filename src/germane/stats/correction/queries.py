@@ -81,7 +81,7 @@ def corrected(
     fit, notes = _lam(people_, judge_, rest, plan, lam, folds, nested)
     found = estimate(people_, judge_, rest, plan, fit.each, nested=nested)
     alone = estimate(people_, judge_, rest, plan, np.zeros_like(fit.each), nested=nested)
-    off = mean(judge_ - people_, plan, plan.bias_term)
+    off = mean(judge_ - people_, plan, plan.bias_term, plan.by_bias)
     nonzero, n = int((np.abs(people_) > ROUNDING).sum()), people_.size
     counted = f"{nonzero} of {n} audited differences are not zero"
     kind = "nested" if nested else "disjoint"
