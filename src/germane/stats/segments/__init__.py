@@ -38,8 +38,8 @@ class Segments:
 
     n, nonzero, strata: sampled queries, those whose difference is not 0, and strata. weight: queries that it stands for.
     measured: at least 2 queries; where False all that follows is NaN. value, se, df, low, high, lean (the skewness of
-    `value`): as `stratified_difference` has them. reliable: it gives no caveat. p: two-sided, NaN unless reliable.
-    skewness: (C, S) candidates that p and `interval` guard against.
+    `value`): as `stratified_difference` has them where no stratum lies across segments. reliable: there is no caveat. p:
+    two-sided, NaN unless reliable. skewness: (C, S) candidates that p and `interval` guard against.
     """
 
     n: Ints
@@ -60,7 +60,7 @@ class Segments:
     minimum_nonzero: int
 
     def estimate(self, s: int) -> Estimate:
-        """Segment s as an Estimate: what `stratified_difference` gives, method and caveat included; it must be measured."""
+        """Segment s, which must be measured, as an Estimate, with the method and caveat of `stratified_difference`."""
         leans = self.se[s] > 0 and abs(self.lean[s]) > LEANS
         method = ("stratified " if self.strata[s] > 1 else "") + "paired difference"
         method += ", limits corrected for skewness" if leans else ""
@@ -87,17 +87,20 @@ def segment_differences(
     minimum_nonzero: int = MINIMUM_NONZERO,
     guard: bool = True,
 ) -> Segments:
-    """The mean paired difference in every segment, in units of the metric: `stratified_difference` of each, in one pass.
+    """The mean paired difference in every segment, in units of the metric, in one pass.
+
+    It is `stratified_difference` of each segment whose strata lie wholly inside it.
 
     differences: (Q,), or (E, Q) of E experiments on one design, whose segments then follow each other. strata: (Q,) 0 to
     H - 1. segments: (Q,) or (D, Q), 0 to S - 1 or -1 for none; dimensions number their segments on, so that one query lies
     in one segment of each. populations: (H,) queries of each stratum; one that lies across segments is shared out by its
-    sampled queries. A stratum with one query, or with equal differences, in a segment takes that segment's pooled variance.
+    sampled queries, and as that share is left to chance, strata of unlike effects add to the variance. A stratum with one
+    query, or with equal differences, in a segment takes that segment's pooled variance.
     guard: p is the largest of Student's and of those corrected for skewness: the segment's own, the whole experiment's, and
     that plus and minus its spread over segments. Few skewed differences understate their own skewness, hence the others.
 
-    Source: Cochran (1977), eq. 5.6 and 5.16; skewness: Hall (1992), J. R. Statist. Soc. B 54 (monotone cubic).
-    Raises: ValueError for arrays of different lengths, values that are not finite, and strata without a population.
+    Source: Cochran (1977), eq. 5.6 and 5.16, sec. 5A.14 (domains); Hall (1992), J. R. Statist. Soc. B 54 (monotone cubic).
+    Raises: ValueError for arrays of different lengths, values that are not finite, and senseless populations.
 
     >>> s = segment_differences([0.1, 0.3, 0.0, 0.2], [0, 0, 1, 1], [[0, 0, 1, 1]], [10, 90], minimum_nonzero=0)
     >>> s.value.tolist(), s.n.tolist(), s.reliable.tolist()
@@ -140,8 +143,9 @@ def segment_means(
 ) -> tuple[Estimate | None, ...]:
     """The mean of every segment, such as one arm's level: `stratified_mean` of each, in one pass; None under 2 queries.
 
-    Arguments as `segment_differences`; a stratum with one query in a segment takes that segment's pooled variance.
-    Source: Cochran (1977), eq. 5.6 and 5.16.
+    Arguments and strata that lie across segments as in `segment_differences`; a stratum with one query in a segment takes
+    that segment's pooled variance.
+    Source: Cochran (1977), eq. 5.6 and 5.16; domains: sec. 5A.14.
 
     >>> (e,) = segment_means([0.6, 0.8, 0.3, 0.5], [0, 0, 1, 1], [0, 0, 0, 0], [10, 90])
     >>> round(e.value, 3), round(e.se, 4), e.n

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from germane.stats.means import THIN
+from germane.types import InputError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -37,6 +39,7 @@ class Cells:
     squares: Floats  # centred sums of squares and of cubes
     cubes: Floats
     share: Floats
+    part: Floats  # of its stratum's sampled queries, those that lie in the segment: 0 to 1
     n_of: Ints  # (S,) queries of each segment
     weight_of: Floats  # (S,) queries that it stands for
 
@@ -49,8 +52,7 @@ class Cells:
                 f"{values.shape[1]} values, {st.size} strata, {seg.shape[1]} segments: one of each query is needed"
             )
         sampled = np.bincount(st, minlength=size.size)
-        if sampled.size > size.size or not (size[sampled > 0] > 0).all():
-            raise ValueError("a stratum was sampled but has no population: add it to the design, or drop its queries")
+        _check(size, sampled)
         count, times = int(seg.max(initial=-1)) + 1, values.shape[0]
         key = (seg * size.size + st).ravel()
         kept = np.broadcast_to(values[:, None], (times, *seg.shape)).reshape(times, -1)
@@ -62,14 +64,14 @@ class Cells:
         weight = n * (size / np.maximum(sampled, 1))[stratum]
         weight_of = np.bincount(segment, weight, count).astype(np.float64)
         n_of = np.bincount(segment, n, count).astype(np.int64)
-        share = weight / weight_of[segment]
+        share, part = weight / weight_of[segment], n / sampled[stratum]
         if times > 1:
             of = _repeated(of, times, code.size)
             segment = _repeated(segment, times, count)
-            n, share, weight_of = (np.tile(x, times) for x in (n, share, weight_of))
+            n, share, part, weight_of = (np.tile(x, times) for x in (n, share, part, weight_of))
             n_of = np.tile(n_of, times)
         moments = _moments(kept.ravel(), of, n)
-        return cls(segment, n, *moments, share, n_of, weight_of)
+        return cls(segment, n, *moments, share, part, n_of, weight_of)
 
     def per_segment(self, values: Floats) -> Floats:
         """The sum of `values` (K,) over each segment's cells, (S,)."""
@@ -77,32 +79,63 @@ class Cells:
 
     def spread(self, *, thin: bool) -> Spread:
         """By the rules of `stats.means`: a cell of one query takes the variance pooled over its segment, and with `thin`
-        those with fewer than `THIN` nonzero values share one of their own."""
+        those with fewer than `THIN` nonzero values share one of their own; and what `_mixing` adds."""
         lone = self.n == 1
         scarce = ~lone & ((self.nonzero < THIN) | (self.squares == 0)) & thin
         together = scarce & (self.per_segment(self.squares * scarce) > 0)[self.segment]
         borrows = lone | (scarce & ~together)
         spare = self.per_segment(self.n - 1)
         variance, below, third = (np.zeros(self.n_of.size) for _ in range(3))
+        each = self.squares / np.maximum(self.n - 1, 1)
         square = self.share * self.share / self.n
         cubed = square * self.share / self.n
         for takers, lenders in ((together, together), (borrows, np.ones_like(lone))):
             if not takers.any():
                 continue
             squares, df, cube = self._pooled(lenders)
+            each = np.where(takers, squares[self.segment], each)
             part = self.per_segment(square * takers) * squares
             variance += part
             below += part**2 / np.maximum(df, 1)
             third += self.per_segment(cubed * takers) * cube
         own = ~together & ~borrows
-        part = np.where(own, square * self.squares / np.maximum(self.n - 1, 1), 0.0)
+        part = np.where(own, square * each, 0.0)
         cube = np.where(own, cubed * _third(self.n, self.cubes), 0.0)
         variance += self.per_segment(part)
         below += self.per_segment(part**2 / np.maximum(self.n - 1, 1))
         third += self.per_segment(cube)
+        mixing, unsure, lean = self._mixing(each, variance)
+        variance, below, third = variance + mixing, below + unsure, third + lean
         df = np.where(below > 0, variance**2 / np.where(below > 0, below, 1), spare)
+        df = np.where(mixing > 0, np.minimum(df, self.n_of - 1), df)
         skewness = np.where(variance > 0, third / np.where(variance > 0, variance, 1) ** 1.5, 0.0)
         return self._collapsed(spare == 0, variance, df, skewness)
+
+    def _mixing(self, each: Floats, variance: Floats) -> tuple[Floats, Floats, Floats]:
+        """(variance, its part of Satterthwaite's sum, third moment), (S,) each, that strata partly inside a segment add.
+
+        How many of such a stratum's m sampled queries lie in the segment is left to chance, so strata of unlike means come in
+        random proportions. With z = d - R inside the segment and 0 outside, the variance of the estimate R is that of the
+        strata's means of z; f inside, it exceeds the spread within cells by share^2 / n (1 - f) m / (m - 1) (mean - R)^2, of
+        which the noise of mean - R is taken off. Nothing where all strata lie wholly inside, or all means are alike.
+        each: (K,) variance of a cell's values. variance: (S,) that of the estimate by the spread within.
+
+        Source: Cochran, Sampling Techniques (1977), sec. 2.13 and 5A.14 (domains); Sarndal, Swensson, Wretman (1992), ch. 10.
+        """
+        crosses = self.part < 1
+        if not crosses.any():
+            return (np.zeros(self.n_of.size),) * 3
+        off = self.mean - self.per_segment(self.share * self.mean)[self.segment]
+        sampled = self.n / self.part
+        left = np.where(crosses, (1 - self.part) * sampled / np.maximum(sampled - 1, 1), 0.0)
+        of_mean = each / self.n
+        weight = self.share * self.share / self.n * left
+        noise = of_mean * (1 - 2 * self.share) + variance[self.segment]
+        found = self.per_segment(weight * (off * off - noise))
+        found = np.where(found > 1e-9 * variance, found, 0.0)
+        unsure = self.per_segment(2 * (weight * off) ** 2 * of_mean)
+        lean = self.per_segment(weight * self.share / self.n * off * (3 * each + off * off * (1 - 2 * self.part)))
+        return found, np.where(found > 0, unsure, 0.0), np.where(found > 0, lean, 0.0)
 
     def _collapsed(self, lone: NDArray[np.bool_], variance: Floats, df: Floats, skewness: Floats) -> Spread:
         """The spread, where segments whose strata have one query each are collapsed for the variance alone."""
@@ -134,6 +167,19 @@ def _moments(x: Floats, of: Ints, n: Floats) -> tuple[Floats, Floats, Floats, Fl
     power = centred * centred
     nonzero, squares, cubes = (np.bincount(of, y, n.size).astype(np.float64) for y in (x != 0, power, power * centred))
     return nonzero, mean, squares, cubes
+
+
+def _check(size: Floats, sampled: Ints) -> None:
+    """Raises: InputError where a sampled stratum has no population, or any has one that is no number of queries."""
+    told = "add it to the design, or drop its queries"
+    if sampled.size > size.size:
+        raise InputError(f"stratum {size.size} was sampled but has no population: {told}")
+    if wrong := np.flatnonzero(~(np.isfinite(size) & (size >= 0))).tolist():
+        raise InputError(f"stratum {wrong[0]} has a population of {size[wrong[0]]}: a finite number above 0 is needed")
+    if wrong := np.flatnonzero((sampled > 0) & (size == 0)).tolist():
+        raise InputError(f"stratum {wrong[0]} was sampled but has no population: {told}")
+    if not isfinite(sum(size.tolist())):
+        raise InputError("the strata's populations add up to no finite number: give them in a larger unit")
 
 
 def _repeated(number: Ints, times: int, size: int) -> Ints:
