@@ -46,6 +46,7 @@ EXAMPLES = {
             "unit": ["queries"],
             "audit_stratum": ["head"],
             "inclusion_probability": [0.5],
+            "drawn": [1],
         }
     ),
     "designs": pa.table({"query_id": ["1"], "stratum": ["head"], "inclusion_probability": [0.5], "population": [10]}),

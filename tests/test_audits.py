@@ -80,7 +80,8 @@ def test_the_order_of_the_pairs_tells_nothing_of_arm_rank_or_value():
     value = dict(zip(table["doc_id"].to_pylist(), table["weight"].to_pylist(), strict=True))
     order = [value[d] for d in found["doc_id"].to_pylist()]
     assert abs(np.corrcoef(order, np.arange(400))[0, 1]) < 0.2
-    assert set(found.column_names) == {"query_id", "doc_id", "unit", "audit_stratum", "inclusion_probability"}
+    assert set(found.column_names) == {"query_id", "doc_id", "unit", "audit_stratum", "inclusion_probability", "drawn"}
+    assert set(found["drawn"].to_pylist()) == {found.num_rows}
 
 
 def test_documents_are_drawn_by_odds_that_sum_to_n_and_follow_weight_and_spread():

@@ -34,6 +34,12 @@ def drawn(control, treatment, n, *, unit="queries", seed=1, designs=None, k=25):
     return sampling.draw_audit(moved, n=n, unit=unit, seed=seed, designs=designs).table
 
 
+def recounted(sample):
+    """As if so many had been drawn."""
+    place = sample.column_names.index("drawn")
+    return sample.set_column(place, "drawn", pa.array([sample.num_rows] * sample.num_rows))
+
+
 def said(sample, truth, judge="human:rater"):
     pairs = zip(sample["query_id"].to_pylist(), sample["doc_id"].to_pylist(), strict=True)
     return judgments({pair: truth[pair] for pair in pairs}, judge=judge)
@@ -168,14 +174,14 @@ def test_golden_pairs_are_no_audit():
 
 def test_pairs_that_did_not_move_here_are_no_audit():
     control, treatment, truth, judged, sample = parts()
-    other = sample.set_column(1, "doc_id", pa.array(["elsewhere"] * sample.num_rows))
+    other = sample.set_column(1, "doc_id", pa.array([f"elsewhere{i}" for i in range(sample.num_rows)]))
     with pytest.raises(InputError, match=r"not among the documents that moved in this experiment.*golden pairs are no audit"):
         answer(control, treatment, judged, other, said(sample, truth))
 
 
 def test_odds_of_another_draw_are_refused():
     control, treatment, truth, judged, sample = parts()
-    fewer = sample.filter(pa.compute.is_in(sample["query_id"], sample["query_id"].unique()[:40]))
+    fewer = recounted(sample.filter(pa.compute.is_in(sample["query_id"], sample["query_id"].unique()[:40])))
     with pytest.raises(InputError, match=r"40 of 1.. queries that moved, and odds of .*was it drawn for these runs"):
         answer(control, treatment, judged, fewer, said(sample, truth))
     by_document = drawn(control, treatment, 200, unit="documents")
@@ -187,6 +193,8 @@ def test_odds_of_another_draw_are_refused():
 def test_a_query_audited_in_part_is_refused():
     control, treatment, truth, judged, sample = parts()
     with pytest.raises(InputError, match="was audited on"):
+        answer(control, treatment, judged, recounted(sample.slice(1)), said(sample, truth))
+    with pytest.raises(InputError, match=r"pairs, and .* were drawn: every pair counts"):
         answer(control, treatment, judged, sample.slice(1), said(sample, truth))
 
 
@@ -262,3 +270,27 @@ def test_a_design_drawn_by_traffic_takes_no_audit():
     sample = drawn(control, treatment, 60)
     with pytest.raises(InputError, match="weighed by distinct queries"):
         answer(control, treatment, judged, sample, said(sample, truth), design=by_traffic)
+
+
+def test_people_who_saw_another_guide_answered_another_question():
+    control, treatment, truth, judged, sample = parts()
+    answers = said(sample, truth).drop_columns(["guide_version"])
+    answers = answers.append_column("guide_version", pa.array(["another"] * sample.num_rows))
+    with pytest.raises(Refusal, match=r"audit was judged under guide another.*--allow mixed-guides"):
+        answer(control, treatment, judged, sample, answers)
+
+
+def test_a_sample_without_its_columns_or_with_a_pair_twice_is_refused():
+    control, treatment, truth, judged, sample = parts()
+    with pytest.raises(InputError, match="no column 'inclusion_probability'"):
+        answer(control, treatment, judged, sample.drop_columns(["inclusion_probability"]), said(sample, truth))
+    with pytest.raises(InputError, match="more than once"):
+        answer(control, treatment, judged, recounted(pa.concat_tables([sample, sample])), said(sample, truth))
+
+
+def test_levels_beside_an_audited_difference_say_that_they_are_the_judges():
+    control, treatment, truth, judged, sample = parts()
+    report = answer(control, treatment, judged, sample, said(sample, truth))
+    assert "does not correct" in report.control.caveat
+    copied = answer(control, treatment, judged, sample, said(sample, judged))
+    assert (copied.audit.bias.value, copied.audit.bias.se) == pytest.approx((0, 0), abs=1e-12)

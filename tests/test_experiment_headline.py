@@ -9,7 +9,7 @@ import germane
 from germane import sampling
 from germane.report import html as report_html
 from germane.stats.means import Moments, stratified_difference
-from germane.types import InputError
+from germane.types import InputError, Refusal
 
 
 def beside(report):
@@ -237,3 +237,52 @@ def test_for_the_logs_own_queries_what_was_judged_is_not_in_doubt():
         compare(control, treatment, grades, finite=True)
     with pytest.raises(InputError, match="goes with the plain difference"):
         compare(control, treatment, grades, finite=True, unpaired=True)
+
+
+def test_a_covariate_that_is_the_outcome_or_of_another_population_is_refused():
+    control, treatment, grades = world()
+    d = differences(control, treatment, grades)
+    with pytest.raises(InputError, match="must be known before the experiment"):
+        compare(control, treatment, grades, design=designed(past=d, past_mean=np.full(80, d.mean())), adjust="past")
+    noise = np.random.default_rng(1).normal(size=80)
+    with pytest.raises(InputError, match="standard errors apart, no random sample is"):
+        compare(control, treatment, grades, design=designed(past=noise, past_mean=np.full(80, 5.0)), adjust="past")
+    as_text = designed(past=[str(x) for x in noise], past_mean=["0"] * 80)  # a CSV's columns are text
+    number = designed(past=noise, past_mean=np.zeros(80))
+    found = [compare(control, treatment, grades, design=table, adjust="past").delta for table in (as_text, number)]
+    assert found[0] == found[1]
+
+
+def test_levels_are_of_the_estimand_that_was_asked_for():
+    control, treatment, grades = world()
+    traffic, totals = np.arange(1, 81), np.where(np.arange(80) < 30, 3000, 30_000)
+    report = compare(control, treatment, grades, design=designed(traffic=traffic, stratum_traffic=totals), by="traffic")
+    assert report.treatment.value - report.control.value == pytest.approx(report.delta.value)
+
+
+def test_a_design_whose_queries_nobody_answered_is_refused():
+    control, treatment, grades = world()
+    strata = {f"q{i:03d}": "all" for i in range(400)}
+    with pytest.raises(Refusal, match=r"320 of 400 queries of the design have no results.*--allow absent"):
+        compare(control, treatment, grades, design=design(strata, {"all": 1000}))
+    report = compare(control, treatment, grades, design=design(strata, {"all": 1000}), allow=["absent"])
+    assert any("absent" in override for override in report.overrides)
+    alone = compare({q: control[q] for q in sorted(control)[:50]}, treatment, grades, unpaired=True)
+    assert alone.overrides == ()
+
+
+def test_strata_that_sort_queries_by_their_own_outcome_are_refused():
+    control, treatment, grades = world()
+    d = differences(control, treatment, grades)
+    ids = sorted(control)
+    strata = {q: "up" if x > 0 else "down" for q, x in zip(ids, d, strict=True)}
+    with pytest.raises(Refusal, match=r"learned on this experiment's own outcomes.*--allow learned-strata"):
+        compare(control, treatment, grades, design=design(strata, {"up": 500, "down": 500}))
+
+
+def test_probabilities_that_are_none_are_refused():
+    control, treatment, grades = world()
+    for row in ([0.5, 0.5, 0.5, 0.0, 0.0], [2.5, -0.5, -1.0, 0.0, 0.0]):
+        table = judgments(grades).append_column("probs", pa.array([row] * len(grades), pa.list_(pa.float32())))
+        with pytest.raises(InputError, match="1 in sum"):
+            compare(control, treatment, table, expected=True)

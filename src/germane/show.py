@@ -206,12 +206,16 @@ def _report(report: Report) -> None:
     found: list[tuple[str, Estimate, Effect | None]] = [("all", report.delta, None)]
     found += [(f"{effect.dimension}: {effect.name}", effect.delta, effect) for effect in report.by_segment if effect.delta]
     for name, delta, effect in found:
-        mark = " *" if effect and effect.found else ""
+        mark = " *" if effect and effect.found else " ?" if delta.caveat.startswith("not reliable") else ""
         table.add_row(_text(name), f"{delta.value:+.4f}{mark}", f"{delta.low:+.4f} to {delta.high:+.4f}", f"{delta.n:,}")
     for other in report.alternatives:
         e = other.estimate
         table.add_row(_text(other.name), f"{e.value:+.4f}", f"{e.low:+.4f} to {e.high:+.4f}", f"{e.n:,}")
     notes = [_text("* differs from 0 after looking at all segments")] * any(effect.found for effect in report.by_segment)
+    unsure = any(
+        e.startswith("not reliable") for e in (report.delta.caveat, *(s.delta.caveat for s in report.by_segment if s.delta))
+    )
+    notes += [_text("? not reliable: too few queries that differ")] * unsure
     for effect in report.by_segment:
         if effect.adjusted is not None:
             low, high = f"{effect.adjusted.low:+.4f}", f"{effect.adjusted.high:+.4f}"
@@ -224,6 +228,7 @@ def _report(report: Report) -> None:
         from germane.report.beside import audit
 
         notes += [_text(text) for text in audit(report, 4)]
+        notes += [_text("Segments are by the judge alone: the audit corrects all queries together")] * bool(report.by_segment)
     if report.truth is not None:
         inside = "inside" if report.delta.low <= report.truth <= report.delta.high else "outside"
         notes.append(_text(f"The known truth of this simulation is {report.truth:+.4f}: {inside} the interval."))

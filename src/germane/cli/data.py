@@ -128,6 +128,9 @@ def sample(
         needed = {"--control": control, "--treatment": treatment, "--docs": docs, "-n": n}
         if missing := [flag for flag, value in needed.items() if value is None]:
             raise InputError(f"an audit is drawn inside an experiment: pass {', '.join(missing)} too")
+        given = {"--strata": strata, "--mde": mde, "--pilot": pilot, "--sd": sd, "--floor": floor}
+        if set_ := [flag for flag, value in given.items() if value is not None]:
+            raise InputError(f"{set_[0]} draws an experiment, and this draws an audit inside one: leave it out")
         of: dict[str, Any] = {"control": control, "treatment": treatment, "queries": texts, "docs": docs, "n": n, "unit": unit}
         of |= {"k": k, "judgments": judgments, "card": card, "fields": words(fields), "seed": seed}
         to = out or place(out, "audits", f"{queries.stem}.csv")

@@ -139,6 +139,8 @@ def compare(
         "clusters": clusters,
         "unpaired": unpaired,
         "expected": expected,
+        "finite": finite,
+        "multiple": multiple,
     }
     report = call("compare", control, treatment, judgments, scale=scale, **options)
     folder = out or (place(out, "reports", f"{control.stem}-{treatment.stem}") if settings.load().path else None)

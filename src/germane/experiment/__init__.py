@@ -90,6 +90,7 @@ def compare(
             card=card,
             allow=guards.known(choices.allow),
             expected=choices.expected,
+            kinds=m.kinds,
         )
         overrides += insisted
         head = headline.corrected(about, shown, found, answers, m.linear, choices)
@@ -99,7 +100,7 @@ def compare(
     judges = _judges(m.kinds)
     winners, losers = ((), ()) if choices.unpaired else describe.extremes(about, shown, found, queries, docs)
     control_level, treatment_level = head.levels or (
-        _level(about, found, arm, level) for arm in (found.control, found.treatment)
+        _level(about, found, arm, level, audited=head.audit is not None) for arm in (found.control, found.treatment)
     )
     warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta, head.audit)
     warnings += guards.ties((control.name, treatment.name), m.whole.ties)
@@ -153,9 +154,13 @@ def compare(
     )
 
 
-def _level(about: frame.Frame, found: effects.PerQuery, values: pool.Floats, level: float) -> Estimate:
-    """An arm's level; where documents are unjudged it is a least value, and says so."""
+def _level(
+    about: frame.Frame, found: effects.PerQuery, values: pool.Floats, level: float, *, audited: bool = False
+) -> Estimate:
+    """An arm's level; it says so where documents are unjudged (a least value), and where only the difference is audited."""
     estimate = effects.level_of(about, values, level=level)
+    if audited and found.level_known:
+        return replace(estimate, caveat="by the judge's grades, which the audit does not correct")
     return estimate if found.level_known else replace(estimate, caveat="at least: unjudged documents count as not relevant")
 
 

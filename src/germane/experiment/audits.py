@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from germane import cards
+from germane import cards, store
 from germane.experiment.effects import PerQuery
 from germane.experiment.frame import Frame, Names
 from germane.experiment.pool import Floats, Ints, Pool
@@ -19,6 +19,8 @@ from germane.types import Audit, InputError, JudgeCard, Refusal
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+COLUMNS = ("query_id", "doc_id", "unit", "audit_stratum", "inclusion_probability", "drawn")
 
 GAPS = 0.05
 """A larger share of drawn pairs without an answer is refused: who does not answer is not a random part of the sample."""
@@ -62,12 +64,13 @@ def read(
     gains: Floats,
     card: JudgeCard | None,
     allow: frozenset[str],
+    kinds: pa.Table,
     expected: bool = False,
 ) -> tuple[Answers, tuple[str, ...]]:
     """People's gains on the drawn pairs, and the overrides that were needed; several raters of a pair are averaged.
 
-    gains: of each relevance, in units of the metric. expected: the judge's own are those that its probabilities expect, as
-    in the differences that are corrected.
+    gains: of each relevance, in units of the metric. kinds: who judged the experiment, and under which guide. expected: the
+    judge's own are those that its probabilities expect, as in the differences that are corrected.
 
     Raises: InputError for an audit of another experiment, by machines, or without odds; Refusal `--allow golden-audit` for
     the pairs that the judge was checked on, `--allow audit-gaps` for missing answers.
@@ -78,6 +81,7 @@ def read(
             "by queries (germane sample)"
         )
     overrides = _by_people_and_not_golden(audit.said, card, allow)
+    overrides += _one_guide(audit.said, kinds, allow)
     answered = _gains_of(audit.said, gains)
     unit, query, row, chance, label = _located(about, pool, audit.drawn)
     keys = zip(audit.drawn["query_id"].to_pylist(), audit.drawn["doc_id"].to_pylist(), strict=True)
@@ -222,9 +226,19 @@ def _located(about: Frame, pool: Pool, drawn: pa.Table) -> tuple[str, Ints, Ints
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if missing := [name for name in COLUMNS if name not in drawn.column_names]:
+        raise InputError(f"the audit's sample has no column {missing[0]!r}: pass what `germane sample --for audit` drew")
+    if store.first_duplicate(drawn, ["query_id", "doc_id"]) is not None:
+        raise InputError("the audit's sample holds a pair more than once: one row a pair is expected")
     units = drawn["unit"].unique().to_pylist()
     if len(units) != 1 or units[0] not in ("queries", "documents"):
         raise InputError(f"the audit's unit is {' and '.join(map(repr, units))}: expected queries or documents")
+    all_drawn = drawn["drawn"].unique().to_pylist()
+    if all_drawn != [drawn.num_rows]:
+        raise InputError(
+            f"the audit holds {drawn.num_rows} pairs, and {' or '.join(map(str, all_drawn))} were drawn: every pair counts, "
+            "also those that nobody could judge; keep their rows, with an empty label"
+        )
     chance = drawn["inclusion_probability"].to_numpy().astype(np.float64)
     if wrong := np.flatnonzero(~((chance > 0) & (chance <= 1))).tolist():
         raise InputError(f"audit, row {wrong[0] + 1}: inclusion probability {chance[wrong[0]]}: expected above 0 and up to 1")
@@ -264,6 +278,17 @@ def _by_people_and_not_golden(said: pa.Table, card: JudgeCard | None, allow: fro
         )
         overrides += _insist("golden-audit", message, allow)
     return overrides
+
+
+def _one_guide(said: pa.Table, kinds: pa.Table, allow: frozenset[str]) -> list[str]:
+    """Overrides needed because people and judge were shown different guides. Raises: Refusal `--allow mixed-guides`."""
+    people, judge = ({str(g) for g in table["guide_version"].unique().to_pylist() if g} for table in (said, kinds))
+    if not people or not judge or people & judge:
+        return []
+    message = (
+        f"The audit was judged under guide {sorted(people)[0]}, the experiment under {sorted(judge)[0]}: different questions."
+    )
+    return _insist("mixed-guides", message, allow)
 
 
 def _insist(key: str, message: str, allow: frozenset[str]) -> list[str]:

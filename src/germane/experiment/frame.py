@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Names = NDArray[np.object_]
 
+ABSENT_AT_MOST = 0.2
+"""A larger share of the design's queries without a result in either arm is taken for runs of other queries."""
+
 ONE_ARMED_AT_MOST = 0.05
 """A larger share of queries that only one arm answered is taken for unpaired traffic, not for empty pages."""
 
@@ -59,13 +62,16 @@ def rows_of(strata: Names) -> dict[str, NDArray[np.intp]]:
     return dict(sorted((str(name), order[edges[i] : edges[i + 1]]) for i, name in enumerate(names)))
 
 
-def build(arms: Arms, design: pa.Table | None, allow: frozenset[str]) -> Frame:
+def build(arms: Arms, design: pa.Table | None, allow: frozenset[str], *, paired: bool = True) -> Frame:
     """The frame of a comparison.
 
     With a design: its queries, every one; a query that an arm has no row for is an empty page there. Without: the
     queries of the two runs that somebody judged, as a simple random sample of an unknown population.
 
-    Raises: InputError where nothing overlaps; Refusal `--allow one-armed` for many queries that one arm alone answered.
+    paired: False for two live arms, which answer different queries by nature.
+
+    Raises: InputError where nothing overlaps; Refusal `--allow one-armed` for many queries that one arm alone answered,
+    `--allow absent` for many queries of the design that are in neither run.
     """
     frame = _assumed(arms) if design is None else _designed(design, _asked(arms))
     if len(frame.queries) < 2:
@@ -73,7 +79,7 @@ def build(arms: Arms, design: pa.Table | None, allow: frozenset[str]) -> Frame:
     number = arms.numbers(frame.queries)
     answered = [np.append(flags, False)[number] for flags in (arms.in_control, arms.in_treatment)]
     one_armed, none = int((answered[0] != answered[1]).sum()), int((~answered[0] & ~answered[1]).sum())
-    return _paired(frame, one_armed, none, allow)
+    return _paired(frame, one_armed if paired else 0, none, allow)
 
 
 def restrict(frame: Frame, keep: NDArray[np.bool_], why: str) -> Frame:
@@ -124,7 +130,13 @@ def _designed(design: pa.Table, either: Any) -> Frame:
     if outside:
         notes.append(f"{outside} queries of the runs are not in the design and were left out.")
     used = _design_of(strata, populations, replace(drawn, origin=drawn.origin or "given by the user"))
-    return Frame(queries, strata, populations, dimensions, used, tuple(_lone(strata, populations)), (), tuple(notes))
+    sure = int((design["inclusion_probability"].to_numpy() >= 1).sum()) if drawn.unit != sampling.UNIT else 0
+    if sure:
+        notes.append(
+            f"{sure} queries were sure to be drawn: each stands for its own traffic, the others for equal parts of the rest."
+        )
+    lone = [] if sure else _lone(strata, populations)
+    return Frame(queries, strata, populations, dimensions, used, tuple(lone), (), tuple(notes))
 
 
 def _objects(column: Any, missing: str | None = None) -> Names:
@@ -219,7 +231,12 @@ def _paired(frame: Frame, one_armed: int, none: int, allow: frozenset[str]) -> F
         overrides.append(f"--allow one-armed: {one_armed} of {size} queries in one arm only count as empty pages in the other.")
     elif one_armed:
         warnings.append(f"{one_armed} of {size} queries have results in one arm only; the other arm's page counts as empty.")
-    if none:
+    if none > ABSENT_AT_MOST * size:
+        said = f"{none} of {size} queries of the design have no results in either arm, and would count as no difference."
+        if "absent" not in allow:
+            raise Refusal(f"{said} Collect both arms on all of the design's queries.", "--allow absent")
+        overrides.append(f"--allow absent: {said}")
+    elif none:
         warnings.append(f"{none} of {size} queries of the design have no results in either arm; they count as no difference.")
     return replace(frame, warnings=tuple(warnings), overrides=tuple(overrides))
 

@@ -23,6 +23,8 @@ ALLOW = cards.ALLOW | {
     "depth": "the runs were cut at different depths",
     "short-lists": "condensed lists are shorter in one arm",
     "other-guide": "the judge was shown another guide than the scale's",
+    "absent": "many queries of the design are in neither run",
+    "learned-strata": "the strata were learned on the experiment's own outcomes",
     "golden-audit": "the audit is the golden set that the judge was checked on",
     "audit-gaps": "drawn pairs of the audit have no answer",
 }
@@ -39,6 +41,9 @@ SHORT = 0.5
 
 MOVED_ONLY = 0.2
 """Unmoved documents less judged than moved ones by this share: then only what moved was sent to the judge."""
+
+LEARNED = 6
+"""Differences of one sign in each of at least two strata, and of both signs in all: by luck once in a thousand or less."""
 
 TIES = 0.05
 """A larger share of the places shown that equal scores decided is worth a warning."""
@@ -240,6 +245,22 @@ def _can_turn(frame: Frame, found: PerQuery, delta: Estimate, bounds: Unjudged) 
         return True
     crosses = bounds.low < 0 < bounds.high
     return crosses and bounds.high - bounds.low > NEGLIGIBLE * delta.se
+
+
+def learned_strata(frame: Frame, found: PerQuery, allow: frozenset[str]) -> tuple[str, ...]:
+    """Overrides needed because the strata sort the queries by the sign of their own difference.
+
+    Raises: Refusal `--allow learned-strata`: no stratum that was known before the experiment does that.
+    """
+    names, code = np.unique(frame.strata.astype(str), return_inverse=True)
+    up, down = (np.bincount(code, sign, len(names)) for sign in (found.difference > 0, found.difference < 0))
+    sorted_ = ((up == 0) | (down == 0)).all() and up.any() and down.any()
+    if not sorted_ or (up + down > 0).sum() < 2 or (up + down)[up + down > 0].min() < LEARNED:
+        return ()
+    said = "In every stratum all differences have one sign: these strata were learned on this experiment's own outcomes."
+    if "learned-strata" not in allow:
+        raise Refusal(f"{said} Learn strata on past data, or draw without them.", "--allow learned-strata")
+    return (f"--allow learned-strata: {said}",)
 
 
 def warnings_of(

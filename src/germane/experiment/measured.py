@@ -64,7 +64,7 @@ def measure(
     log.info("pooling both arms", extra={"done": 1, "total": 3})
     gains = pool.linear_parts(metric, scale, metric.k or 1)
     both = arms.read(control, treatment, judgments, gains=scale.gains if gains is None else gains[1].tolist())
-    framed = frame.build(both, design, allow | ({"one-armed"} if choices.unpaired else set()))
+    framed = frame.build(both, design, allow, paired=not choices.unpaired)
     about, whole, shown = _shown(both, framed, metric, choices)
     k = metric.k or int(max(shown.control_rank.max(), shown.treatment_rank.max()))
     log.info("measuring", extra={"done": 2, "total": 3})
@@ -75,6 +75,7 @@ def measure(
     found = _per_query(shown, likeliest, linear, choices)
     level, least = choices.level, choices.minimum_nonzero
     plain = effects.difference_of(about, found.difference, level=level, minimum_nonzero=least)
+    overrides += guards.learned_strata(about, found, allow)
     overrides += list(about.overrides) + list(guards.depth(whole, metric.k, (control.name, treatment.name), allow))
     if choices.unpaired:
         unjudged = effects.unjudged_of(about, shown, found, level=level, mode=_mode(shown, found))

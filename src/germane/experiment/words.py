@@ -41,7 +41,7 @@ def answer(
     """
     verdict, (control, treatment) = verdict_of(delta), arms
     interval = f"{100 * delta.level:g}% interval {delta.low:+.4f} to {delta.high:+.4f}"
-    over = f"over {_what(delta.n, design)}"
+    over = f"over {_what(design)}"
     insisted = f"With {len(overrides)} {'safeguard' if len(overrides) == 1 else 'safeguards'} overridden: " if overrides else ""
     if verdict == "no difference at all":
         said = f"No difference: {treatment} and {control} score the same on every query, {over}."
@@ -72,9 +72,9 @@ def source(by_people: bool, audit: Audit | None) -> str:
     return "" if by_people else "Not audited: "
 
 
-def _what(n: int, design: Design) -> str:
-    """What the n sampled queries stand for, in words."""
-    population = sum(stratum.population for stratum in design.strata)
+def _what(design: Design) -> str:
+    """What the sampled queries stand for, in words."""
+    n, population = sum(s.sample for s in design.strata), sum(s.population for s in design.strata)
     return f"{n:,} {design.unit}" if population <= n else f"{population:,} {design.unit} by a sample of {n:,}"
 
 

@@ -63,6 +63,7 @@ def audit(
     work: dict[str, Any] = {"verb": "audit", "inputs": inputs, "parameters": asked, "seed": seed}
     if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
         return _told(out, False, manifest.extra)
+    _keep_answers(out)
     designs = sources.read_design(design) if sampled else None
     if designs is not None and (unit_of := sampling.read_design_table(designs).unit) != sampling.UNIT:
         raise InputError(f"{design} was drawn by {unit_of}, and an audit is weighed by distinct queries: draw by queries")
@@ -74,6 +75,17 @@ def audit(
     extra = {"unit": unit, "counts": drawn.counts, "notes": [*notes, *drawn.notes]}
     sources.write_audit(table, out, **work, extra=extra)
     return _told(out, True, extra)
+
+
+def _keep_answers(out: Path) -> None:
+    """Raises: InputError for a file that was changed since it was drawn: people's answers may be in it."""
+    if not out.exists():
+        return
+    manifest = store.read_manifest(out)
+    if manifest is None or manifest.sha256 != store.sha256(out):
+        raise InputError(
+            f"{out} is there, and is not what an audit's draw wrote: people's answers may be in it; name another --out"
+        )
 
 
 def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> AuditSample:

@@ -127,6 +127,8 @@ def sample(
     """
     if unknown := sorted(set(allow) - set(ALLOW)):
         raise InputError(f"--allow {unknown[0]}: `sample` knows {', '.join(ALLOW)}")
+    if sd is not None and not sd > 0:
+        raise InputError(f"--sd {sd:g}: the SD of the paired difference is a number above 0, as 0.08")
     if pilot is not None and sd is not None:
         raise InputError("a pilot and one SD for all strata: give one of them")
     divided = {"minimum": minimum, "floors": dict(floors or {}), "exponent": exponent}
@@ -140,10 +142,12 @@ def sample(
     known = sd if pilot is None else sampling.read_pilot(pilot)
     how = sampling.Allocation(allocation, known, **divided)  # type: ignore[arg-type]
     drawn = sampling.draw(table, n=n, seed=seed, strata=strata, by=by, allocation=how, effect=effect, level=level, power=power)
+    insisted = ""
     if isinstance(known, sampling.Pilot):
-        notes += _guarded(known, drawn, allow)
+        notes += (guarded := _guarded(known, drawn, allow))
+        insisted = f"; overridden: {ALLOW['same-outcomes']}" if guarded else ""
     extra = {
-        "design": {"unit": drawn.design.unit, "origin": drawn.design.origin},
+        "design": {"unit": drawn.design.unit, "origin": drawn.design.origin + insisted},
         "strata": {s.name: [s.population, s.sample] for s in drawn.design.strata},
         "facts": dict(drawn.facts),
         "notes": [*notes, *drawn.notes],

@@ -25,6 +25,8 @@ def audit(report: Report, places: int) -> tuple[str, ...]:
 
 
 def _leaning(a: Audit) -> str:
+    if a.bias.se < 1e-12:  # but for rounding
+        return "people and judge agree on every audited document; were people shown the judge's grades?"
     if a.bias.low > 0:
         return "it favours the treatment"
     if a.bias.high < 0:
@@ -37,9 +39,17 @@ def _tipping(report: Report, a: Audit, places: int) -> str:
     tip = words.plain(report.tipping_bias, places)
     clear = a.judge_only.low > 0 or a.judge_only.high < 0
     would = "the judge's own answer would no longer be clear" if clear else "the judge's own answer would become a clear one"
-    reach = max(abs(a.bias.low), abs(a.bias.high))
-    verdict = "the audit does not rule that out" if reach >= report.tipping_bias else "the audit rules out a bias of that size"
-    return f"With a bias of {tip} {would}: {verdict}."
+    side = 1 if (a.judge_only.value > 0) == clear else -1  # the side that the judge would have to favour
+    if not clear:
+        side = -1 if abs(a.judge_only.low) < abs(a.judge_only.high) else 1
+    low, high = sorted((side * a.bias.low, side * a.bias.high))
+    verdict = "the audit does not rule that out"
+    if low >= report.tipping_bias:
+        verdict = "the audit finds a larger one"
+    elif high < report.tipping_bias:
+        verdict = "the audit rules out a bias of that size"
+    favoured = "treatment" if side > 0 else "control"
+    return f"With a bias of {tip} towards the {favoured} {would}: {verdict}."
 
 
 def _gain(report: Report, a: Audit, places: int) -> str:

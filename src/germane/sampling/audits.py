@@ -31,7 +31,8 @@ Ints = NDArray[np.int64]
 class AuditDraw(NamedTuple):
     """The pairs that people are to judge, in no telling order, and how many there are of what.
 
-    table: query_id, doc_id, unit, audit_stratum, inclusion_probability (of the query, or of the document). counts: queries
+    table: query_id, doc_id, unit, audit_stratum, inclusion_probability (of the query, or of the document), drawn (pairs in
+    all). counts: queries
     (of the experiment), moved_queries, moved (documents), audited (units), pairs.
     """
 
@@ -96,6 +97,7 @@ def draw_audit(
         "unit": pa.repeat(unit, len(rows)),
         "audit_stratum": pa.array([str(name) for name in label[rows]], pa.string()),
         "inclusion_probability": pa.array(chance[rows], pa.float64()),
+        "drawn": pa.array(np.full(len(rows), len(rows)), pa.int64()),
     }
     counts = {"queries": queries, "moved_queries": len(names), "moved": moved.num_rows, "audited": audited, "pairs": len(rows)}
     return AuditDraw(pa.table(columns), counts, tuple(notes))

@@ -104,8 +104,9 @@ class Pilot:
 
     def same_outcomes(self, drawn: Sequence[str], design: Design) -> str:
         """Why a design would be allocated by the very outcomes that it is to estimate, '' if that is not known."""
-        if self.queries and set(drawn) <= set(self.queries):
-            return f"all {len(drawn):,} queries that were drawn have their outcome in {self.name}"
+        known = len(set(drawn) & set(self.queries or ()))
+        if 2 * known > len(drawn):
+            return f"{known:,} of the {len(drawn):,} queries that were drawn have their outcome in {self.name}"
         if self.design is not None and self.design.seed is not None:
             ours, theirs = ({(s.name, s.population, s.sample) for s in d.strata} for d in (design, self.design))
             if (design.seed, ours) == (self.design.seed, theirs):

@@ -296,5 +296,8 @@ def _expected(probs: Any, gains: NDArray[np.float64]) -> NDArray[np.float32]:
             f"{len(gains)} grades: one each is expected, worst first"
         )
     flat = compute().list_flatten(probs).to_numpy().astype(np.float64)
-    out[there] = flat.reshape(-1, len(gains)) @ gains
+    each = flat.reshape(-1, len(gains))
+    if wrong := np.flatnonzero(~((each >= -1e-6).all(axis=1) & (np.abs(each.sum(axis=1) - 1) < 1e-3))).tolist():
+        raise InputError(f"judgments: probabilities {each[wrong[0]].tolist()} are not, each 0 or more, 1 in sum")
+    out[there] = each @ gains
     return out

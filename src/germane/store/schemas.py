@@ -89,6 +89,7 @@ SCHEMAS: dict[str, Schema] = {
                 Column("unit", "string", "queries: judged whole; documents: each drawn by its own odds"),
                 Column("audit_stratum", "string", "the part of the experiment that it was drawn from"),
                 Column("inclusion_probability", "float64", "of the query, or of the document: above 0 and up to 1"),
+                Column("drawn", "int64", "pairs that were drawn in all: fewer rows, and some are lost"),
                 Column("query", "string", "what was asked", optional=True),
                 Column("text", "string", "the document as a rater reads it", optional=True),
             ),
