@@ -99,7 +99,7 @@ class Cells:
             below += part**2 / np.maximum(df, 1)
             third += self.per_segment(cubed * takers) * cube
         own = ~together & ~borrows
-        part = np.where(own, square * each, 0.0)
+        part = np.where(own, square * self.squares / np.maximum(self.n - 1, 1), 0.0)
         cube = np.where(own, cubed * _third(self.n, self.cubes), 0.0)
         variance += self.per_segment(part)
         below += self.per_segment(part**2 / np.maximum(self.n - 1, 1))
