@@ -512,6 +512,32 @@ def test_strata_of_unequal_weights_in_one_audit_group_count_their_own_spread(fin
     assert c.estimate.df < 4  # two queries hold nearly all
 
 
+@pytest.mark.parametrize("folds", [None, np.arange(20) % 2])
+def test_lam_of_strata_of_unequal_weights_makes_their_variance_small_and_is_that_of_the_others(folds):
+    """lam = sum v_i f_i Y_i / sum v_i f_i^2 from the mean of the others, v_i = p_i^2 / (1 - 2 p_i + sum p^2)."""
+    rng = np.random.default_rng(8)
+    f, y = rng.normal(size=(2, 20))
+    seen = np.flatnonzero(np.arange(20) % 4 < 2)
+    omega = np.where(np.arange(20) < 4, 0.15, 0.025)
+    p = omega[seen] / omega[seen].sum()
+    v = p**2 / (1 - 2 * p + (p**2).sum())
+
+    def lam(kept):
+        x, z = f[seen][kept], y[seen][kept]
+        x, z = x - np.average(x, weights=p[kept]), z - np.average(z, weights=p[kept])
+        return (v[kept] * x * z).sum() / (v[kept] * x * x).sum()
+
+    people = np.where(np.isin(np.arange(20), seen), y, NAN)
+    given = dict(strata=4 * ["a"] + 16 * ["b"], populations={"a": 60, "b": 40}, audit_strata=20 * ["both"])
+    c = corrected(f, people, **given, folds=folds)
+    assert c.lam == pytest.approx(lam(np.ones(10, bool)))
+    own = np.arange(20) if folds is None else folds
+    each = np.array([lam(own[seen] != own[i]) for i in seen])
+    rest = np.setdiff1d(np.arange(20), seen)
+    gap = f[seen] - np.average(f[rest], weights=omega[rest])
+    assert c.estimate.value == pytest.approx(p @ y[seen] - (1 - omega[seen].sum()) * (p * each) @ gap)
+
+
 def test_single_queries_of_strata_in_a_document_audit_count_their_own_spread():
     """Strata c, d and e have one judged query each, of weights 0.2, 0.1 and 0.1: their u are 0.8, 0 and 0, their mean 0.4."""
     given = dict(query=[0, 1, 4], weight=[0.5, 0.5, 0.4], judge_gain=[1, 0, 1], people_gain=[1, 1, 1], chance=[0.5, 0.5, 0.5])

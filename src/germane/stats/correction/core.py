@@ -92,25 +92,23 @@ def tuned(
     Source: Angelopoulos, Duchi, Zrnic (2023), eq. 6 and prop. 2 (power tuning); Wu, Gagnon-Bartsch (2018) (leave one out).
     """
     groups, p = plan.groups, plan.p
-    scale = np.where(plan.df > 0, 1 / np.where(plan.df > 0, 1 - plan.kish, 1.0), 0.0)
-    kg, kc = gain * scale, cost * scale
+    v = plan.by_second / plan.kept  # as in the residual's variance, which lam is to make small
     dx = judge - groups.spread(groups.sums(p * judge))
     dy = people - groups.spread(groups.sums(p * people))
-    xy, xx, yy = groups.sums(p * dx * dy), groups.sums(p * dx * dx), groups.sums(p * dy * dy)
-    top, below = (kg * xy).sum(-1), (kc * xx).sum(-1)
+    xy, xx, yy = groups.sums(v * dx * dy), groups.sums(v * dx * dx), groups.sums(v * dy * dy)
+    top, below = (gain * xy).sum(-1), (cost * xx).sum(-1)
     size = 1e-12 * np.abs(judge).max(-1)
-    least = kc.sum() * size**2  # less than this is rounding: the judge's differences are equal
+    least = cost.sum() * size**2  # less than this is rounding: the judge's differences are equal
     floor = np.zeros_like(below)
     if rest is not None and rest.shape[-1]:
         off = rest - plan.rest_groups.spread(plan.rest_groups.sums(plan.rest_weights * rest))
         floor = LEAST * (cost * plan.rest_groups.sums(plan.rest_weights * off * off)).sum(-1)
     lam = _ratio(top, np.where(below > least, np.maximum(below, floor), 0.0), least)
-    joint = np.sqrt((kg * xx).sum(-1) * (kg * yy).sum(-1))
-    rho = _ratio(top, joint, np.sqrt(kg.sum() * size**2 * (kg * yy).sum(-1)))
+    joint = np.sqrt((gain * xx).sum(-1) * (gain * yy).sum(-1))
+    rho = _ratio(top, joint, np.sqrt(gain.sum() * size**2 * (gain * yy).sum(-1)))
     if folds is None:
-        gone = np.where(p < 1, p / np.where(p < 1, 1 - p, 1.0), 0.0)
-        xy_i, xx_i = gone * dx * dy, gone * dx * dx
-        tops, belows = top[..., None] - groups.spread(kg) * xy_i, below[..., None] - groups.spread(kc) * xx_i
+        xy_i, xx_i = _gone(dx, dy, v, plan), _gone(dx, dx, v, plan)
+        tops, belows = top[..., None] - groups.spread(gain) * xy_i, below[..., None] - groups.spread(cost) * xx_i
         enough = np.maximum(least, ALONE * below)[..., None]
         each = _ratio(tops, np.where(belows > enough, np.maximum(belows, floor[..., None]), 0.0), enough, lam[..., None])
         if shrunken:
@@ -120,9 +118,10 @@ def tuned(
         each = np.empty_like(dx)
         for fold in np.unique(folds):
             there = folds != fold
-            xy_k, xx_k = _products(people[..., there], judge[..., there], p[there], groups.codes[there], groups.size)
+            kept = Segments(groups.codes[there], groups.size)
+            xy_k, xx_k = _products(people[..., there], judge[..., there], p[there], v[there], kept)
             enough = np.maximum(least, ALONE * below * p[there].sum() / groups.size)
-            one = _ratio((kg * xy_k).sum(-1), (kc * xx_k).sum(-1), enough, lam)[..., None]
+            one = _ratio((gain * xy_k).sum(-1), (cost * xx_k).sum(-1), enough, lam)[..., None]
             if shrunken:
                 inside = groups.codes[~there]
                 one = _towards(one, xy_k[..., inside], xx_k[..., inside], plan, gain, cost, inside)
@@ -270,13 +269,20 @@ def _cubes(x: Numbers) -> Numbers:
     return x * x * x  # a power of numpy takes ten times as long
 
 
-def _products(people: Numbers, judge: Numbers, p: Numbers, code: Codes, size: int) -> tuple[Numbers, Numbers]:
-    groups = Segments(code, size)
+def _gone(dx: Numbers, dy: Numbers, v: Numbers, plan: Layout) -> Numbers:
+    """(..., n) what sum v dx dy of a group loses with each query: its product, and the others' change of mean."""
+    groups, p = plan.groups, plan.p
+    g = np.where(p < 1, p / np.where(p < 1, 1 - p, 1.0), 0.0)
+    a, b, all_ = (groups.spread(groups.sums(x)) for x in (v * dx, v * dy, v))
+    return dx * dy * (v + 2 * g * v - g * g * (all_ - v)) - g * (dx * b + dy * a)
+
+
+def _products(people: Numbers, judge: Numbers, p: Numbers, v: Numbers, groups: Segments) -> tuple[Numbers, Numbers]:
     total = groups.sums(p)
     q = p / groups.spread(np.where(total > 0, total, 1.0))
     dx = judge - groups.spread(groups.sums(q * judge))
     dy = people - groups.spread(groups.sums(q * people))
-    return groups.sums(p * dx * dy), groups.sums(p * dx * dx)
+    return groups.sums(v * dx * dy), groups.sums(v * dx * dx)
 
 
 def _towards(
