@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from germane.stats.means import MINIMUM_DF, MINIMUM_NONZERO, THIN
+from germane.stats.means import MINIMUM_DF, MINIMUM_NONZERO, SMALL, THIN
 from germane.stats.skewness import LEANS, MOST, SHY
 
 EXPERIMENTS = 20_000
@@ -97,14 +97,11 @@ def intervals(sums: Sums, share: Array) -> Intervals:
     value, part = mean @ share, share**2 / m
     thin = (nonzero < THIN) | (squares == 0)
     lends = np.where((thin & (squares > 0)).any(axis=1, keepdims=True), thin, True)  # thin ones, or all where none varies
-    pooled_df = np.where(lends, m - 1.0, 0.0).sum(axis=1)
-    pooled = np.where(lends, squares, 0.0).sum(axis=1) / pooled_df
-    own_terms = np.where(thin, 0.0, part * squares / (m - 1))
-    thin_term = pooled * np.where(thin, part, 0.0).sum(axis=1)
-    variance = own_terms.sum(axis=1) + thin_term
-    below = (own_terms**2).sum(axis=1) / (m - 1) + thin_term**2 / pooled_df
+    terms = part * squares / (m - 1)  # no stratum of these designs is undersampled
+    few = 2.0 if m < SMALL <= strata else 0.0
+    variance, below = terms.sum(axis=1), (terms**2).sum(axis=1) / (m - 1 + few)
     with np.errstate(invalid="ignore", divide="ignore"):
-        df = np.where(below > 0, variance**2 / below, strata * (m - 1.0))
+        df = np.where(below > 0, np.maximum(variance**2 / below - few, m - 1.0), strata * (m - 1.0))
         own_third = cubes * m / ((m - 1) * (m - 2)) if m > 2 else np.zeros_like(cubes)
         third = (np.where(thin, 0.0, own_third) * share**3).sum(axis=1) / m**2
         third += _merged_third(mean, squares, cubes, lends, m) * np.where(thin, share**3, 0.0).sum(axis=1) / m**2

@@ -286,3 +286,19 @@ def test_probabilities_that_are_none_are_refused():
         table = judgments(grades).append_column("probs", pa.array([row] * len(grades), pa.list_(pa.float32())))
         with pytest.raises(InputError, match="1 in sum"):
             compare(control, treatment, table, expected=True)
+
+
+@pytest.mark.parametrize("asked", [{"clusters": "user"}, {"adjust": "past"}, {"by": "traffic"}])
+def test_a_stratum_of_one_query_keeps_its_weight_in_every_estimator(asked):
+    control, treatment, grades = world()
+    strata = {f"q{i:03d}": "alone" if i == 0 else "head" if i < 30 else "tail" for i in range(80)}
+    table = design(strata, {"alone": 5, "head": 95, "tail": 900})
+    noise = np.random.default_rng(2).normal(size=80)
+    columns = {"user": [f"u{i}" for i in range(80)], "past": noise, "past_mean": np.zeros(80)}
+    columns |= {
+        "traffic": np.full(80, 2),
+        "stratum_traffic": [{"alone": 10, "head": 190, "tail": 1800}[strata[q]] for q in sorted(strata)],
+    }
+    report = compare(control, treatment, grades, design=with_columns(table, **columns), **asked)
+    assert report.delta.se > 0
+    assert any("one query" in warning for warning in report.warnings)

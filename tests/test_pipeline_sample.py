@@ -227,7 +227,9 @@ def test_a_stratum_without_results_gets_the_pooled_sd_and_it_is_said(queries, tm
 
 def test_sds_learned_on_the_outcomes_of_the_drawn_queries_are_refused(queries, tmp_path, file):
     pilot = results(file, table=queries)
-    with pytest.raises(Refusal, match=r"same outcomes: 20 of the 20 queries that were drawn have their outcome in results\.csv"):
+    with pytest.raises(
+        Refusal, match=r"same outcomes: 20 of the 20 queries that were drawn have their outcome in results\.csv"
+    ):
         sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=pilot)
     assert not (tmp_path / "d.parquet").exists()
     made = sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=pilot, allow=["same-outcomes"])
@@ -235,8 +237,11 @@ def test_sds_learned_on_the_outcomes_of_the_drawn_queries_are_refused(queries, t
     with pytest.raises(InputError, match="--allow anything: `sample` knows same-outcomes"):
         sample(queries, tmp_path / "d.parquet", n=20, seed=7, pilot=pilot, allow=["anything"])
     part = results(file, "part.csv", table=queries, rows=40)
-    half = sample(queries, tmp_path / "e.parquet", n=40, seed=7, pilot=part)
-    assert any(note.startswith("queries that were drawn and are in part.csv too: ") for note in half.notes)
+    with pytest.raises(Refusal, match="26 of the 40"):
+        sample(queries, tmp_path / "e.parquet", n=40, seed=7, pilot=part)
+    less = results(file, "less.csv", table=queries, rows=15)
+    half = sample(queries, tmp_path / "e.parquet", n=40, seed=7, pilot=less)
+    assert any(note.startswith("queries that were drawn and are in less.csv too: ") for note in half.notes)
 
 
 def report_of(design, tmp_path, segments):

@@ -12,7 +12,7 @@ from statsmodels.stats.oneway import anova_oneway
 from germane.experiment.effects import PerQuery, difference_of
 from germane.experiment.frame import Frame
 from germane.experiment.segments import segments as segments_of
-from germane.stats.means import Moments, p_value, stratified_difference, stratified_mean, variance_groups
+from germane.stats.means import UNDERSAMPLED, Moments, p_value, stratified_difference, stratified_mean
 from germane.stats.multiple import adjusted_p, fcr_level
 from germane.stats.segments import (
     guarded_interval,
@@ -103,15 +103,14 @@ def test_strata_that_lie_across_segments_add_what_their_mixture_varies_by(experi
         if inside.sum() < 2 or all(x.size == 1 for x in cells.values()):
             continue
         parts = {name: Moments.of(x) for name, x in cells.items()}
-        for ours, plain, lone_only in zip(
-            (found.estimate(s), means[s]), one_by_one(d, strata, inside, 0.95, 0)[:2], (False, True), strict=True
-        ):
-            spread = {
-                name: sum(parts[x].centred_sq for x in lenders) / sum(parts[x].n - 1 for x in lenders)
-                for takers, lenders in variance_groups(parts, lone_only=lone_only)
-                for name in takers
-            }
-            weight = {name: POPULATIONS[int(name)] * m.n / (strata == int(name)).sum() for name, m in parts.items()}
+        weight = {name: POPULATIONS[int(name)] * m.n / (strata == int(name)).sum() for name, m in parts.items()}
+        pooled = sum(m.centred_sq for m in parts.values()) / sum(m.n - 1 for m in parts.values())
+        even = UNDERSAMPLED * sum(weight.values()) / sum(m.n for m in parts.values())
+        spread = {
+            name: pooled if m.n == 1 or (m.centred_sq == 0 and weight[name] > even * m.n) else m.variance
+            for name, m in parts.items()
+        }
+        for ours, plain in zip((found.estimate(s), means[s]), one_by_one(d, strata, inside, 0.95, 0)[:2], strict=True):
             mixing = 0.0
             for name, part in parts.items():
                 share, m = weight[name] / sum(weight.values()), (strata == int(name)).sum()

@@ -70,7 +70,8 @@ def of(about: Frame, shown: Pool, found: PerQuery, plain: Estimate, design: pa.T
     Raises: InputError for a column that the design lacks, values that are missing in it, and two estimators at once.
     """
     asked = one_at_a_time(choices)
-    common: dict[str, Any] = {"strata": about.strata, "level": choices.level, "minimum_nonzero": choices.minimum_nonzero}
+    common: dict[str, Any] = {"strata": about.strata, "level": choices.level, "lone": "borrow"}
+    common["minimum_nonzero"] = choices.minimum_nonzero
     values = found.difference
     if asked == "by":
         return _by(about, found, plain, design, choices)
@@ -209,6 +210,7 @@ def unpaired(about: Frame, shown: Pool, found: PerQuery, choices: Choices) -> He
         strata_treatment=about.strata[treatment],
         populations=about.populations,
         level=choices.level,
+        lone="borrow",
     )
     first, second = (
         stratified_mean(moments(values[arm], about.strata[arm]), about.populations, level=choices.level, lone="borrow")
@@ -239,7 +241,7 @@ def _by(about: Frame, found: PerQuery, plain: Estimate, design: pa.Table | None,
     for stratum, most in totals.items():
         if (held := float(size[columns["stratum"] == stratum].sum())) > most * (1 + 1e-9):
             raise InputError(f"stratum {stratum!r} has {most:g} in {whole}, and its sampled queries alone have {held:g}")
-    given: dict[str, Any] = {"strata": columns["stratum"], "traffic_totals": totals, "level": choices.level}
+    given: dict[str, Any] = {"strata": columns["stratum"], "traffic_totals": totals, "level": choices.level, "lone": "borrow"}
     given["chance"] = None if drawn_by == "queries" else columns["inclusion_probability"].astype(np.float64)
     other = traffic_difference(values, size, minimum_nonzero=choices.minimum_nonzero, **given)
     if choices.by == "queries":

@@ -55,7 +55,7 @@ def bootstrap_difference(
     residuals = {name: (d[index] - parts[name].mean) * sqrt(index.size / (index.size - 1)) for name, index in rows.items()}
     size = sum(populations[name] for name in rows)
     weights = {name: populations[name] / size for name in rows}
-    t = _studentised(residuals, weights, variance_groups(parts), resamples, np.random.default_rng(seed))
+    t = _studentised(residuals, weights, variance_groups(parts, lone_only=True), resamples, np.random.default_rng(seed))
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     if not (np.isfinite(low) and np.isfinite(high)):
         told = reliable(plain, nonzero, minimum_nonzero)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from germane.stats.means import THIN
+from germane.stats.means import SMALL, THIN, UNDERSAMPLED
 from germane.types import InputError
 
 Floats = NDArray[np.float64]
@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 
 
 class Spread(NamedTuple):
-    """(S,) each: a stratified mean, its standard error, degrees of freedom (Satterthwaite), skewness; NaN under 2 queries."""
+    """(S,) each: a stratified mean, its standard error, degrees of freedom, skewness; NaN under 2 queries."""
 
     value: Floats
     se: Floats
@@ -78,35 +78,35 @@ class Cells:
         return np.asarray(np.bincount(self.segment, values, self.n_of.size))
 
     def spread(self, *, thin: bool) -> Spread:
-        """By the rules of `stats.means`: a cell of one query takes the variance pooled over its segment, and with `thin`
-        those with fewer than `THIN` nonzero values share one of their own; and what `_mixing` adds."""
+        """By the rules of `stats.means`: a cell of one query, or an undersampled one that does not vary, takes the variance
+        pooled over its segment; with `thin` those with few nonzero values share a third moment; and what `_mixing` adds."""
         lone = self.n == 1
         scarce = ~lone & ((self.nonzero < THIN) | (self.squares == 0)) & thin
         together = scarce & (self.per_segment(self.squares * scarce) > 0)[self.segment]
         borrows = lone | (scarce & ~together)
         spare = self.per_segment(self.n - 1)
-        variance, below, third = (np.zeros(self.n_of.size) for _ in range(3))
-        each = self.squares / np.maximum(self.n - 1, 1)
         square = self.share * self.share / self.n
         cubed = square * self.share / self.n
+        third = np.zeros(self.n_of.size)
         for takers, lenders in ((together, together), (borrows, np.ones_like(lone))):
-            if not takers.any():
-                continue
-            squares, df, cube = self._pooled(lenders)
-            each = np.where(takers, squares[self.segment], each)
-            part = self.per_segment(square * takers) * squares
-            variance += part
-            below += part**2 / np.maximum(df, 1)
-            third += self.per_segment(cubed * takers) * cube
+            if takers.any():
+                third += self.per_segment(cubed * takers) * self._pooled(lenders)[2]
         own = ~together & ~borrows
-        part = np.where(own, square * self.squares / np.maximum(self.n - 1, 1), 0.0)
-        cube = np.where(own, cubed * _third(self.n, self.cubes), 0.0)
-        variance += self.per_segment(part)
-        below += self.per_segment(part**2 / np.maximum(self.n - 1, 1))
-        third += self.per_segment(cube)
+        third += self.per_segment(np.where(own, cubed * _third(self.n, self.cubes), 0.0))
+        thinly = self.share > UNDERSAMPLED * self.n / self.n_of[self.segment]
+        lent = lone | ((self.squares == 0) & thinly)
+        each, df_of = self.squares / np.maximum(self.n - 1, 1), self.n - 1
+        if lent.any():
+            each = np.where(lent, self._pooled(np.ones_like(lone))[0][self.segment], each)
+            df_of = np.where(lent, spare[self.segment], df_of)
+        part = square * each
+        few = 2.0 * (self.per_segment(np.where(self.n < SMALL, 1.0, 0.0)) >= SMALL)
+        variance, below = self.per_segment(part), self.per_segment(part * part / np.maximum(df_of + few[self.segment], 1))
+        least = np.full(self.n_of.size, np.inf)
+        np.minimum.at(least, self.segment[part > 0], df_of[part > 0])
         mixing, unsure, lean = self._mixing(each, variance)
         variance, below, third = variance + mixing, below + unsure, third + lean
-        df = np.where(below > 0, variance**2 / np.where(below > 0, below, 1), spare)
+        df = np.where(below > 0, np.maximum(variance**2 / np.where(below > 0, below, 1) - few, np.minimum(least, spare)), spare)
         df = np.where(mixing > 0, np.minimum(df, self.n_of - 1), df)
         skewness = np.where(variance > 0, third / np.where(variance > 0, variance, 1) ** 1.5, 0.0)
         return self._collapsed(spare == 0, variance, df, skewness)
