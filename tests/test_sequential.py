@@ -16,7 +16,7 @@ from germane.stats.sequential import (
 )
 from germane.types import InputError
 
-EARLY = {"burn_in": 2, "minimum_nonzero": 1}
+EARLY = {"burn_in": 2, "minimum_nonzero": 1, "minimum_df": 0}
 series = st.lists(st.floats(-1, 1, width=32), min_size=4, max_size=40).filter(lambda x: np.std(x[:2]) > 1e-3)
 
 
@@ -288,3 +288,14 @@ def test_cusum_needs_a_slack_and_a_threshold_above_0():
         cusum([0.1], sd=1.0, k=0)
     with pytest.raises(InputError, match="h is -1"):
         cusum([0.1], sd=1.0, h=-1)
+
+
+def test_a_heavy_stratum_with_few_queries_has_no_interval_yet():
+    rng = np.random.default_rng(3)
+    names = np.where(rng.random(1500) < 0.01, "heavy", "light")
+    x, sizes = rng.normal(0.02, 0.1, 1500), {"heavy": 50, "light": 50}
+    found = confidence_sequence(x, intended=1000, strata=names, populations=sizes)
+    assert found.caveat.startswith("no interval yet: large strata have few queries")
+    assert confidence_sequence(x, intended=1000, strata=names, populations=sizes, minimum_df=0).estimate is not None
+    even = confidence_sequence(x, intended=1000, strata=rng.choice(["a", "b"], 1500), populations={"a": 50, "b": 50})
+    assert even.looks[0] == 300
