@@ -226,9 +226,20 @@ def overturn(report: Report, places: int) -> tuple[str, ...]:
 
 
 def tipping(report: Report, places: int) -> str:
-    """How far the judge would have to lean towards an arm for another verdict."""
+    """How far the judge would have to lean towards an arm for another verdict, and how far it was found to."""
     if report.audit is not None:
         return beside.audit(report, places)[1]
+    said = _overturned(report, places)
+    if report.by_people or report.delta.caveat:
+        return said
+    found = report.card.agreement.get("difference error") if report.card else None
+    if found is None:
+        return f"{said} Its bias was not measured: an audit (sample --for audit) would."
+    lean = f"{words.signed(found.value, places)} ({words.interval(found, places)}, n = {words.count(found.n)})"
+    return f"{said} On golden queries its card found {lean}; in this experiment an audit would tell."
+
+
+def _overturned(report: Report, places: int) -> str:
     who = "the people who graded" if report.by_people else report.judge
     delta, tip = report.delta, report.tipping_bias
     lean = f"{words.plain(tip, places)} a query on average"
