@@ -291,6 +291,6 @@ def test_a_sample_without_its_columns_or_with_a_pair_twice_is_refused():
 def test_levels_beside_an_audited_difference_say_that_they_are_the_judges():
     control, treatment, truth, judged, sample = parts()
     report = answer(control, treatment, judged, sample, said(sample, truth))
-    assert "does not correct" in report.control.caveat
+    assert "not corrected" in report.control.caveat
     copied = answer(control, treatment, judged, sample, said(sample, judged))
     assert (copied.audit.bias.value, copied.audit.bias.se) == pytest.approx((0, 0), abs=1e-12)

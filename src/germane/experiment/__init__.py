@@ -160,7 +160,7 @@ def _level(
     """An arm's level; it says so where documents are unjudged (a least value), and where only the difference is audited."""
     estimate = effects.level_of(about, values, level=level)
     if audited and found.level_known:
-        return replace(estimate, caveat="by the judge's grades, which the audit does not correct")
+        return replace(estimate, caveat="by the judge, not corrected")
     return estimate if found.level_known else replace(estimate, caveat="at least: unjudged documents count as not relevant")
 
 
