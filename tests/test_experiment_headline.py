@@ -245,7 +245,7 @@ def test_a_covariate_that_is_the_outcome_or_of_another_population_is_refused():
     with pytest.raises(InputError, match="must be known before the experiment"):
         compare(control, treatment, grades, design=designed(past=d, past_mean=np.full(80, d.mean())), adjust="past")
     noise = np.random.default_rng(1).normal(size=80)
-    with pytest.raises(InputError, match="standard errors apart, no random sample is"):
+    with pytest.raises(InputError, match="standard errors apart, as no random sample is"):
         compare(control, treatment, grades, design=designed(past=noise, past_mean=np.full(80, 5.0)), adjust="past")
     as_text = designed(past=[str(x) for x in noise], past_mean=["0"] * 80)  # a CSV's columns are text
     number = designed(past=noise, past_mean=np.zeros(80))
