@@ -279,7 +279,7 @@ def _drawn_at_random(about: Frame, x: Floats, known: Mapping[str, float], name: 
     if abs(sampled.value - truth) > FAR * sampled.se:
         raise InputError(
             f"--adjust {name}: its mean is {sampled.value:.4g} by the sample (standard error {sampled.se:.2g}) and {truth:.4g} "
-            f"by {name}_mean: over {FAR:g} standard errors apart, as no random sample is. Is that the mean over each whole stratum?"
+            f"by {name}_mean: over {FAR:g} standard errors apart, as no random sample is. Is it the mean over whole strata?"
         )
 
 
