@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -108,6 +109,37 @@ def test_wrong_usage_is_exit_code_2_too(germane, arguments):
     assert err.startswith("germane: ")
     assert err.count("\n") == 1
     assert "--help" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--multiple", "holm"), "expected one of bh, by, hierarchical"),
+        (("--finite",), "--finite needs a design"),
+        (("--by", "weight"), "expected queries"),
+        (("--by", "traffic"), "needs a design"),
+        (("--adjust", "past"), "needs a design"),
+        (("--clusters", "user"), "needs a design"),
+        (("--expected",), "not every judgment has probabilities"),
+        (("--unpaired", "--clusters", "user"), "two estimators"),
+        (("--audit-sample", "base.run"), "pass both"),
+    ],
+)
+def test_every_option_of_compare_reaches_it(folder, germane, options, said):
+    rng, rows, grades = random.Random(1), {"control": [], "treatment": []}, []
+    for q in range(40):
+        truth = [rng.randrange(4) for _ in range(6)]
+        grades += [f"q{q} 0 d{d} {grade}" for d, grade in enumerate(truth)]
+        for arm, lines in rows.items():
+            lines += [f"q{q} Q0 d{d} 0 {grade + rng.gauss(0, 2):.4f} {arm}" for d, grade in enumerate(truth)]
+    for arm, lines in rows.items():
+        (folder / f"{arm}.run").write_text("\n".join(lines) + "\n")
+    (folder / "all.qrels").write_text("\n".join(grades) + "\n")
+    runs = ("--control", "control.run", "--treatment", "treatment.run", "--judgments", "all.qrels", "--scale", "trec")
+    assert germane("compare", *runs)[0] == 0
+    code, _, err = germane("compare", *runs, *options)
+    assert code == 2
+    assert said in err
 
 
 def test_debug_shows_where_an_error_was_found(folder, germane, monkeypatch):
