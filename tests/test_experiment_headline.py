@@ -142,10 +142,14 @@ def test_an_old_random_sample_is_post_stratified_by_its_population():
     d = differences(control, treatment, grades)
     assert report.delta.value == pytest.approx(0.03 * d[:30].mean() + 0.97 * d[30:].mean())
     assert "post-stratified" in report.delta.method
+    assert "population" in [file.role for file in report.inputs]
     assert beside(report)["without post-stratification"].value == pytest.approx(d.mean())
     with pytest.raises(InputError, match="was sampled and is not in the population"):
         germane.compare(rank(control), rank(treatment), table, scale="five-level", population=population.slice(500))
     strata = {q: "a" if q < "q010" else "b" for q in control}
+    with pytest.raises(InputError, match="drawn by searches: --population is for"):
+        given = {"scale": "five-level", "population": population, "design": by_traffic()}
+        germane.compare(rank(control), rank(treatment), table, **given)
     with pytest.raises(InputError, match="the design has strata already"):
         germane.compare(
             rank(control),
@@ -302,3 +306,30 @@ def test_a_stratum_of_one_query_keeps_its_weight_in_every_estimator(asked):
     report = compare(control, treatment, grades, design=with_columns(table, **columns), **asked)
     assert report.delta.se > 0
     assert any("one query" in warning for warning in report.warnings)
+
+
+def by_traffic(queries=80):
+    """A design drawn in proportion to traffic, without a query that was sure to be drawn."""
+    traffic = np.full(queries, 10)
+    columns = {"stratum": ["all"] * queries, "inclusion_probability": [0.1] * queries, "population": [queries * 10] * queries}
+    columns |= {"traffic": traffic, "stratum_traffic": [queries * 100] * queries, "unit": ["searches"] * queries}
+    return pa.table({"query_id": [f"q{i:03d}" for i in range(queries)], **columns})
+
+
+@pytest.mark.parametrize("asked", [{"adjust": "past"}, {"finite": True}])
+def test_a_design_drawn_by_traffic_is_not_read_as_one_of_distinct_queries(asked):
+    control, treatment, grades = world()
+    table = with_columns(by_traffic(), past=np.random.default_rng(1).normal(size=80), past_mean=np.zeros(80))
+    assert compare(control, treatment, grades, design=table).delta.se > 0
+    with pytest.raises(InputError, match="drawn by searches"):
+        compare(control, treatment, grades, design=table, **asked)
+
+
+@pytest.mark.parametrize("asked", [{"unpaired": True}, {"by": "traffic"}])
+def test_a_level_that_rests_on_unjudged_documents_says_so_in_every_estimator(asked):
+    control, treatment, grades = world()
+    holes = {pair: grade for i, (pair, grade) in enumerate(grades.items()) if i % 40}
+    table = designed(traffic=np.full(80, 2), stratum_traffic=np.where(np.arange(80) < 30, 200, 1800))
+    report = compare(control, treatment, holes, design=table, allow=["unjudged"], **asked)
+    assert report.control.caveat.startswith("at least")
+    assert report.treatment.caveat.startswith("at least")

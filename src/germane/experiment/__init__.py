@@ -99,9 +99,8 @@ def compare(
     lift = effects.lift_of(about, found, level=level) if delta is m.plain else None
     judges = _judges(m.kinds)
     winners, losers = ((), ()) if choices.unpaired else describe.extremes(about, shown, found, queries, docs)
-    control_level, treatment_level = head.levels or (
-        _level(about, found, arm, level, audited=head.audit is not None) for arm in (found.control, found.treatment)
-    )
+    levels = head.levels or tuple(effects.level_of(about, arm, level=level) for arm in (found.control, found.treatment))
+    control_level, treatment_level = (_level(found, estimate, audited=head.audit is not None) for estimate in levels)
     warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta, head.audit)
     warnings += guards.ties((control.name, treatment.name), m.whole.ties)
     parts = segments.Parts() if choices.unpaired else _segments(about, found, choices)
@@ -154,14 +153,11 @@ def compare(
     )
 
 
-def _level(
-    about: frame.Frame, found: effects.PerQuery, values: pool.Floats, level: float, *, audited: bool = False
-) -> Estimate:
+def _level(found: effects.PerQuery, estimate: Estimate, *, audited: bool) -> Estimate:
     """An arm's level; it says so where documents are unjudged (a least value), and where only the difference is audited."""
-    estimate = effects.level_of(about, values, level=level)
-    if audited and found.level_known:
-        return replace(estimate, caveat="by the judge, not corrected")
-    return estimate if found.level_known else replace(estimate, caveat="at least: unjudged documents count as not relevant")
+    if not found.level_known:
+        return replace(estimate, caveat="at least: unjudged documents count as not relevant")
+    return replace(estimate, caveat="by the judge, not corrected") if audited else estimate
 
 
 def _exposure(about: frame.Frame, shown: pool.Pool, docs: pa.Table | None, choices: Choices) -> tuple[Any, ...]:

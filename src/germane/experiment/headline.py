@@ -70,6 +70,10 @@ def of(about: Frame, shown: Pool, found: PerQuery, plain: Estimate, design: pa.T
     Raises: InputError for a column that the design lacks, values that are missing in it, and two estimators at once.
     """
     asked = one_at_a_time(choices)
+    if about.design.unit not in ("queries", UNIT) and (asked in ("adjust", "post-stratification") or choices.finite):
+        raise InputError(
+            f"this design was drawn by {about.design.unit}: {asked or '--finite'} is for one that was drawn by distinct queries"
+        )
     common: dict[str, Any] = {"strata": about.strata, "level": choices.level, "lone": "borrow"}
     common["minimum_nonzero"] = choices.minimum_nonzero
     values = found.difference
@@ -182,7 +186,7 @@ def other_gains(
 
 def expected_of(shown: Pool, found: PerQuery, weights: Floats) -> PerQuery | None:
     """The same per query with the judge's expected gains instead of its likeliest grades; None without probabilities."""
-    expected = getattr(shown, "expected", None)
+    expected = shown.expected
     if expected is None:
         return None
     arms = [shown.per_query(weights[ranks] * expected) for ranks in (shown.control_rank, shown.treatment_rank)]

@@ -75,7 +75,9 @@ def compare(
     given += [(role, {"design": design, "queries": queries, "docs": docs}[role], table) for role, table in tables.items()]
     said: tuple[str, ...] = ()
     if population is not None:
-        tables["design"], said = _post_stratified(tables["design"], runs, population)
+        everything = sources.read_queries(population)
+        tables["design"], said = _post_stratified(tables["design"], runs, everything)
+        given.append(("population", population, everything))
     audited = None if audit is None else _audited(audit, audit_sample, of)
     if audited is None and audit_sample is not None:
         raise InputError("--audit-sample says what was drawn, and no --audit says what people answered: pass both")
@@ -116,13 +118,15 @@ def _post_stratified(design: Any, runs: Sequence[Run], population: Any) -> tuple
     """The design after strata are made of the population, and what had to be merged. The draw must have been simple."""
     import pyarrow.compute as pc
 
+    if design is not None and (drawn := sampling.read_design_table(design).unit) != sampling.UNIT:
+        raise InputError(f"the design was drawn by {drawn}: --population is for a simple random sample of distinct queries")
     if design is not None and len(pc.unique(design["stratum"])) > 1:
         raise InputError("the design has strata already: --population is for a simple random sample, drawn without them")
     if design is None:
         ids = sorted({str(query) for run in runs for query in pc.unique(run.table["query_id"]).to_pylist()})
     else:
         ids = [str(query) for query in design["query_id"].to_pylist()]
-    table, notes = sampling.post_stratified(ids, sources.read_queries(population))
+    table, notes = sampling.post_stratified(ids, population)
     return table, tuple(f"Post-stratification: {note}." for note in notes)
 
 
