@@ -19,7 +19,8 @@ from germane.stats.adjustment import adjusted_difference
 from germane.stats.allocation import neyman, shrunken_sd
 from germane.stats.correction import corrected, corrected_documents
 from germane.stats.ladders import ladder, shapley, shares
-from germane.stats.means import Moments, p_value, stratified_difference, stratified_mean
+from germane.stats.means import p_value, stratified_difference, stratified_mean
+from germane.stats.moments import Moments
 from germane.stats.power import mde, relative_mde
 from germane.types import Estimate
 

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from germane.stats.adjustment import adjusted, adjusted_difference
-from germane.stats.means import Moments, stratified_difference
+from germane.stats.means import stratified_difference
+from germane.stats.moments import Moments
 from germane.types import InputError
 
 POPULATIONS = {"a": 30, "b": 70}

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from germane.stats.bootstrap import bootstrap_difference
-from germane.stats.means import Moments, stratified_difference
+from germane.stats.means import stratified_difference
+from germane.stats.moments import Moments
 from germane.types import InputError
 
 SKEWED = np.r_[np.zeros(60), np.linspace(0.01, 0.05, 30), [0.4, 0.9, 1.4]]

@@ -10,7 +10,8 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from germane.stats.calibration import brier, calibration_error, expected_gain_error, reliability
 from germane.stats.clustered import Undefined, mean, quantile
-from germane.stats.means import Moments, stratified_mean
+from germane.stats.means import stratified_mean
+from germane.stats.moments import Moments
 from germane.types import InputError
 
 

@@ -13,7 +13,8 @@ from germane import cards, cli, metrics, scales
 from germane.pipeline.check import check
 from germane.stats.agreement import cohen_kappa, krippendorff_alpha
 from germane.stats.clustered import mean
-from germane.stats.means import Moments, stratified_difference
+from germane.stats.means import stratified_difference
+from germane.stats.moments import Moments
 from germane.types import InputError, JudgeCard
 
 TREC = scales.get("trec")

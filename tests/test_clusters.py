@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from germane.stats.clusters import clustered_difference, poststratified_difference, ratio_moments
-from germane.stats.means import Moments, stratified_difference, t_quantile
+from germane.stats.means import stratified_difference, t_quantile
+from germane.stats.moments import Moments
 from germane.types import InputError
 
 rows = st.lists(st.tuples(st.floats(-1, 1, width=32), st.sampled_from("ab"), st.integers(0, 6)), min_size=12, max_size=40)

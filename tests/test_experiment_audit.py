@@ -294,3 +294,14 @@ def test_levels_beside_an_audited_difference_say_that_they_are_the_judges():
     assert "not corrected" in report.control.caveat
     copied = answer(control, treatment, judged, sample, said(sample, judged))
     assert (copied.audit.bias.value, copied.audit.bias.se) == pytest.approx((0, 0), abs=1e-12)
+
+
+def test_calibration_leaves_out_what_nobody_answered():
+    control, treatment, truth, _ = world(queries=300, error=1.0)
+    lenient = {pair: min(grade + 1, 4) for pair, grade in truth.items()}
+    sample = drawn(control, treatment, 150)
+    given = {"allow": ["no-card", "audit-gaps"]}
+    whole = answer(control, treatment, lenient, sample, said(sample, truth), **given).calibration
+    half = answer(control, treatment, lenient, sample, said(sample, truth).slice(sample.num_rows // 2), **given).calibration
+    assert sum(row.n for row in half) < 0.6 * sum(row.n for row in whole)
+    assert all(row.difference.value > 0.1 for row in half)  # as far off as in the whole: no answer is not agreement

@@ -8,7 +8,8 @@ from test_experiment import SCALE, compare, design, judgments, run, world
 import germane
 from germane import sampling
 from germane.report import html as report_html
-from germane.stats.means import Moments, stratified_difference
+from germane.stats.means import stratified_difference
+from germane.stats.moments import Moments
 from germane.types import InputError, Refusal
 
 
@@ -147,8 +148,8 @@ def test_an_old_random_sample_is_post_stratified_by_its_population():
     with pytest.raises(InputError, match="was sampled and is not in the population"):
         germane.compare(rank(control), rank(treatment), table, scale="five-level", population=population.slice(500))
     strata = {q: "a" if q < "q010" else "b" for q in control}
+    given = {"scale": "five-level", "population": population, "design": by_traffic()}
     with pytest.raises(InputError, match="drawn by searches: --population is for"):
-        given = {"scale": "five-level", "population": population, "design": by_traffic()}
         germane.compare(rank(control), rank(treatment), table, **given)
     with pytest.raises(InputError, match="the design has strata already"):
         germane.compare(

@@ -11,17 +11,8 @@ from germane.stats.adjustment import adjusted_difference
 from germane.stats.arms import unpaired_difference
 from germane.stats.bootstrap import bootstrap_difference
 from germane.stats.clusters import clustered_difference, poststratified_difference
-from germane.stats.means import (
-    SMALL,
-    Moments,
-    PairedMoments,
-    limits,
-    p_value,
-    relative_lift,
-    stratified_difference,
-    stratified_mean,
-    t_quantile,
-)
+from germane.stats.means import SMALL, limits, p_value, relative_lift, stratified_difference, stratified_mean, t_quantile
+from germane.stats.moments import Moments, PairedMoments
 from germane.stats.traffic import traffic_difference
 from germane.types import Estimate, InputError
 

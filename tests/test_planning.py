@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from germane.stats.adjustment import adjusted_difference
 from germane.stats.allocation import neyman, stratified_se
 from germane.stats.correction import best_audit_share, corrected, corrected_se
-from germane.stats.means import Moments, stratified_difference
+from germane.stats.means import stratified_difference
+from germane.stats.moments import Moments
 from germane.stats.planning import (
     Budget,
     Choice,

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from germane.stats.means import Moments, stratified_mean
+from germane.stats.means import stratified_mean
+from germane.stats.moments import Moments
 from germane.stats.ratios import weighted_mean
 from germane.types import InputError
 

@@ -12,7 +12,8 @@ from statsmodels.stats.oneway import anova_oneway
 from germane.experiment.effects import PerQuery, difference_of
 from germane.experiment.frame import Frame
 from germane.experiment.segments import segments as segments_of
-from germane.stats.means import UNDERSAMPLED, Moments, p_value, stratified_difference, stratified_mean
+from germane.stats.means import UNDERSAMPLED, p_value, stratified_difference, stratified_mean
+from germane.stats.moments import Moments
 from germane.stats.multiple import adjusted_p, fcr_level
 from germane.stats.segments import (
     guarded_interval,

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from germane.stats.means import Moments, stratified_difference
+from germane.stats.means import stratified_difference
+from germane.stats.moments import Moments
 from germane.stats.traffic import traffic_difference
 from germane.types import InputError
 

@@ -42,7 +42,7 @@ class Audited:
 class Answers:
     """What people said of the drawn pairs that moved, flat: index of query and pool row, chance, and both gains.
 
-    label: the audit stratum of each. gaps: drawn pairs without an answer, which are left as the judge graded them.
+    label: the audit stratum of each. answered: False for drawn pairs without an answer, left as the judge graded them.
     """
 
     unit: str
@@ -53,7 +53,11 @@ class Answers:
     people: Floats
     judge: Floats
     label: Names
-    gaps: int
+    answered: NDArray[np.bool_]
+
+    @property
+    def gaps(self) -> int:
+        return int((~self.answered).sum())
 
 
 def read(
@@ -96,7 +100,7 @@ def read(
         )
     overrides += _gaps(int(gaps.sum()), len(gaps), audit.name, allow)
     people = np.where(gaps, judge, people)
-    answers = Answers(unit, audit.name, query, row, chance, people, judge, label, int(gaps.sum()))
+    answers = Answers(unit, audit.name, query, row, chance, people, judge, label, ~gaps)
     _fits(about, pool, answers)
     return answers, tuple(overrides)
 

@@ -15,7 +15,8 @@ from germane.experiment.results import Results
 from germane.stats import clustered
 from germane.stats.agreement import agreement_within, cohen_kappa, confusion, exact_agreement, krippendorff_alpha
 from germane.stats.clustered import Undefined
-from germane.stats.means import Moments, stratified_difference
+from germane.stats.means import stratified_difference
+from germane.stats.moments import Moments
 from germane.types import Estimate, InputError, Scale
 
 if TYPE_CHECKING:

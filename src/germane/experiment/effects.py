@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from germane import metrics
 from germane.experiment.frame import Frame, Names, rows_of
 from germane.experiment.pool import STEP, Floats, Ints, Pool, linear_parts
-from germane.stats.means import Moments, PairedMoments, relative_lift, stratified_difference, stratified_mean
+from germane.stats.means import relative_lift, stratified_difference, stratified_mean
+from germane.stats.moments import Moments, PairedMoments
 from germane.types import Estimate, InputError, Scale, Unjudged
 
 ROUNDING = 1e-12

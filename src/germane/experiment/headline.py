@@ -17,7 +17,8 @@ from germane.sampling import UNIT
 from germane.stats.adjustment import adjusted
 from germane.stats.arms import join_loss, unpaired_difference
 from germane.stats.clusters import clustered_difference, poststratified_difference
-from germane.stats.means import Moments, stratified_difference, stratified_mean
+from germane.stats.means import stratified_difference, stratified_mean
+from germane.stats.moments import Moments
 from germane.stats.ratios import weighted_mean
 from germane.stats.traffic import traffic_difference
 from germane.types import Alternative, Audit, Calibration, Design, Estimate, InputError, Stratum
@@ -150,7 +151,7 @@ def calibrated(about: Frame, shown: Pool, answers: Answers, choices: Choices) ->
     rows = []
     for arm, ranks in (("control", shown.control_rank), ("treatment", shown.treatment_rank)):
         for low, high in BUCKETS:
-            inside = (ranks[answers.row] >= low) & (ranks[answers.row] <= high)
+            inside = (ranks[answers.row] >= low) & (ranks[answers.row] <= high) & answers.answered
             query = answers.query[inside]
             if len(set(query.tolist())) < 2:
                 continue

@@ -59,7 +59,8 @@ class Evaluation:
         """
         import numpy as np
 
-        from germane.stats.means import Moments, stratified_mean
+        from germane.stats.means import stratified_mean
+        from germane.stats.moments import Moments
 
         found, none = {}, float("nan")
         for name, x in self.values.items():

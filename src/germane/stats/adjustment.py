@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from germane.stats.clusters import by_stratum, columns
-from germane.stats.means import MINIMUM_NONZERO, Lone, Moments, limits, stratified_difference
+from germane.stats.means import MINIMUM_NONZERO, Lone, limits, stratified_difference
+from germane.stats.moments import Moments
 from germane.types import Estimate, InputError
 
 Floats = NDArray[np.float64]

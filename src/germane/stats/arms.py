@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from germane.stats.clusters import by_stratum, columns
-from germane.stats.means import MINIMUM_DF, Lone, Moments, check_sizes, limits, stratified_mean
+from germane.stats.means import MINIMUM_DF, Lone, check_sizes, limits, stratified_mean
+from germane.stats.moments import Moments
 from germane.types import Estimate, InputError
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from germane.stats.clusters import by_stratum, columns
-from germane.stats.means import MINIMUM_NONZERO, Groups, Moments, reliable, stratified_difference, variance_groups
+from germane.stats.means import MINIMUM_NONZERO, Groups, reliable, stratified_difference, variance_groups
+from germane.stats.moments import Moments
 from germane.types import Estimate, InputError
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from germane.stats.means import MINIMUM_NONZERO, Lone, Moments, check_sizes, limits, reliable, stratified_difference, t_quantile
+from germane.stats.means import MINIMUM_NONZERO, Lone, check_sizes, limits, reliable, stratified_difference, t_quantile
+from germane.stats.moments import Moments
 from germane.stats.skewness import LEANS, reaches
 from germane.types import Estimate, InputError
 

@@ -1,6 +1,8 @@
 """The nouns of germane. Standard library only; in bulk the same columns live in Arrow tables (see store/)."""
 
+from germane.types.cards import BiasAt, Ceiling, Decisions, Equivalence, JudgeCard, Reliability, Slice, is_error
 from germane.types.decoding import decode
+from germane.types.estimates import Estimate, Input
 from germane.types.judging import (
     Design,
     Doc,
@@ -19,27 +21,17 @@ from germane.types.judging import (
 from germane.types.results import (
     Alternative,
     Audit,
-    BiasAt,
     Calibration,
-    Ceiling,
-    Decisions,
     Effect,
-    Equivalence,
-    Estimate,
     Exposure,
     Grades,
     Histogram,
-    Input,
     Interaction,
-    JudgeCard,
     QueryResult,
-    Reliability,
     Report,
     Result,
-    Slice,
     Unjudged,
     VarianceParts,
-    is_error,
 )
 
 __all__ = [

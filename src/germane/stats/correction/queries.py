@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from germane.stats.correction.core import Found, Tuned, estimate, limits, mean, tuned
 from germane.stats.correction.layout import Codes, Layout, Numbers, codes, layout, totals
-from germane.stats.means import MINIMUM_DF, MINIMUM_NONZERO, Moments, stratified_difference
+from germane.stats.means import MINIMUM_DF, MINIMUM_NONZERO, stratified_difference
+from germane.stats.moments import Moments
 from germane.types import Estimate, InputError
 
 ROUNDING = 1e-12
