@@ -337,7 +337,7 @@ def test_post_stratified_intervals_are_as_wide_as_t_where_nothing_leans(repetiti
         wide.append((e.high - e.low) / (2 * t_quantile(0.975, e.df) * e.se))
     assert held / repeats == pytest.approx(0.95, abs=0.01 + 4 * np.sqrt(0.05 * 0.95 / repeats))
     assert np.mean(wide) == pytest.approx(1, abs=0.05)
-    assert np.max(wide) < 1.6
+    assert np.quantile(wide, 0.99) < 1.6  # one in a hundred takes its own luck for a lean
 
 
 def test_the_linearised_values_of_a_ratio_have_its_mean():

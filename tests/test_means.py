@@ -310,12 +310,16 @@ def test_the_coverage_tables_interval_is_the_products():
 @pytest.mark.parametrize("kind", ["normal", "skewed"])
 @pytest.mark.parametrize(("n", "strata", "zeros"), [(40, 1, 0.0), (100, 50, 0.0), (100, 1, 0.5), (300, 60, 0.8)])
 def test_wherever_thirty_differences_are_not_zero_the_interval_covers(kind, n, strata, zeros, repetitions):
-    """Among experiments called reliable: 94 to 96 %, give or take 4 Monte Carlo standard errors; A/A errors 4 to 6 %."""
+    """Among experiments called reliable: 94 to 96 %, give or take 4 Monte Carlo standard errors; A/A errors 4 to 6 %.
+
+    Two skewed queries a stratum are the known exception, a little too long: up to 97.5 % (docs/statistics/means.md).
+    """
     repeats = repetitions(reduced=1500, whole=20_000)
     found = coverage_script().cell(n, strata, zeros, kind, repeats)
     off = 0.01 + 4 * np.sqrt(0.05 * 0.95 / (repeats * found.reliable))
-    assert found.covered_reliable == pytest.approx(0.95, abs=off)
-    assert found.false_alarms == pytest.approx(0.05, abs=off)
+    too_long = 0.015 if (kind, strata) == ("skewed", 50) else 0.0
+    assert 0.95 - off <= found.covered_reliable <= 0.95 + off + too_long
+    assert 0.05 - off - too_long <= found.false_alarms <= 0.05 + off
 
 
 def test_a_stratum_of_one_query_borrows_the_others_variance_if_asked():
