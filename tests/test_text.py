@@ -1,9 +1,11 @@
+import hashlib
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from germane.text import clip, document_text, document_texts, words
+from germane.text import clip, document_text, document_texts, pair_digest, query_digest, words
 from germane.types import InputError
 
 
@@ -47,3 +49,15 @@ def test_words_fold_case_width_and_composition():
     assert words("Stra\u00dfe STRASSE \uff21\uff22") == ["strasse", "strasse", "ab"]
     assert words("Stu\u0308hle") == words("Stühle")
     assert words("1.5 l - 42") == ["1", "5", "l", "42"]
+
+
+def test_a_query_is_found_by_its_words_alone():
+    assert query_digest("Größe  42") == query_digest("GRÖSSE-42")
+    assert query_digest("size 42") != query_digest("size 4 2")
+    assert query_digest("blue chair") == hashlib.sha256(b"blue chair").hexdigest()[:16]
+
+
+def test_a_pair_is_found_by_both_its_texts():
+    assert pair_digest("blue chair", "title: A chair") == pair_digest("Blue Chair", "Title: a chair")
+    assert pair_digest("blue chair", "a chair") != pair_digest("blue", "chair a chair")
+    assert pair_digest("blue chair", "") != query_digest("blue chair")

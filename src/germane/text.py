@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from germane.types import InputError
@@ -28,6 +29,29 @@ def words(text: str) -> list[str]:
     ['grösse', '42', 'blue', 'green']
     """
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def query_digest(text: str) -> str:
+    """16 hex digits that name a query by its words: to find it in another set whose texts are not kept.
+
+    Sha256 of the words, so that spelling, case and marks between words do not hide a query that was seen before.
+
+    >>> query_digest("Blue CHAIR!") == query_digest(" blue chair")
+    True
+    """
+    return sha256(" ".join(words(text)).encode()).hexdigest()[:16]
+
+
+def pair_digest(query: str, text: str) -> str:
+    """16 hex digits that name a query with a document's text by their words; no query runs over into the text.
+
+    >>> pair_digest("blue chair", "of wood") == pair_digest("Blue chair", "Of wood.")
+    True
+    >>> pair_digest("blue", "chair of wood") == pair_digest("blue chair", "of wood")
+    False
+    """
+    both = (" ".join(words(part)) for part in (query, text))
+    return sha256("\n".join(both).encode()).hexdigest()[:16]
 
 
 def clip(text: str, budget: int) -> str:
