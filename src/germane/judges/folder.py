@@ -1,0 +1,120 @@
+"""A trained judge as a folder: judge.json says what it is and how it decides; weights and tokenizer lie beside it.
+
+The folder is put in place whole, or not at all. judge.json holds the digest of every other file, so that a judge whose
+weights were changed is refused, and cannot answer under a fingerprint that is not its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from germane.store import sha256
+from germane.types import InputError, Scale
+
+ABOUT = "judge.json"
+UNREAD = (ABOUT, "README.md", "training.json")  # not of the fingerprint: what tells of the judge, and does not judge
+
+
+@dataclass(frozen=True)
+class About:
+    """What a trained judge is. kind: "cross-encoder", "generative" or "two-tower".
+
+    base: the model that training started from, as it was named. max_length: tokens of query and document together (of each
+    tower). temperature: logits are divided by it. weights: of each grade in the decision, () = the likeliest grade stands.
+    settings: what a kind needs besides (prompt, pooling, features). lineage: fingerprints of the judges that taught it,
+    nearest first; taught_by: their names. random_weights: nothing was ever learned, and it shows nothing but speed.
+    """
+
+    kind: str
+    name: str
+    scale: Scale
+    base: str
+    max_length: int
+    temperature: float = 1.0
+    weights: tuple[float, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    lineage: tuple[str, ...] = ()
+    taught_by: tuple[str, ...] = ()
+    random_weights: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """The kind and 16 hex digits of all that decides a judgment: weights, tokenizer, text, guide, temperature, decision."""
+        shown = [self.kind, self.scale.labels, self.scale.version, self.max_length, self.temperature, self.weights]
+        files = {name: digest for name, digest in self.files.items() if name not in UNREAD}
+        decides = json.dumps([*shown, self.settings, files], sort_keys=True, ensure_ascii=False)
+        return f"{self.kind}:{hashlib.sha256(decides.encode()).hexdigest()[:16]}"
+
+    def to_json(self) -> str:
+        return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> About:
+        said = json.loads(text)
+        said.pop("fingerprint", None)
+        scale = said["scale"]
+        scale = Scale(scale["name"], tuple(scale["labels"]), tuple(scale["gains"]), scale["guide"], scale["aliases"])
+        listed = {name: tuple(said[name]) for name in ("weights", "lineage", "taught_by")}
+        return cls(**{**said, **listed, "scale": scale})
+
+
+@contextmanager
+def writing(out: Path, about: About) -> Iterator[Path]:
+    """A new folder to save weights into; when the block ends well, it becomes `out`, with judge.json in it.
+
+    A judge that stands at `out` is replaced at that moment, and stays if the block fails.
+
+    Raises: InputError where `out` is something else than a judge, and where the disk is full.
+    """
+    if out.exists() and not (out / ABOUT).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there, and is no judge: name a new folder")
+    part = out.with_name(f".{out.name}.{uuid4().hex[:8]}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        names = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
+        whole = replace(about, files={name: sha256(part / name) for name in names if name != ABOUT})
+        (part / ABOUT).write_text(whole.to_json(), encoding="utf-8")
+        old = out.with_name(f".{out.name}.{uuid4().hex[:8]}.old")
+        if out.exists():
+            os.replace(out, old)
+        os.replace(part, out)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as problem:
+        raise InputError(
+            f"{out} could not be written ({problem.strerror or problem}): what stood there before still does"
+        ) from problem
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def read(folder: str | Path, *, kind: str | None = None) -> About:
+    """What the judge in a folder is. kind: what it has to be, if that matters.
+
+    Raises: InputError for a folder without a judge, of another kind, or with files that are not those it was saved with.
+    """
+    path = Path(folder) / ABOUT
+    if not path.is_file():
+        raise InputError(f"{folder} is no judge: it has no {ABOUT}; `germane train` makes such folders")
+    try:
+        about = About.from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError) as problem:
+        raise InputError(f"{path} is no {ABOUT} of germane: {problem}") from problem
+    if kind is not None and about.kind != kind:
+        raise InputError(f"{folder} is a {about.kind}, not a {kind}")
+    for name, digest in about.files.items():
+        if not (Path(folder) / name).is_file():
+            raise InputError(f"{folder} lacks {name}: copy the judge's whole folder again")
+        if name not in UNREAD and sha256(Path(folder) / name) != digest:
+            raise InputError(f"{Path(folder) / name} is not the file that this judge was saved with: train or copy it again")
+    return about

@@ -1,0 +1,55 @@
+"""Judges and models by name: a folder, a name under GERMANE_MODELS, or a model hub's name."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from germane.judges import folder
+from germane.types import InputError, Judge
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def models_folder() -> Path:
+    """Where model folders lie: GERMANE_MODELS, or ~/.cache/germane/models."""
+    return Path(os.environ.get("GERMANE_MODELS") or Path.home() / ".cache" / "germane" / "models")
+
+
+def locate(name: str | Path) -> str:
+    """What `from_pretrained` takes for this name: the path of a folder that is there, or a model hub's name.
+
+    A bare name (all-MiniLM-L6-v2), and the last part of a hub's name, are looked for under GERMANE_MODELS first.
+
+    Raises: InputError for what is neither a folder nor could be a hub's name.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return str(path)
+    if not _HUB_NAME.fullmatch(str(name)):
+        raise InputError(f"model {str(name)!r}: there is no such folder, and no model hub has such a name")
+    here = models_folder() / str(name).rpartition("/")[2]
+    return str(here) if here.is_dir() else str(name)
+
+
+def load(name: str | Path, *, device: str | None = None, **options: Any) -> Judge:
+    """The trained judge in a folder, ready to be asked. device: as torch names it; by default the best that is there.
+
+    Raises: InputError for a folder that holds no judge.
+    """
+    about = folder.read(name)
+    if about.kind == "cross-encoder":
+        from germane.judges.encoder import CrossEncoder
+
+        return CrossEncoder(name, device=device, **options)
+    if about.kind == "generative":
+        from germane.judges.generative import Generative
+
+        return Generative(name, device=device, **options)
+    if about.kind == "two-tower":
+        from germane.judges.two_tower import TwoTower
+
+        return TwoTower(name, device=device, **options)
+    raise InputError(f"{name} is a {about.kind!r}: this version of germane knows no such judge")

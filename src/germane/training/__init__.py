@@ -1,0 +1,1 @@
+"""Judgments in, a judge out."""
