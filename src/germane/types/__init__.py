@@ -18,6 +18,7 @@ from germane.types.judging import (
     ScoredDoc,
     Stratum,
 )
+from germane.types.leaderboard import JudgeFacts, Leaderboard, Retention, SpeedOnly, Standing
 from germane.types.results import (
     Alternative,
     Audit,
@@ -54,7 +55,9 @@ __all__ = [
     "Interaction",
     "Judge",
     "JudgeCard",
+    "JudgeFacts",
     "Judgment",
+    "Leaderboard",
     "Outcome",
     "Pair",
     "Query",
@@ -63,10 +66,13 @@ __all__ = [
     "Reliability",
     "Report",
     "Result",
+    "Retention",
     "Run",
     "Scale",
     "ScoredDoc",
     "Slice",
+    "SpeedOnly",
+    "Standing",
     "Stratum",
     "Unjudged",
     "VarianceParts",
