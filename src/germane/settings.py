@@ -26,6 +26,7 @@ class Folders:
     designs: str = "designs"
     audits: str = "audits"
     cards: str = "cards"
+    judges: str = "judges"
     reports: str = "reports"
     guides: str = "guides"
 

@@ -25,7 +25,7 @@ VERBS = {
     "collect": "germane.pipeline.collect:collect",
     "pairs": "germane.pipeline.pairs:pairs",
     "enrich": "germane.pipeline.enrich:enrich",
-    "train": "",
+    "train": "germane.pipeline.train:cross_encoder",
     "label": "germane.pipeline.label:label",
     "check": "germane.pipeline.check:check",
     "leaderboard": "germane.pipeline.leaderboard:leaderboard",
@@ -39,7 +39,18 @@ VERBS = {
     "schema": "germane.pipeline.schema:schema",
 }
 
+TRAIN = {
+    "cross-encoder": "germane.pipeline.train:cross_encoder",
+    "teacher": "germane.pipeline.train:teacher",
+    "student": "germane.pipeline.train:student",
+    "interests": "germane.pipeline.interests:train_interests",
+    "shootout": "germane.pipeline.shootout:shootout",
+    "ablate": "germane.pipeline.ablate:ablate",
+}
+
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
+PARTS |= {"train shootout --tiers": "germane.pipeline.shootout:tiers"}
+PARTS |= {f"train {what}": function for what, function in TRAIN.items()}
 
 EXIT_CODES = """
 Exit codes: 0 the verb did what was asked; 1 it did, and the answer is no (a bar that is not met, something broken that is
@@ -159,4 +170,5 @@ def project(
     if context.invoked_subcommand not in ("init", "doctor", "schema"):
         found = settings.load()
         defaults = {name: getattr(found, name) for name in ("scale", "metric", "k", "level", "seed")}
-        context.default_map = dict.fromkeys(VERBS, defaults) if found.path else {}
+        by_verb: dict[str, Any] = dict.fromkeys(VERBS, defaults) | {"train": dict.fromkeys(TRAIN, defaults)}
+        context.default_map = by_verb if found.path else {}

@@ -26,6 +26,7 @@ from germane.cli.app import (
     words,
 )
 from germane.show import show
+from germane.text import TextPlan
 from germane.types import InputError
 
 
@@ -179,7 +180,13 @@ def pairs(
     judgments: Annotated[Path | None, typer.Option(help="Leave out the pairs that have a grade here.")] = None,
     scale: ScaleOption = None,
     everything: Annotated[bool, typer.Option("--everything", help="Documents that did not move, too.")] = False,
-    fields: Annotated[str, typer.Option(help="Fields that the judge reads, as title,brand.")] = "all",
+    fields: Annotated[str, typer.Option(help="Fields that the judge reads, in order, as title,brand.")] = "all",
+    budget: Annotated[list[str] | None, typer.Option(help="The most of a field, as description=200.")] = None,
+    total: Annotated[int | None, typer.Option(help="The most of a text; the last fields give way first.", min=1)] = None,
+    unit: Annotated[str, typer.Option(help="What budgets count: characters or words.")] = "characters",
+    tokens: Annotated[
+        str | None, typer.Option(help="Budgets count the tokens of this tokenizer: a folder or hub name.")
+    ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Which documents need a grade?
@@ -187,6 +194,21 @@ def pairs(
     Only those that moved between the two runs can change the answer: exactly these, most valuable first.
     """
     options: dict[str, Any] = {"queries": queries, "docs": docs, "k": k, "design": design, "judgments": judgments}
-    options |= {"scale": scale if judgments else None, "everything": everything, "fields": words(fields)}
+    options |= {"scale": scale if judgments else None, "everything": everything}
+    order, budgets = words(fields), whole_numbers(budget, "--budget")
+    options["plan"] = TextPlan(
+        None if order is None else tuple(order), budgets, "tokens" if tokens else unit, tokens or "", total
+    )
     to = table_place(out, "pairs", f"{control.stem}-{treatment.stem}")
     show(call("pairs", control, treatment, to, **options), as_json=output == Output.JSON)
+
+
+def whole_numbers(pairs: list[str] | None, flag: str) -> dict[str, int]:
+    """{"title": 40} from ["title=40"].
+
+    Raises: InputError for what is no whole number, 0 or more.
+    """
+    found = named(pairs, flag)
+    if wrong := [f"{name}={value}" for name, value in found.items() if not value.isascii() or not value.isdecimal()]:
+        raise InputError(f"{flag} {wrong[0]}: expected FIELD=NUMBER, a whole number, 0 or more")
+    return {name: int(value) for name, value in found.items()}

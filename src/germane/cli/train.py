@@ -1,0 +1,203 @@
+"""`germane train ...`: commands that make judges, and commands that choose between ways to make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from germane.cli.app import SCALES, OutOption, Output, OutputOption, SeedOption, app, call, place
+from germane.show import show
+from germane.types import InputError
+
+train = typer.Typer(
+    name="train",
+    help="How do I make a judge of my own?\n\nTrain judges on labelled pairs, and choose between ways to train them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.add_typer(train, name="train")
+
+PairsArgument = Annotated[Path, typer.Argument(help="Queries and documents' texts, from `pairs`.")]
+LabelsArgument = Annotated[Path, typer.Argument(help="Their grades: one judgment a pair.")]
+ScaleOption = Annotated[str, typer.Option(help=SCALES)]
+DevPairs = Annotated[Path | None, typer.Option(help="Pairs to calibrate and stop by; else a part of PAIRS, by query.")]
+DevLabels = Annotated[Path | None, typer.Option(help="Grades of --dev-pairs.")]
+Sealed = Annotated[Path | None, typer.Option(help="Pairs or queries of the golden test: refused if among PAIRS.")]
+DropSealed = Annotated[bool, typer.Option("--drop-sealed", help="Leave queries of --sealed out instead.")]
+Before = Annotated[
+    list[str] | None, typer.Option(help="PAIRS,LABELS,SCALE of another task to learn first; may be given again.")
+]
+Number = Annotated[int | None, typer.Option(min=1)]
+Epochs = Annotated[float | None, typer.Option(help="Times that each pair is read.", min=0.01)]
+MaxSteps = Annotated[int | None, typer.Option(help="End after so many updates.", min=1)]
+Batch = Annotated[int | None, typer.Option(help="Pairs a step and device.", min=1)]
+Accumulate = Annotated[int | None, typer.Option(help="Steps to one update of the weights.", min=1)]
+Rate = Annotated[float | None, typer.Option("--learning-rate", help="Of AdamW, at its highest.", min=0.0)]
+Precision = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Checkpointing = Annotated[bool, typer.Option("--gradient-checkpointing", help="Less memory, about a third slower.")]
+Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs without a better score.", min=1)]
+Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best that is there by default.")]
+MaxLength = Annotated[int | None, typer.Option(help="Tokens of query and document together.", min=8)]
+Decision = Annotated[str | None, typer.Option(help="'likeliest' grade, or weighted for 'macro F1'.")]
+Lora = Annotated[int | None, typer.Option(help="Rank of LoRA adapters; 0 trains all weights.", min=0)]
+Quantised = Annotated[bool, typer.Option("--quantised", help="QLoRA: the base in 4 bits; needs bitsandbytes and CUDA.")]
+Name = Annotated[str | None, typer.Option(help="The judge's name; by default that of --out.")]
+
+
+@train.command("cross-encoder")
+def cross_encoder(
+    pairs: PairsArgument,
+    labels: LabelsArgument,
+    scale: ScaleOption,
+    base: Annotated[str, typer.Option(help="Encoder or language model: hub name or folder.")],
+    out: OutOption = None,
+    dev_pairs: DevPairs = None,
+    dev_labels: DevLabels = None,
+    sealed: Sealed = None,
+    drop_sealed: DropSealed = False,
+    before: Before = None,
+    loss: Annotated[str | None, typer.Option(help="cross-entropy, ordinal, soft or pairwise.")] = None,
+    class_weighting: Annotated[str | None, typer.Option(help="'balanced': rare grades count more.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(min=0.0, max=0.5)] = None,
+    decision: Decision = None,
+    stop_on: Annotated[str | None, typer.Option(help="'macro F1' or 'tau' of dev picks the epoch.")] = None,
+    lora: Lora = None,
+    quantised: Quantised = False,
+    max_length: MaxLength = None,
+    epochs: Epochs = None,
+    max_steps: MaxSteps = None,
+    batch: Batch = None,
+    accumulate: Accumulate = None,
+    learning_rate: Rate = None,
+    precision: Precision = None,
+    gradient_checkpointing: Checkpointing = False,
+    patience: Patience = None,
+    device: Device = None,
+    name: Name = None,
+    seed: SeedOption = 0,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """How do I get a judge that reads query and document together?
+
+    Fine-tune an encoder on labelled pairs: accurate, and fast enough to label millions of pairs.
+    """
+    here = dict(locals())
+    more = _options(here, "loss class_weighting label_smoothing stop_on quantised max_length name")
+    _train("cross-encoder", here, more | _lora(lora))
+
+
+@train.command("teacher")
+def teacher(
+    pairs: PairsArgument,
+    labels: LabelsArgument,
+    scale: ScaleOption,
+    base: Annotated[str | None, typer.Option(help="Language model, or one that also sees: hub name or folder.")] = None,
+    out: OutOption = None,
+    dev_pairs: DevPairs = None,
+    dev_labels: DevLabels = None,
+    sealed: Sealed = None,
+    drop_sealed: DropSealed = False,
+    reasoning: Annotated[bool, typer.Option("--reasoning", help="Learn to give reasons (the labels' notes) first.")] = False,
+    images: Annotated[Path | None, typer.Option(help="Folder of the documents' images, for a model that sees.")] = None,
+    unpacked: Annotated[bool, typer.Option("--unpacked", help="One pair a row, where packing is not supported.")] = False,
+    decision: Decision = None,
+    lora: Lora = None,
+    quantised: Quantised = False,
+    max_length: MaxLength = None,
+    epochs: Epochs = None,
+    max_steps: MaxSteps = None,
+    batch: Batch = None,
+    accumulate: Accumulate = None,
+    learning_rate: Rate = None,
+    precision: Precision = None,
+    gradient_checkpointing: Checkpointing = False,
+    patience: Patience = None,
+    device: Device = None,
+    name: Name = None,
+    seed: SeedOption = 0,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """How do I teach a language model our guide?
+
+    Fine-tune an instruct model on annotator's or people's labels; it grades by the probabilities of the grades' tokens.
+    """
+    here = dict(locals())
+    more = _options(here, "reasoning quantised max_length name") | ({"packed": False} if unpacked else {})
+    _train("teacher", here, more | _lora(lora) | ({"images": images} if images else {}))
+
+
+@train.command("student")
+def student(
+    pairs: PairsArgument,
+    labels: Annotated[Path, typer.Argument(help="The teacher's judgments of them, with probabilities.")],
+    scale: ScaleOption,
+    base: Annotated[str, typer.Option(help="Sentence encoder: hub name or folder.")],
+    out: OutOption = None,
+    dev_pairs: DevPairs = None,
+    dev_labels: DevLabels = None,
+    sealed: Sealed = None,
+    drop_sealed: DropSealed = False,
+    separate: Annotated[bool, typer.Option("--separate", help="A tower each for queries and documents.")] = False,
+    dimension: Annotated[int | None, typer.Option(help="Of the vectors; the base's by default.", min=8)] = None,
+    no_lexical: Annotated[bool, typer.Option("--no-lexical", help="Vectors alone, without lexical features.")] = False,
+    margin: Annotated[float | None, typer.Option(help="Weight of the teacher's margins in the loss.", min=0.0)] = None,
+    no_onnx: Annotated[bool, typer.Option("--no-onnx", help="Do not export the towers to ONNX.")] = False,
+    decision: Decision = None,
+    epochs: Epochs = None,
+    max_steps: MaxSteps = None,
+    batch: Batch = None,
+    accumulate: Accumulate = None,
+    learning_rate: Rate = None,
+    precision: Precision = None,
+    gradient_checkpointing: Checkpointing = False,
+    patience: Patience = None,
+    device: Device = None,
+    name: Name = None,
+    seed: SeedOption = 0,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """How do I get a judge that is fast enough for the search path?
+
+    Distil a teacher into two towers, whose document vectors are made once, and a small calibrated head.
+    """
+    here = dict(locals())
+    more = _options(here, "separate dimension margin name")
+    more |= ({"lexical": False} if no_lexical else {}) | ({"onnx": False} if no_onnx else {})
+    _train("student", here, more)
+
+
+def _train(kind: str, here: dict[str, Any], options: dict[str, Any]) -> None:
+    """Call the stage with the files and options of a command's local variables, and show what it made."""
+    from germane.pipeline.train import Given
+
+    if (here["dev_pairs"] is None) != (here["dev_labels"] is None):
+        raise InputError("--dev-pairs and --dev-labels go together: give both, or neither")
+    before = tuple(_task(text) for text in here.get("before") or ())
+    dev = (here["dev_pairs"], here["dev_labels"]) if here["dev_pairs"] else None
+    given = Given(here["pairs"], here["labels"], here["scale"], dev, here["sealed"], here["drop_sealed"], before)
+    shared = (
+        "base decision epochs max_steps batch accumulate learning_rate precision gradient_checkpointing patience device seed"
+    )
+    out = place(here["out"], "judges", here["name"] or kind)
+    found = call(f"train {kind}", given, out, options=_options(here, f"{shared} gradient_checkpointing") | options)
+    show(found, as_json=here["output"] == Output.JSON)
+
+
+def _options(here: dict[str, Any], names: str) -> dict[str, Any]:
+    """Those of the named options that were given."""
+    return {name: here[name] for name in names.split() if here[name] not in (None, False)}
+
+
+def _lora(rank: int | None) -> dict[str, Any]:
+    return {} if rank is None else {"lora": rank or None}
+
+
+def _task(text: str) -> tuple[Path, Path, str]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(parts):
+        raise InputError(f"--before {text}: expected PAIRS,LABELS,SCALE, as qa-pairs.parquet,qa-labels.parquet,trec")
+    return Path(parts[0]), Path(parts[1]), parts[2]

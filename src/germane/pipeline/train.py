@@ -1,0 +1,206 @@
+"""`germane train cross-encoder|teacher|student`: labelled pairs in, the folder of a judge out."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from germane import scales, sources, store
+from germane.store.manifests import plain
+from germane.training.examples import Examples, examples
+from germane.training.finishing import NOBODY, Lineage, Trained
+from germane.training.running import Settings
+from germane.types import InputError, Scale
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NEAR = 0.9
+"""Jaccard similarity of the words of two pairs from which they count as the same pair typed twice."""
+
+
+class Summary(NamedTuple):
+    """What training made. scores: on the held-out queries on which the judge was also calibrated, so a little flattered."""
+
+    out: str
+    made: bool
+    judge: str
+    fingerprint: str
+    pairs: int
+    queries: int
+    scores: Mapping[str, float]
+    epochs: int
+    rows_per_s: float | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The files that a judge is trained from. dev: pairs and labels to calibrate and stop by; without it, a part by query.
+
+    sealed: pairs (or queries) of a golden test set that it must never see. drop_sealed: leave their queries out instead of
+    refusing. before: (pairs, labels, scale) of other tasks, to learn from first.
+    """
+
+    pairs: Path
+    labels: Path
+    scale: str | Scale
+    dev: tuple[Path, Path] | None = None
+    sealed: Path | None = None
+    drop_sealed: bool = False
+    before: tuple[tuple[Path, Path, str], ...] = ()
+
+    @property
+    def files(self) -> list[Path]:
+        more = [path for each in self.before for path in each[:2]]
+        return [self.pairs, self.labels, *(self.dev or ()), *([self.sealed] if self.sealed else []), *more]
+
+
+def cross_encoder(given: Given, out: Path, *, options: Mapping[str, Any]) -> Summary:
+    """A judge that reads query and document together. options: fields of `CrossEncoderRecipe` and of its `Settings`."""
+    from germane.training import cross_encoder as training
+
+    recipe = _recipe(training.CrossEncoderRecipe, options)
+    return _train(given, out, "train cross-encoder", recipe, training.train, before=True)
+
+
+def teacher(given: Given, out: Path, *, options: Mapping[str, Any]) -> Summary:
+    """A language model, or one that also sees, fine-tuned to grade. options: fields of `TeacherRecipe` and its `Settings`."""
+    from germane.training import sft as training
+
+    return _train(given, out, "train teacher", _recipe(training.TeacherRecipe, options), training.train)
+
+
+def student(given: Given, out: Path, *, options: Mapping[str, Any]) -> Summary:
+    """Two towers that learn from a teacher's probabilities and margins. options: fields of `StudentRecipe` and `Settings`."""
+    from germane.training import distil as training
+
+    return _train(given, out, "train student", _recipe(training.StudentRecipe, options), training.train, soft=True)
+
+
+def _train(given: Given, out: Path, verb: str, recipe: Any, train: Any, *, soft: bool = False, before: bool = False) -> Summary:
+    scale = given.scale if isinstance(given.scale, Scale) else scales.get(given.scale)
+    work: dict[str, Any] = {"verb": verb, "inputs": given.files, "seed": recipe.settings.seed}
+    work["parameters"] = {"scale": scale, "recipe": recipe, "drop_sealed": given.drop_sealed, "dev": given.dev is not None}
+    made = out / "judge.json"
+    if store.up_to_date(made, **work) and (manifest := store.read_manifest(made)):
+        said = manifest.extra["summary"]
+        return Summary(**{**said, "made": False, "notes": tuple(said["notes"])})
+    soft = soft or getattr(recipe, "loss", "") == "soft" or getattr(recipe, "soft", False)
+    rows = _examples(given.pairs, given.labels, scale, soft=soft)
+    rows, dropped = _unsealed(rows, given)
+    dev = None if given.dev is None else _examples(*given.dev, scale, soft=soft)
+    if dev is not None:
+        _apart(rows, dev)
+    more: dict[str, Any] = {"lineage": _lineage(given)}
+    if before and given.before:
+        more["before"] = tuple(_examples(pairs, labels, scales.get(name)) for pairs, labels, name in given.before)
+    trained: Trained = train(rows, dev, out, recipe=recipe, checkpoints=_checkpoints(out, work), **more)
+    queries = len(set(rows.asked.tolist()))
+    history, notes = trained.history, tuple(dict.fromkeys((*rows.notes, *dropped, *trained.notes)))
+    summary = Summary(
+        str(out), True, out.name, trained.fingerprint, len(rows), queries, dict(trained.dev), len(history.losses),
+        round(history.rows_per_s, 1), notes,
+    )  # fmt: skip
+    store.write_manifest(made, **work, extra={"summary": {**summary._asdict(), "notes": list(notes)}})
+    return summary
+
+
+def _checkpoints(out: Path, work: Mapping[str, Any]) -> Path:
+    """Where this very work keeps its checkpoints; those of other files or options, left by a kill, are removed."""
+    digests = [store.sha256(path) for path in work["inputs"]]
+    said = json.dumps([work["verb"], digests, plain(work["parameters"]), work["seed"]], sort_keys=True)
+    place = out.with_name(f".{out.name}.{hashlib.sha256(said.encode()).hexdigest()[:8]}.checkpoints")
+    for other in out.parent.glob(f".{glob.escape(out.name)}.????????.checkpoints"):
+        if other != place:
+            shutil.rmtree(other, ignore_errors=True)
+    return place
+
+
+def _examples(pairs: Path, labels: Path, scale: Scale, *, soft: bool = False) -> Examples:
+    return examples(store.read_table(pairs, "pairs"), sources.read_judgments(labels, scale=scale), scale, soft=soft)
+
+
+def _recipe(kind: Any, options: Mapping[str, Any]) -> Any:
+    """A recipe with these options, each given to it or to its settings; the rest as they are by default."""
+    settings = {f.name for f in fields(Settings)}
+    default = kind(**{name: value for name, value in options.items() if name not in settings})
+    changed = {name: value for name, value in options.items() if name in settings}
+    return replace(default, settings=replace(default.settings, **changed))
+
+
+def _unsealed(rows: Examples, given: Given) -> tuple[Examples, list[str]]:
+    """The examples without a query, or a pair in nearly the same words, of the sealed set.
+
+    Raises: InputError where there are such and `drop_sealed` is not set.
+    """
+    if given.sealed is None:
+        return rows, []
+    sealed = _texts(given.sealed)
+    from germane.text import query_digest
+    from germane.text.duplicates import near
+
+    known = {query_digest(query) for query in sealed["query"]}
+    same = np.array([query_digest(query) in known for query in rows.query])
+    alike = np.zeros(len(rows), dtype=bool)
+    if "text" in sealed:
+        ours = [f"{query} {text}" for query, text in zip(rows.query, rows.text, strict=True)]
+        theirs = [f"{query} {text}" for query, text in zip(sealed["query"], sealed["text"], strict=True)]
+        alike[near(ours, theirs, NEAR).a] = True
+    bad = same | alike
+    if not bad.any():
+        return rows, []
+    example = rows.query[int(np.flatnonzero(bad)[0])]
+    more = int((alike & ~same).sum())
+    what = f"{int(same.sum()):,} pairs of queries that are in the sealed set, and {more:,} more in nearly its words"
+    if not given.drop_sealed:
+        raise InputError(
+            f"{given.pairs} holds {what}, such as query {example!r}: a judge must not learn from what it is tested on; "
+            "--drop-sealed leaves them out"
+        )
+    if bad.all():
+        raise InputError(f"every pair of {given.pairs} is of the sealed set: nothing is left to learn from")
+    return rows.take(np.flatnonzero(~bad)), [f"left out: {what}"]
+
+
+def _apart(rows: Examples, dev: Examples) -> None:
+    from germane.text import query_digest
+
+    both = {query_digest(q) for q in rows.query} & {query_digest(q) for q in dev.query}
+    if both:
+        example = next(q for q in dev.query if query_digest(q) in both)
+        raise InputError(
+            f"{len(both):,} queries are in the training pairs and in dev, such as {example!r}: split by query, or leave dev out"
+        )
+
+
+def _texts(path: Path) -> dict[str, list[str]]:
+    """query, and text where there is one, of a pairs or a queries table."""
+    table: pa.Table
+    try:
+        table = store.read_table(path, "pairs")
+    except InputError:
+        table = sources.read_queries(path)
+    return {name: [str(v or "") for v in table[name].to_pylist()] for name in ("query", "text") if name in table.column_names}
+
+
+def _lineage(given: Given) -> Lineage:
+    """Who made the labels: the judge of their manifest and its own teachers; people have none."""
+    labels = sources.read_judgments(given.labels)
+    said = zip(labels["judge"].to_pylist(), labels["fingerprint"].to_pylist(), strict=True)
+    machines = sorted({(str(judge), str(fingerprint)) for judge, fingerprint in said if fingerprint})
+    if not machines:
+        return NOBODY._replace(inputs=tuple(given.files))
+    manifest = store.read_manifest(given.labels)
+    about = (manifest.extra.get("judge") if manifest else None) or {}
+    names = [name for name, _ in machines] + [str(name) for name in about.get("taught_by", ())]
+    fingerprints = [f for _, f in machines] + [str(f) for f in about.get("lineage", ())]
+    return Lineage(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(fingerprints)), tuple(given.files))
