@@ -26,7 +26,7 @@ def locate(name: str | Path) -> str:
     Raises: InputError for what is neither a folder nor could be a hub's name.
     """
     path = Path(name).expanduser()
-    if path.is_dir():
+    if str(name).strip() and path.is_dir():
         return str(path)
     if not _HUB_NAME.fullmatch(str(name)):
         raise InputError(f"model {str(name)!r}: there is no such folder, and no model hub has such a name")
