@@ -296,6 +296,7 @@ def test_a_judge_with_a_card_that_passed_may_enter():
         ({}, {"bars": {"macro F1": 0.1}}, "failed-card"),
         ({}, {"bars": {}}, "failed-card"),
         ({"fingerprint": "fake:0"}, {"fingerprint": "fake:0"}, "fake"),
+        ({"fingerprint": "random:0"}, {"fingerprint": "random:0"}, "fake"),
     ],
 )
 def test_the_gate_refuses_and_names_the_flag(judged, given, flag):

@@ -119,3 +119,9 @@ def test_fields_are_read_as_a_document_and_a_ready_text_as_it_stands():
         "chair",
         "title: Chair\nbrand: Ilmare",
     )
+
+
+def test_a_judge_with_random_weights_has_a_fingerprint_that_says_so(tmp_path):
+    from dataclasses import replace
+
+    assert folder.read(saved(tmp_path / "judge", replace(ABOUT, random_weights=True))).fingerprint.startswith("random:")

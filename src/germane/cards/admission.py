@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ALLOW = {
     "no-card": "the judge has no card for this scale and guide",
     "failed-card": "the judge's card fails its bars",
-    "fake": "the judgments are made up by a fake judge",
+    "fake": "the judgments are made up by a fake judge, or by one with random weights",
     "mixed-judges": "the judgments are a mix of judges",
     "mixed-guides": "the judgments were made under more than one guide version",
 }
@@ -78,6 +78,9 @@ def _card_objections(
     who = named(judge, fingerprint)
     if fingerprint.startswith("fake:"):
         yield "fake", f"Judge {who} is a fake: its judgments say nothing about relevance."
+        return
+    if fingerprint.startswith("random:"):
+        yield "fake", f"Judge {who} has random weights: it never learned anything, and its judgments say nothing."
         return
     if not fingerprint:
         yield "no-card", f"Judge {judge!r} has no fingerprint, so no card can be its own (people are named human:NAME)."

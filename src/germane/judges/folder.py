@@ -49,11 +49,14 @@ class About:
 
     @property
     def fingerprint(self) -> str:
-        """The kind and 16 hex digits of all that decides a judgment: weights, tokenizer, text, guide, temperature, decision."""
+        """The kind and 16 hex digits of all that decides a judgment: weights, tokenizer, text, guide, temperature, decision.
+
+        "random:" stands for the kind where nothing was learned: `compare` refuses such a judge as it does a fake.
+        """
         shown = [self.kind, self.scale.labels, self.scale.version, self.max_length, self.temperature, self.weights]
         files = {name: digest for name, digest in self.files.items() if name not in UNREAD}
         decides = json.dumps([*shown, self.settings, files], sort_keys=True, ensure_ascii=False)
-        return f"{self.kind}:{hashlib.sha256(decides.encode()).hexdigest()[:16]}"
+        return f"{'random' if self.random_weights else self.kind}:{hashlib.sha256(decides.encode()).hexdigest()[:16]}"
 
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, indent=2, ensure_ascii=False) + "\n"
