@@ -1,0 +1,1 @@
+"""Any judge over any number of pairs: committed blocks, resume, and what it cost."""

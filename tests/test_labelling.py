@@ -1,0 +1,232 @@
+"""Labelling: equal pairs once, nothing lost and nothing twice, the same bytes however often it was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from germane import store
+from germane.judges import Fake, as_table, ask
+from germane.labelling import local, speed
+from germane.labelling.blocks import Blocks
+from germane.labelling.local import PairsFile, label, same_content
+from germane.scales import get
+from germane.types import InputError, Judgment, Outcome
+
+ESCI = get("esci")
+
+
+class Counting(Fake):
+    """A fake that remembers how often it was asked what, abstains on texts with "mute", and can fail after so many."""
+
+    def __init__(self, *, after=None):
+        super().__init__(ESCI)
+        self.asked, self.after = [], after
+
+    def __call__(self, pairs):
+        for pair, said in zip(pairs := list(pairs), super().__call__(pairs), strict=True):
+            if self.after is not None and len(self.asked) >= self.after:
+                raise RuntimeError("the power failed")
+            self.asked.append((pair.query.text, pair.doc.fields["text"]))
+            mute = "mute" in pair.doc.fields["text"]
+            yield said._replace(relevance=None, outcome=Outcome.ABSTAINED, note="mute") if mute else said
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(local, "BLOCK", 8)
+    monkeypatch.setattr(local, "SORTED", 32)
+    monkeypatch.setattr(local, "PIECE", 10)
+
+
+def written(folder, rows=200, seed=0):
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(["word"] * int(n)) for n in rng.integers(1, 30, rows)]
+    texts[3] = "mute"
+    path = folder / "pairs.parquet"
+    columns = {"query_id": [f"q{i // 10}" for i in range(rows)], "query": [f"query {i // 20}" for i in range(rows)]}
+    columns |= {"doc_id": [f"d{i}" for i in range(rows)], "text": texts}
+    store.write_table(pa.table(columns), path, "pairs", verb="pairs", parameters={})
+    return path
+
+
+def labelled(path, judge, name="out.parquet", **options):
+    out = path.with_name(name)
+    with Blocks(path.with_name(f".{name}.parts"), {"judge": judge.fingerprint}) as blocks:
+        return out, label(judge, PairsFile(path, **options), out, blocks), blocks
+
+
+def test_the_answers_stand_in_the_order_of_the_file_and_are_those_of_the_judge_itself(tmp_path, small):
+    path = written(tmp_path)
+    out, did, _ = labelled(path, Counting())
+    found = store.read_table(out, "judgments")
+    assert found.to_pylist() == ask(Counting(), store.read_table(path, "pairs")).to_pylist()
+    assert did.outcomes == {"label": 199, "abstained": 1}
+    assert pq.read_schema(out).metadata[b"germane.kind"] == b"judgments"
+    assert did.rows == 200
+    assert did.rows_per_s > 0
+    assert did.latency_ms > 0
+
+
+def test_pairs_of_the_same_words_are_asked_once_and_answered_each(tmp_path, small):
+    path, judge = written(tmp_path), Counting()
+    words = {(row["query"], row["text"]) for row in pq.read_table(path).to_pylist()}
+    _, did, _ = labelled(path, judge)
+    for_latency = speed.FEW + 1
+    assert did.computed == len(words) < 200
+    assert sorted(judge.asked[: did.computed]) == sorted(words)
+    assert len(judge.asked) <= did.computed + for_latency
+
+
+def test_a_job_that_broke_off_goes_on_and_asks_nothing_twice(tmp_path, small):
+    path = written(tmp_path)
+    whole, _, _ = labelled(path, Counting(), "whole.parquet")
+    first, second = Counting(after=50), Counting()
+    with pytest.raises(RuntimeError, match="power"):
+        labelled(path, first)
+    assert not (tmp_path / "out.parquet").exists()
+    out, did, _ = labelled(path, second)
+    kept = set(first.asked[:48])  # six whole blocks of 8
+    assert not kept & set(second.asked[: did.computed - 48])
+    assert len(kept) == 48
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_another_judge_starts_anew(tmp_path, small):
+    path = written(tmp_path)
+    folder = tmp_path / ".out.parquet.parts"
+    with Blocks(folder, {"judge": "a"}) as blocks:
+        blocks.commit(0, pa.table({"row": [0]}), seconds=1.0)
+        assert blocks.has(0, 1)
+        assert not blocks.has(0, 2)
+        assert not blocks.has(1, 1)
+    with Blocks(folder, {"judge": "a"}) as blocks:
+        assert blocks.has(0, 1)
+    with Blocks(folder, {"judge": "b"}) as blocks:
+        assert not blocks.has(0, 1)
+    assert path.exists()
+
+
+def test_a_block_that_is_damaged_is_made_again(tmp_path):
+    with Blocks(tmp_path / "parts", {}) as blocks:
+        blocks.commit(0, pa.table({"row": [0]}), seconds=1.0)
+        (tmp_path / "parts" / "part-00000000.parquet").write_bytes(b"PAR1 cut short")
+        assert not blocks.has(0, 1)
+
+
+def test_two_jobs_on_one_output_are_refused(tmp_path):
+    with Blocks(tmp_path / "parts", {}), pytest.raises(InputError, match="another germane label is at work"):
+        Blocks(tmp_path / "parts", {}).__enter__()
+
+
+def test_a_pair_that_comes_twice_is_named_by_row(tmp_path):
+    columns = {"query_id": ["q", "q", "q"], "query": ["a", "a", "a"], "doc_id": ["x", "y", "x"], "text": ["1", "2", "3"]}
+    pq.write_table(pa.table(columns), tmp_path / "pairs.parquet", row_group_size=2)
+    with pytest.raises(InputError, match=r"row 3|more than once"):
+        same_content(PairsFile(tmp_path / "pairs.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"query_id": ["q"], "query": ["a"], "doc_id": ["x"]}, "'text' is missing"),
+        ({"query_id": ["q"], "query": ["a"], "doc_id": ["x"], "text": pa.array([None], pa.string())}, "text"),
+        ({name: pa.array([], pa.string()) for name in ("query_id", "query", "doc_id", "text")}, "nothing to label"),
+    ],
+)
+def test_pairs_that_cannot_be_read_are_said(tmp_path, columns, said):
+    pq.write_table(pa.table(columns), tmp_path / "pairs.parquet")
+    with pytest.raises(InputError, match=said):
+        same_content(PairsFile(tmp_path / "pairs.parquet"))
+
+
+def test_a_judge_that_loses_pairs_is_refused(tmp_path, small):
+    class Losing(Fake):
+        def __call__(self, pairs):
+            yield from list(super().__call__(pairs))[1:]
+
+    with pytest.raises(InputError, match="gave 7 answers for 8 pairs"):
+        labelled(written(tmp_path), Losing(ESCI))
+
+
+def test_pairs_of_another_format_and_a_limit_are_read_too(tmp_path, small):
+    (tmp_path / "pairs.csv").write_text("query_id,query,doc_id,text\nq,chair,a,oak\nq,chair,b,elm\nq,chair,c,ash\n")
+    out, did, _ = labelled(tmp_path / "pairs.csv", Counting(), limit=2)
+    assert did.rows == 2
+    assert store.read_table(out, "judgments")["doc_id"].to_pylist() == ["a", "b"]
+
+
+def test_probabilities_are_kept(tmp_path, small):
+    class Sure(Fake):
+        def __call__(self, pairs):
+            for said in super().__call__(pairs):
+                yield said._replace(probs=tuple(float(i == said.relevance) for i in range(4)))
+
+    out, _, _ = labelled(written(tmp_path), Sure(ESCI))
+    found = store.read_table(out, "judgments")
+    assert all(row["probs"][row["relevance"]] == 1.0 for row in found.to_pylist())
+
+
+JOB = """
+import sys, time
+from pathlib import Path
+from germane.judges import Fake
+from germane.labelling import local
+from germane.labelling.blocks import Blocks
+from germane.scales import get
+
+local.BLOCK, local.SORTED = 8, 64
+path, out, log = map(Path, sys.argv[1:4])
+
+class Slow(Fake):
+    def __call__(self, pairs):
+        pairs = list(pairs)
+        time.sleep(0.01)
+        with log.open("a") as file:
+            file.writelines(pair.doc.doc_id + "\\n" for pair in pairs)
+        yield from super().__call__(pairs)
+
+judge = Slow(get("esci"))
+with Blocks(out.with_name("parts"), {"judge": judge.fingerprint}) as blocks:
+    local.label(judge, local.PairsFile(path), out, blocks)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process as POSIX does")
+def test_killed_again_and_again_it_loses_nothing_and_repeats_at_most_the_block_in_flight(tmp_path):
+    path, out, log = written(tmp_path, 400), tmp_path / "out.parquet", tmp_path / "asked.txt"
+    kills, parts, rng = 0, tmp_path / "parts", np.random.default_rng(3)
+    for _ in range(4):
+        before = len(list(parts.glob("part-*.parquet")))
+        job = subprocess.Popen([sys.executable, "-c", JOB, path, out, log])
+        more = int(rng.integers(1, 8))
+        while job.poll() is None and len(list(parts.glob("part-*.parquet"))) < before + more:
+            time.sleep(0.002)
+        if job.poll() is None:
+            job.send_signal(signal.SIGKILL)
+            kills += 1
+        job.wait()
+    subprocess.run([sys.executable, "-c", JOB, path, out, log], check=True)
+    assert kills >= 3
+    found = store.read_table(out, "judgments").to_pylist()
+    assert found == ask(Fake(ESCI), store.read_table(path, "pairs")).to_pylist()
+    words = len({(row["query"], row["text"]) for row in pq.read_table(path).to_pylist()})
+    asked = len(log.read_text().splitlines())
+    assert asked <= words + 8 * kills + speed.FEW + 1
+
+
+def test_a_machine_has_a_name_and_memory_a_peak():
+    assert "processor" in speed.machine("cpu")
+    peak = speed.PeakMemory("cpu")
+    assert as_table([Judgment("q", "d", 0, None, "j", "f", "esci", "")]).num_rows == 1
+    assert peak.mib is None or peak.mib > 1
+
+
+def test_no_pairs_have_no_latency():
+    assert speed.latency_ms(Fake(ESCI), []) is None
