@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -162,6 +163,11 @@ def _arguments(folder: Path, settings: Settings, *, scored: bool) -> Any:
 
         sixteen = device_of(settings).startswith("cuda") and torch.cuda.is_bf16_supported()
         precision = "bf16" if sixteen else "fp32"
+    new = "activation_checkpointing" in inspect.signature(TrainingArguments).parameters  # renamed within transformers 5
+    name = "activation_checkpointing" if new else "gradient_checkpointing"
+    checkpointing: dict[str, Any] = (
+        {name: True, f"{name}_kwargs": {"use_reentrant": False}} if settings.gradient_checkpointing else {}
+    )
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
@@ -173,7 +179,7 @@ def _arguments(folder: Path, settings: Settings, *, scored: bool) -> Any:
         weight_decay=settings.weight_decay,
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        gradient_checkpointing=settings.gradient_checkpointing,
+        **checkpointing,
         seed=settings.seed,
         use_cpu=settings.device == "cpu",
         eval_strategy="epoch" if scored else "no",
