@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import sampling, scales, sources, store
-from germane.text import document_texts
+from germane.judges.loading import locate
+from germane.text import TextPlan, Texts, compose_table
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -43,22 +45,26 @@ def pairs(
     judgments: Path | None = None,
     scale: str | None = None,
     everything: bool = False,
-    fields: Sequence[str] | None = None,
+    plan: TextPlan | None = None,
 ) -> Pairs:
     """Only documents that moved between the arms need a grade: exactly those, most valuable first; see `sampling.pool`.
 
-    queries, docs: their texts; `text` is the document as a judge reads it, from `fields` (default: all of its text).
+    queries, docs: their texts; `text` is the document as a judge reads it by the plan (default: all of its text, budgets in
+    characters), and `cut` what of it was cut.
     design: only its queries, each weighted by what it stands for. judgments: pairs that have a grade there (on `scale`) are
     left out. everything: those that did not move too, for the level of each arm and for metrics such as nDCG.
 
-    Raises: InputError for queries or documents of the runs that are not in the files.
+    Raises: InputError for queries or documents of the runs that are not in the files, and for a plan that does not fit.
     """
-    asked = {"k": k, "everything": everything, "fields": None if fields is None else list(fields), "scale": scale}
+    plan = plan or TextPlan()
+    if plan.unit == "tokens" and plan.tokenizer:
+        plan = replace(plan, tokenizer=locate(plan.tokenizer))
+    asked = {"k": k, "everything": everything, "plan": plan.to_dict(), "scale": scale}
     asked |= {"design": bool(design), "judgments": bool(judgments)}
     inputs = [control, treatment, queries, docs, *(path for path in (design, judgments) if path)]
     work: dict[str, Any] = {"verb": "pairs", "inputs": inputs, "parameters": asked}
     if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
-        return _pairs(out, False, manifest.extra["pool"], everything)
+        return _pairs(out, False, manifest.extra, everything)
     judged = None if judgments is None else sources.read_judgments(judgments, scale=scales.get(scale) if scale else None)
     pool = sampling.pool(
         sources.read_run(control).table,
@@ -69,13 +75,16 @@ def pairs(
         everything=everything,
     )
     asked_for = _queries(pool.table, sources.read_queries(queries), queries)
-    texts = _texts(pool.table, sources.read_docs(docs), docs, fields)
-    table = pool.table.append_column("query", asked_for).append_column("text", texts)
-    store.write_table(table, out, "pairs", **work, extra={"pool": pool.counts})
-    return _pairs(out, True, pool.counts, everything)
+    rows, texts = _texts(pool.table, sources.read_docs(docs), docs, plan)
+    table = pool.table.append_column("query", asked_for)
+    table = table.append_column("text", texts.text.take(rows)).append_column("cut", texts.cut.take(rows))
+    extra = {"pool": pool.counts, "text": texts.facts}
+    store.write_table(table, out, "pairs", **work, extra=extra)
+    return _pairs(out, True, extra, everything)
 
 
-def _pairs(out: Path, made: bool, count: Mapping[str, int], everything: bool) -> Pairs:
+def _pairs(out: Path, made: bool, found: Mapping[str, Any], everything: bool) -> Pairs:
+    count: Mapping[str, int] = found["pool"]
     still = count["pooled"] - count["moved"]
     said = {
         "in the pool that did not move, so that no grade of theirs can change delta": 0 if everything else still,
@@ -84,6 +93,9 @@ def _pairs(out: Path, made: bool, count: Mapping[str, int], everything: bool) ->
     notes = [f"documents {words}: {number:,} of {count['pooled']:,}" for words, number in said.items() if number]
     said = {"with results in one arm only": count["one_arm"], "of the design without a result": count["no_results"]}
     notes += [f"queries {words}: {number:,}" for words, number in said.items() if number]
+    if shares := found["text"]["cut"]:
+        cut = ", ".join(f"{field} in {share:.1%}" for field, share in shares.items())
+        notes.append(f"fields that were cut to their budgets, by share of the documents: {cut}")
     spared = 0 if everything else still
     return Pairs(str(out), made, count["queries"], count["pooled"], spared, count["judged"], count["pairs"], tuple(notes))
 
@@ -92,13 +104,13 @@ def _queries(table: pa.Table, queries: pa.Table, name: Path) -> Any:
     return queries["query"].take(_rows(table["query_id"], queries["query_id"], "queries", name))
 
 
-def _texts(table: pa.Table, docs: pa.Table, name: Path, fields: Sequence[str] | None) -> Any:
-    """The text of each row's document; each document's is made once."""
-    import pyarrow as pa
+def _texts(table: pa.Table, docs: pa.Table, name: Path, plan: TextPlan) -> tuple[Any, Texts]:
+    """For each row, which of the texts is its document's; each document's is made once."""
+    import pyarrow.compute as pc
 
     rows = _rows(table["doc_id"], docs["doc_id"], "documents", name)
     needed = rows.unique()
-    return document_texts(docs.take(needed), order=fields).take(pa.compute.index_in(rows, value_set=needed))
+    return pc.index_in(rows, value_set=needed), compose_table(docs.take(needed), plan)
 
 
 def _rows(ids: Any, known: Any, what: str, name: Path) -> Any:

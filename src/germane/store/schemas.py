@@ -77,6 +77,7 @@ SCHEMAS: dict[str, Schema] = {
                 Column("query", "string", "what was asked"),
                 _DOC_ID,
                 Column("text", "string", "the document as a judge reads it"),
+                Column("cut", "string", "what of it budgets cut, as field kept/of", optional=True, nullable=True),
             ),
             key=("query_id", "doc_id"),
             open=True,
