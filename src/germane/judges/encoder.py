@@ -1,0 +1,333 @@
+"""A judge that reads query and document together: any encoder of text, or a decoder, with a head of one logit a grade.
+
+The checkpoint in the judge's folder (model/) is an ordinary one of transformers, which sentence-transformers and vLLM load
+too. Of T5 the encoder alone is used: the logits of a linear head, averaged over the tokens.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from germane.extras import needs
+from germane.judges import folder as folders
+from germane.judges.loading import locate
+from germane.judges.saying import judgments
+from germane.types import InputError, Judgment, Pair, Scale
+
+if TYPE_CHECKING:
+    import torch
+
+Floats = NDArray[np.float64]
+Row = dict[str, list[int]]  # what a tokenizer makes of a pair
+
+KIND = "cross-encoder"
+MODEL = "model"
+"""The folder of the checkpoint inside the judge's."""
+
+SHORTEST = 16
+"""Tokens that a pair needs at least: half are the query's."""
+
+_BY = "judges/encoder.py"
+_ENCODER_OF = ("t5", "mt5", "umt5")  # models of two halves, of which we use the encoder
+_OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer")  # count positions from the pad token
+
+
+class CrossEncoder:
+    """The cross-encoder in a folder. device: as torch names it, None is the best there is. batch: pairs read at once.
+
+    On a GPU it computes in bf16, elsewhere in fp32. The same pair has the same grade whatever stands around it, up to
+    the rounding of the device.
+
+    Raises: InputError for a folder that holds no cross-encoder, and for one that needs packages or a device not there.
+    """
+
+    def __init__(self, folder: str | Path, *, device: str | None = None, batch: int | None = None) -> None:
+        needs("train", "torch", "transformers", by=_BY)
+        import torch
+
+        self.about = folders.read(folder, kind=KIND)
+        self.name, self.fingerprint, self.scale = self.about.name, self.about.fingerprint, self.about.scale
+        self.device = device or best_device()
+        self._batch = batch or (256 if self.device.startswith("cuda") else 32)
+        where = str(Path(folder) / MODEL)
+        sixteen = self.device.startswith("cuda") and torch.cuda.is_bf16_supported()
+        dtype = torch.bfloat16 if sixteen else torch.float32
+        if self.about.settings.get("quantised"):
+            self._model = adapted(where, self.about, dtype)
+        else:
+            self._model = opened(where, config_of(where), dtype)[0].to(self.device)
+        self._model.eval()
+        prefixes = self.about.settings.get("prefixes", ("", ""))
+        self._reader = Reader(tokenizer_of(where), self.about.max_length, tuple(prefixes), takes(self._model))
+
+    def __call__(self, pairs: Iterable[Pair]) -> Iterator[Judgment]:
+        return judgments(pairs, self.about, self.score)
+
+    def score(self, queries: Sequence[str], texts: Sequence[str]) -> Floats:
+        """The logits of each grade before temperature, shape (n, grades)."""
+        return scored(self._model, self._reader, self._reader.rows(queries, texts), self._batch)
+
+
+# --- what a model reads ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Pairs to tokens. prefixes: put before each query and document, as multilingual-e5 and decoders want it.
+
+    max_length: tokens of both together. The query has half of them at most, the document's end is cut. Words that look
+    like the tokenizer's own marks ("[SEP]") are read as words: a document cannot pass for a query.
+    takes: the inputs of the model.
+    """
+
+    tokenizer: Any
+    max_length: int
+    prefixes: tuple[str, ...] = ("", "")
+    takes: frozenset[str] = frozenset({"input_ids", "attention_mask"})
+
+    def rows(self, queries: Sequence[str], texts: Sequence[str]) -> list[Row]:
+        """The tokens of each pair, not padded."""
+        if not queries:
+            return []
+        asked = [self._capped(self.prefixes[0] + query) for query in queries]
+        given = [self.prefixes[1] + text for text in texts]
+        found = self.tokenizer(
+            asked, given, truncation="only_second", max_length=self.max_length, padding=False, split_special_tokens=True
+        )
+        names = [name for name in found if name in self.takes]
+        return [dict(zip(names, row, strict=True)) for row in zip(*(found[name] for name in names), strict=True)]
+
+    def padded(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+        """Rows as tensors (rows, longest), padded on the right."""
+        import torch
+
+        longest = max(len(row["input_ids"]) for row in rows)
+        pad = {"input_ids": self.tokenizer.pad_token_id}
+        return {
+            name: torch.tensor([row[name] + [pad.get(name, 0)] * (longest - len(row[name])) for row in rows])
+            for name in rows[0]
+        }
+
+    def _capped(self, query: str) -> str:
+        most = self.max_length // 2
+        if len(query.encode()) <= most:  # no token is shorter than a byte
+            return query
+        ends = self.tokenizer(
+            query, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False
+        )["offset_mapping"]
+        return query if len(ends) <= most else query[: ends[most - 1][1]]
+
+
+def prefixes_of(base: str, config: Any) -> tuple[str, str]:
+    """What a base wants before query and document: e5's own words; names for a decoder, which has no separator."""
+    if re.search(r"(^|[/_-])e5-", base) and "instruct" not in base:
+        return ("query: ", "passage: ")
+    return ("query: ", "\ndocument: ") if is_decoder(config) else ("", "")
+
+
+def tokenizer_of(where: str) -> Any:
+    """The tokenizer of a model, with a token to pad with.
+
+    Raises: InputError where there is none, or where reading it needs a package that is not there.
+    """
+    from transformers import AutoTokenizer
+
+    with quietly():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(where)
+        except (OSError, ValueError, ImportError, KeyError, TypeError) as problem:
+            raise InputError(f"the tokenizer of {where} could not be read: {_first_line(problem)}") from problem
+    if not tokenizer.is_fast:
+        raise InputError(f"the tokenizer of {where} has no tokenizer.json: save it once with AutoTokenizer.from_pretrained")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+# --- models of transformers -----------------------------------------------------------------------------------------
+
+
+def config_of(base: str) -> Any:
+    """The configuration of a base, if a head of grades can stand on it.
+
+    Raises: InputError for what holds no model, or one that does not read text.
+    """
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as READ_TEXT,
+    )
+
+    where = locate(base)
+    with quietly():
+        try:
+            config = AutoConfig.from_pretrained(where)
+        except (OSError, ValueError, KeyError) as problem:
+            raise InputError(f"base {base!r} could not be read: {_first_line(problem)}") from problem
+    if config.model_type not in _ENCODER_OF and type(config) not in READ_TEXT:
+        raise InputError(
+            f"base {base!r} is a {config.model_type!r}, no encoder of text: name a BERT, RoBERTa, T5, Llama or such"
+        )
+    return config
+
+
+def is_decoder(config: Any) -> bool:
+    """True for a model that reads from left to right (Llama), and grades at its last token."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as WRITE
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FILL
+
+    both = config.model_type in WRITE and config.model_type in FILL  # BERT is in both, and reads both ways by default
+    return config.model_type in WRITE and not both
+
+
+def limit_of(config: Any) -> int | None:
+    """Tokens that a model can read at once, None for any number."""
+    most = getattr(config, "max_position_embeddings", None)
+    if most is None or config.model_type in _ENCODER_OF:
+        return None
+    return int(most) - (int(config.pad_token_id or 0) + 1 if config.model_type in _OFFSET else 0)
+
+
+def graded(config: Any, scale: Scale, pad: int | None) -> Any:
+    """The configuration with a logit for each grade of a scale, named by its labels."""
+    config.id2label = dict(enumerate(scale.labels))
+    config.label2id = {label: i for i, label in enumerate(scale.labels)}
+    config.problem_type = "single_label_classification"
+    if config.pad_token_id is None:
+        config.pad_token_id = pad
+    return config
+
+
+def opened(where: str, config: Any, dtype: Any, **options: Any) -> tuple[Any, bool]:
+    """The model of a checkpoint with the head that its configuration asks for, and True if its weights are random.
+
+    A folder with a configuration and no weights gives random ones. A head that is not in the checkpoint is made anew.
+    Raises: InputError for weights that cannot be read, or that are another model's.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    auto = AutoModelForTokenClassification if config.model_type in _ENCODER_OF else AutoModelForSequenceClassification
+    with quietly():
+        if Path(where).is_dir() and not _weights(Path(where)):
+            return auto.from_config(config).to(dtype), True  # type: ignore[no-untyped-call]
+        try:
+            model, found = auto.from_pretrained(
+                where, config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as problem:
+            raise InputError(f"the weights of {where} could not be read: {_first_line(problem)}") from problem
+    body = f"{model.base_model_prefix}."
+    lost = [name for name in found["missing_keys"] if name.startswith(body) and "pooler" not in name]
+    if 2 * len(lost) > sum(name.startswith(body) for name in model.state_dict()):
+        raise InputError(f"the weights of {where} are not of its configuration: {len(lost)} are missing, as {sorted(lost)[0]}")
+    return model, False
+
+
+def adapted(where: str, about: folders.About, dtype: Any) -> Any:
+    """The quantised base of a judge with the adapters that were trained on it: on a GPU, with bitsandbytes."""
+    needs("train", "peft", by=_BY)
+    from peft import PeftModel
+
+    base = locate(about.base)
+    config = graded(config_of(base), about.scale, tokenizer_of(where).pad_token_id)
+    model, _ = opened(base, config, dtype, **four_bit(dtype))
+    with quietly():
+        return PeftModel.from_pretrained(model, where)
+
+
+def four_bit(dtype: Any) -> dict[str, Any]:
+    """What `from_pretrained` needs to hold weights in 4 bits (NF4). Source: Dettmers et al. (2023), QLoRA.
+
+    Raises: InputError without bitsandbytes, and without a GPU.
+    """
+    from importlib.util import find_spec
+
+    import torch
+
+    if find_spec("bitsandbytes") is None:
+        raise InputError(f"{_BY} needs bitsandbytes for 4-bit weights: pip install bitsandbytes")
+    if not torch.cuda.is_available():
+        raise InputError("4-bit weights need a CUDA GPU, and there is none here: train with --lora and without --quantised")
+    from transformers import BitsAndBytesConfig
+
+    how = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    return {"quantization_config": how, "device_map": {"": torch.cuda.current_device()}}
+
+
+def takes(model: Any) -> frozenset[str]:
+    """The names of the inputs that a model reads; kinds of tokens only where it tells several apart."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    names = {"input_ids", "attention_mask"}
+    if getattr(inner.config, "type_vocab_size", 0) > 1 and "token_type_ids" in inspect.signature(inner.forward).parameters:
+        names.add("token_type_ids")
+    return frozenset(names)
+
+
+def logits_of(model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Logits (rows, grades); those of tokens are averaged, which for a linear head is the head on the mean of the tokens."""
+    found: torch.Tensor = model(**batch).logits
+    if found.ndim == 3:
+        mask = batch["attention_mask"].unsqueeze(-1).to(found.dtype)
+        found = (found * mask).sum(dim=1) / mask.sum(dim=1)
+    return found
+
+
+def scored(model: Any, reader: Reader, rows: Sequence[Row], batch: int) -> Floats:
+    """Logits (rows, grades) in the order of the rows, read from the longest to the shortest, so that little is padded."""
+    import torch
+
+    parameter = next(model.parameters())
+    order = np.argsort([-len(row["input_ids"]) for row in rows], kind="stable")
+    found = np.zeros((len(rows), model.config.num_labels))
+    with torch.inference_mode():
+        for start in range(0, len(rows), batch):
+            at = order[start : start + batch]
+            given = reader.padded([rows[i] for i in at])
+            said = logits_of(model, {name: tensor.to(parameter.device) for name, tensor in given.items()})
+            found[at] = said.double().cpu().numpy()
+    return found
+
+
+def best_device() -> str:
+    """ "cuda", "mps" or "cpu", the first that is there."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """No progress bars, no reports of new heads, no old names that peft calls in transformers: all are expected here."""
+    from transformers.utils import logging
+
+    said: Any = logging
+    verbosity, bars = said.get_verbosity(), said.is_progress_bar_enabled()
+    said.set_verbosity_error()
+    said.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*is deprecated and will be removed in v6", FutureWarning)
+            yield
+    finally:
+        said.set_verbosity(verbosity)
+        if bars:
+            said.enable_progress_bar()
+
+
+def _weights(where: Path) -> bool:
+    return any(any(where.glob(f"{name}*")) for name in ("model.safetensors", "model-", "pytorch_model", "adapter_model"))
+
+
+def _first_line(problem: Exception) -> str:
+    return " ".join(str(problem).split(". ")[0].split())[:200] or type(problem).__name__
