@@ -12,7 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from germane.types import Effect, Equivalence, Estimate, JudgeCard, Report, is_error
+from germane.types import Effect, Equivalence, Estimate, JudgeCard, Leaderboard, Report, is_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ def show(result: object, *, as_json: bool = False, folder: Path | None = None) -
 
         write(result, folder)
     if as_json:
-        text = result.to_json() if isinstance(result, Report | JudgeCard) else None
+        text = result.to_json() if isinstance(result, Report | JudgeCard | Leaderboard) else None
         print(text or json.dumps(plain(result), indent=2, ensure_ascii=False))
     elif isinstance(result, str):
         print(result)
@@ -36,6 +36,8 @@ def show(result: object, *, as_json: bool = False, folder: Path | None = None) -
             print(f"report: {folder / 'report.html'}")
     elif isinstance(result, JudgeCard):
         _card(result)
+    elif isinstance(result, Leaderboard):
+        _leaderboard(result)
     elif isinstance(result, Sequence) and result and hasattr(result[0], "_fields"):
         _rows(result)
     else:
@@ -167,6 +169,44 @@ def _card(card: JudgeCard) -> None:
         notes.append(_text(f"{told} (Monte Carlo error {at.same.se:.1%}), and in opposite ways in {at.opposite:.1%}"))
     notes += [_text(f"! {caveat}", style="yellow") for caveat in card.caveats]
     _print(_text(head, style="bold"), table, *notes)
+
+
+def _leaderboard(board: Leaderboard) -> None:
+    """The answer, a row a judge in order, and what to know first."""
+    from rich.table import Table
+
+    from germane.report.leaderboard import answer, chains, speed
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    names = [
+        name for name in ("exact", "quadratic kappa", "score tau-b", "expected score tau-b") if name in board.judges[0].found
+    ]
+    for name in (
+        "judge",
+        "macro F1",
+        "interval",
+        "minus the best",
+        "kept of the one above",
+        "coverage",
+        *names,
+        "rows/s",
+        "cost/M",
+    ):
+        table.add_column(name, justify="left" if name == "judge" else "right")
+    for judge in (*board.judges, *([board.ceiling] if board.ceiling else [])):
+        e, d, kept = judge.found["macro F1"], judge.to_best, judge.retention and judge.retention.ratio
+        cells = [f"{e.value:.3f}", f"{e.low:.3f} to {e.high:.3f}", f"{d.value:+.3f}{' =' * judge.level_with_best}" if d else ""]
+        cells += [f"{kept.value:.1%} ({kept.low:.1%} to {kept.high:.1%})" if kept else "", f"{judge.coverage.value:.1%}"]
+        cells += [f"{judge.found[name].value:.3f}" if name in judge.found else "" for name in names]
+        table.add_row(_text(judge.name), *cells, *speed(judge.facts))
+    for other in board.speed_only:
+        table.add_row(_text(f"{other.name} ({other.why})"), *[""] * (5 + len(names)), *speed(other.facts))
+    notes = [_text("= cannot be told from the best on these pairs")] * any(
+        j.to_best and j.level_with_best for j in board.judges
+    )
+    notes += [_text(chain) for chain in chains(board)] + [_text(f"! {note}", style="yellow") for note in board.notes]
+    notes += [_text(f"! overridden: {override}", style="red") for override in board.overrides]
+    _print(_text(answer(board), style="bold"), table, *notes)
 
 
 def _more(found: Equivalence) -> str:
