@@ -13,7 +13,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 INSTALL := $(BIN)/uv pip install --quiet --python $(VENV)
 
-.PHONY: demo test test-fast simulations lint format types docs docs-write bench clean help
+.PHONY: demo tour esci marketplace languages test test-fast simulations lint format types docs docs-write bench clean help
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -21,6 +21,18 @@ help:  ## what can be made
 
 demo: $(VENV)/.core  ## set up the core and answer one question on a simulated marketplace: demo/report.html
 	$(BIN)/germane demo --out demo
+
+tour: $(VENV)/.all  ## train a cross-encoder, a teacher and a student on the simulated marketplace: tour/leaderboard.html
+	$(BIN)/germane tour --out tour
+
+esci: $(VENV)/.all  ## judges of product search from human labels, out of fold (GERMANE_DATA, GERMANE_MODELS; best with a GPU)
+	$(BIN)/python benchmarks/esci.py --out esci
+
+marketplace: $(VENV)/.all  ## 50,000 simulated labels, the whole validation table and its ceiling (best with a GPU)
+	$(BIN)/python benchmarks/marketplace.py --out marketplace
+
+languages: $(VENV)/.all  ## a judge trained on English read in German, Spanish and Japanese (best with a GPU)
+	$(BIN)/python benchmarks/languages.py --out languages
 
 test: $(VENV)/.all  ## set up everything and run all tests, the examples in the documentation included
 	$(BIN)/pytest -n $(WORKERS) -q
@@ -53,7 +65,7 @@ bench-%: $(VENV)/.bench
 	$(BIN)/python benchmarks/$*.py
 
 clean:  ## remove what was built here, the environment included
-	rm -rf $(VENV) build dist site demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site demo tour esci marketplace languages .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # --- environments: one stamp for each size, so that a second call does not install again -------------------------------
 
