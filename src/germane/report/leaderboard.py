@@ -88,7 +88,7 @@ def of(board: Leaderboard) -> View:
         for judge, e, near in zip(board.judges, first, level, strict=True)
     )
     clear = len(board.judges) > 1 and not any(level[1:])
-    made = (_grades(board), _agreement(board), _above(board), *_of_lists(board), _probabilities(board), _shares(board))
+    made = (_grades(board), _agreement(board), _above(board), *_of_lists(board), _probabilities(board), *_shares(board))
     grids = tuple(grid for grid in (*made, _speed(board), _speed_only(board)) if grid.rows and grid.columns)
     return View(board, answer(board), clear, axis, rows, peak, people, grids, _splits(board), chains(board))
 
@@ -142,8 +142,15 @@ def _remark(judge: Standing) -> str:
     near = "within noise of the best" if judge.to_best is not None and judge.level_with_best else ""
     kept = ""
     if judge.retention is not None and judge.retention.ratio is not None:
-        kept = f"keeps {words.percent(judge.retention.ratio.value)} of {judge.retention.above}"
+        e = judge.retention.ratio
+        span = f"{words.percent(e.low)} to {words.percent(e.high)}"
+        kept = f"keeps {words.percent(e.value)} ({span}) of {judge.retention.above}"
     return "; ".join(text for text in (near, kept, judge.found["macro F1"].caveat) if text)
+
+
+def _signed(name: str) -> bool:
+    """True for an error that can lie on either side of 0."""
+    return is_error(name) and name not in ("calibration error", "Brier score", "false relevant")
 
 
 def _everyone(board: Leaderboard) -> tuple[Standing, ...]:
@@ -157,7 +164,7 @@ def _grid(board: Leaderboard, title: str, lead: str, names: Iterable[str], *, co
     rows: list[tuple[str, tuple[Cell, ...]]] = [(judge.name, tuple(judge.found.get(n) for n in shown)) for judge in everyone]
     if shown and any(name in board.people for name in shown) and not any(map(is_error, shown)):
         rows.append(("two people, on all of gold", tuple(board.people.get(n) for n in shown)))
-    return Grid(title, lead, shown, tuple(rows), tuple(map(is_error, shown)), counted)
+    return Grid(title, lead, shown, tuple(rows), tuple(map(_signed, shown)), counted)
 
 
 def _grades(board: Leaderboard) -> Grid:
@@ -175,7 +182,7 @@ def _agreement(board: Leaderboard) -> Grid:
     if board.people:
         rows.append(("two people, on all of gold", (None, *(board.people.get(n) for n in names), board.people.get("macro F1"))))
     columns = ("coverage", *names, "macro F1, own pairs")
-    return Grid("Agreement with people", lead, columns, tuple(rows), tuple(map(is_error, columns)), counted=True)
+    return Grid("Agreement with people", lead, columns, tuple(rows), tuple(map(_signed, columns)), counted=True)
 
 
 def _above(board: Leaderboard) -> Grid:
@@ -218,11 +225,18 @@ def _probabilities(board: Leaderboard) -> Grid:
     return whole._replace(rows=tuple(row for row in whole.rows if any(cell is not None for cell in row[1])))
 
 
-def _shares(board: Leaderboard) -> Grid:
+def _shares(board: Leaderboard) -> tuple[Grid, ...]:
+    """Labels and lists apart: together they would be too wide to read."""
     names = tuple(dict.fromkeys(name for judge in board.judges for name in judge.of_ceiling))
-    rows: list[tuple[str, tuple[Cell, ...]]] = [(j.name, tuple(j.of_ceiling.get(n) for n in names)) for j in board.judges]
-    lead = "Each figure over that of the best judge possible, on the same pairs: 1 is all that can be reached."
-    return Grid("Share of the ceiling", lead, names, tuple(rows), (False,) * len(names))
+    grids = []
+    for title, shown in (
+        ("Share of the ceiling", tuple(name for name in names if "score" not in name.split())),
+        ("Share of the ceiling in scores", tuple(name for name in names if "score" in name.split())),
+    ):
+        rows: list[tuple[str, tuple[Cell, ...]]] = [(j.name, tuple(j.of_ceiling.get(n) for n in shown)) for j in board.judges]
+        lead = "Each figure over that of the best judge possible, on the same pairs: 1 is all that can be reached."
+        grids.append(Grid(title, lead, shown, tuple(rows), (False,) * len(shown)))
+    return tuple(grids)
 
 
 def _speed(board: Leaderboard) -> Grid:
@@ -281,5 +295,5 @@ def _slice_grids(
     for start in range(0, len(names), WIDE):
         shown = names[start : start + WIDE]
         rows = tuple((j.name, tuple(part.get(n) for n in shown)) for j, part in zip(judges, found, strict=True))
-        grids.append(Grid(name, "", shown, rows, (is_error(name),) * len(shown), counted=True))
+        grids.append(Grid(name, "", shown, rows, (_signed(name),) * len(shown), counted=True))
     return grids
