@@ -95,7 +95,15 @@ def files(tmp_path):
             cost=12.0,
             rows=1_000_000,
         ),
-        save(tmp_path / "student.parquet", FAIR, fingerprint="f-student", **lineage, rows_per_s=2000, machine="two cores"),
+        save(
+            tmp_path / "student.parquet",
+            FAIR,
+            fingerprint="f-student",
+            **lineage,
+            rows_per_s=2000,
+            machine="two cores",
+            latency_ms=3.2,
+        ),
         save(tmp_path / "old.parquet", BAD),
     ]
 
@@ -317,7 +325,8 @@ def test_speed_and_cost_are_as_the_manifests_say_and_never_invented(files):
     assert (teacher.rows_per_s, teacher.machine, teacher.cost_per_million, teacher.cost_from) == (80, "H200", 12.0, "paid")
     assert student.cost_per_million == pytest.approx(1.01 / 2000 / 3600 * 1e6)
     assert student.cost_from == "1.01 an hour"
-    assert (old.rows_per_s, old.cost_per_million) == (None, None)
+    assert (old.rows_per_s, old.latency_ms, old.cost_per_million) == (None, None, None)
+    assert student.latency_ms == 3.2
     assert any("different machines (H200, two cores)" in note for note in made.notes)
     without = leaderboard(gold, judges, scale="trec")
     assert without.judges[1].facts.cost_per_million is None
@@ -342,16 +351,20 @@ def test_fakes_and_random_weights_are_shown_for_their_speed_alone(files, tmp_pat
     tiny = save(
         tmp_path / "tiny.parquet", judged(truth(), "tiny", "f-tiny", skip=range(200)), random_weights=True, rows_per_s=9
     )
-    made = leaderboard(gold, [*judges, fake, tiny], scale="trec")
+    bare = save(tmp_path / "bare.parquet", judged(truth(), "bare", "random:1"))
+    made = leaderboard(gold, [*judges, fake, tiny, bare], scale="trec")
     assert [judge.name for judge in made.judges] == ["teacher", "student", "old"]
     assert [(each.name, each.why, each.facts.rows_per_s) for each in made.speed_only] == [
         ("fake", "a fake", 1e6),
         ("tiny", "random weights", 9.0),
+        ("bare", "random weights", None),
     ]
     assert made.common == len(IDS)
     assert "Speed only" in page.html(made)
     with pytest.raises(InputError, match="only fakes and judges of random weights were given"):
         leaderboard(gold, [fake, tiny], scale="trec")
+    with pytest.raises(InputError, match="only fakes and judges of random weights were given"):
+        leaderboard(gold, judges, scale="trec", ceiling=tiny)
 
 
 # --- training on gold -------------------------------------------------------------------------------------------------

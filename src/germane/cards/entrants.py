@@ -59,14 +59,15 @@ class Side(NamedTuple):
 
 
 def apart(entrants: Sequence[Entrant]) -> tuple[list[Entrant], tuple[SpeedOnly, ...]]:
-    """Judges to compare, and those of whom only the speed says something."""
+    """Judges to compare, and those of whom only the speed says something. Raises: InputError for no judge to compare."""
     real, others = [], []
     for each in entrants:
         made_by = distinct(each.judgments, "judge", "fingerprint")
         judge, fingerprint = made_by[0] if made_by else ("", "")
-        if fingerprint.startswith("fake:") or each.facts.random_weights:
-            why = "random weights" if each.facts.random_weights else "a fake"
-            others.append(SpeedOnly(judge, fingerprint, each.facts, why))
+        if each.facts.random_weights or fingerprint.startswith("random:"):
+            others.append(SpeedOnly(judge, fingerprint, each.facts, "random weights"))
+        elif fingerprint.startswith("fake:"):
+            others.append(SpeedOnly(judge, fingerprint, each.facts, "a fake"))
         else:
             real.append(each)
     if not real:

@@ -56,6 +56,7 @@ def stand(
     sides = told_apart([enter(board, gold, each) for each in real])
     tiers = tiers_of(sides, above or {})
     if ceiling is not None:
+        apart([ceiling])
         sides = [*sides, enter(board, gold, ceiling)._replace(name="ceiling")]
     rows = shared(sides)
     sides = [_restricted(board, side, rows, with_scores=ceiling is not None) for side in sides]
@@ -117,15 +118,16 @@ def _by_expected_gains(pairs: Pairs, scale: Scale) -> tuple[Pairs, Scale] | None
 
 
 def _card(board: Board, side: Side, rows: Rows) -> JudgeCard:
-    """The judge's card on the common pairs: its other answers are taken out, so that they count as missing."""
+    """The judge's card on the common pairs: its other answers are left out, so that they count as missing."""
     import pyarrow as pa
 
-    from germane import store
-
-    pairs = side.pairs
-    ids: dict[str, Any] = {"query_id": pairs.query_ids[pairs.query[rows]], "doc_id": pairs.doc_ids[rows]}
-    with store.database(judgments=side.entrant.judgments, common=pa.table(ids)) as query:
-        kept = query("SELECT judgments.* FROM judgments SEMI JOIN common USING (query_id, doc_id)")
+    pairs, held = side.pairs, int(rows.sum())
+    columns: dict[str, Any] = {"query_id": pairs.query_ids[pairs.query[rows]], "doc_id": pairs.doc_ids[rows]}
+    columns |= {"relevance": pairs.other[rows], "outcome": pa.repeat("label", held)}
+    if pairs.probs is not None:
+        columns["probs"] = [None if np.isnan(row).any() else row.tolist() for row in pairs.probs[rows]]
+    who = {"judge": side.judge, "fingerprint": side.fingerprint, "scale": board.scale.name, "guide_version": side.guide}
+    kept = pa.table(columns | {name: pa.repeat(value, held) for name, value in who.items()})
     options: dict[str, Any] = {"experiment": board.experiment, "segments": board.segments, "level": board.level}
     return build(board.gold, kept, scale=board.scale, design=board.design, **options)
 

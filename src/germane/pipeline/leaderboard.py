@@ -192,6 +192,7 @@ def _facts(said: Mapping[str, Any], where: str, hour_price: float | None) -> Jud
         million,
         paid,
         bool(said.get("random_weights")),
+        _number(said, "latency_ms", where),
     )
 
 

@@ -254,12 +254,14 @@ def _speed_only(board: Leaderboard) -> Grid:
 
 
 def _facts_grid(title: str, lead: str, facts: Sequence[tuple[str, JudgeFacts]]) -> Grid:
-    columns = ("kind", "base", "rows/s", "machine", "cost of a million pairs")
+    columns = ("kind", "base", "rows/s", "ms for one pair", "machine", "cost of a million pairs")
     rows: list[tuple[str, tuple[Cell, ...]]] = []
     for name, each in facts:
         rows_per_s, cost = speed(each)
         cost = f"{cost} ({each.cost_from})" if cost and each.cost_from else cost
-        rows.append((name, tuple(text or None for text in (each.kind, each.base, rows_per_s, each.machine, cost))))
+        alone = "" if each.latency_ms is None else words.plain(each.latency_ms, 1)
+        told = (each.kind, each.base, rows_per_s, alone, each.machine, cost)
+        rows.append((name, tuple(text or None for text in told)))
     return Grid(title, lead, columns, tuple(rows), (False,) * len(columns))
 
 

@@ -18,7 +18,8 @@ class JudgeFacts:
     """What the manifest of a judgments file says of its judge; nothing of it was measured here, None = not said.
 
     lineage: fingerprints of the judges that taught it, the nearest first. taught_by: their names, in that order.
-    cost_per_million: money for a million pairs. cost_from: "paid" or "1.01 an hour".
+    rows_per_s, latency_ms: pairs a second, and milliseconds for one pair alone. cost_per_million: money for a million pairs.
+    cost_from: "paid" or "1.01 an hour".
     """
 
     kind: str = ""
@@ -30,6 +31,7 @@ class JudgeFacts:
     cost_per_million: float | None = None
     cost_from: str = ""
     random_weights: bool = False
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)
