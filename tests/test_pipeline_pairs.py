@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from germane import cli, store
-from germane.pipeline.pairs import pairs
+from germane.pipeline.pairs import of_judgments, pairs
 from germane.text import TextPlan
 from germane.types import InputError
 
@@ -164,3 +164,14 @@ def test_esci_arms_spare_what_did_not_move(data, tmp_path):
     assert made.spared > 100
     values = store.read_table(tmp_path / "p.parquet", "pairs")["value"].to_pylist()
     assert values == sorted(values, reverse=True)
+
+
+def test_the_pairs_of_judgments_need_no_runs_and_each_comes_once(files):
+    (files / "labels.csv").write_text("query_id,doc_id,relevance\n1,a,1\n1,b,0\n2,c,3\n")
+    given = {"queries": files / "queries.parquet", "docs": files / "docs.parquet"}
+    made = of_judgments(files / "labels.csv", files / "judged.parquet", **given)
+    table = store.read_table(files / "judged.parquet", "pairs")
+    assert (made.made, made.queries, made.pairs) == (True, 2, 3)
+    assert table["doc_id"].to_pylist() == ["a", "b", "c"]
+    assert all(table["text"].to_pylist())
+    assert not of_judgments(files / "labels.csv", files / "judged.parquet", **given).made

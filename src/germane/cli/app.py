@@ -49,6 +49,7 @@ TRAIN = {
 }
 
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
+PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
 PARTS |= {"train shootout --tiers": "germane.pipeline.shootout:tiers"}
 PARTS |= {f"train {what}": function for what, function in TRAIN.items()}
 

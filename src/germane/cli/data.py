@@ -170,12 +170,15 @@ def collect(
 
 @app.command("pairs")
 def pairs(
-    control: Annotated[Path, typer.Argument(help="The run as it is today.")],
-    treatment: Annotated[Path, typer.Argument(help="The run that may replace it.")],
     queries: Annotated[Path, typer.Option(help="The queries' text.")],
     docs: Annotated[Path, typer.Option(help="The documents' fields.")],
+    control: Annotated[Path | None, typer.Argument(help="The run as it is today.")] = None,
+    treatment: Annotated[Path | None, typer.Argument(help="The run that may replace it.")] = None,
     out: OutOption = None,
     k: DepthOption = 25,
+    judged: Annotated[
+        Path | None, typer.Option(help="In place of runs: the pairs of these judgments, to train and check judges on.")
+    ] = None,
     design: Annotated[Path | None, typer.Option(help="Only its queries, by what each stands for.")] = None,
     judgments: Annotated[Path | None, typer.Option(help="Leave out the pairs that have a grade here.")] = None,
     scale: ScaleOption = None,
@@ -193,12 +196,19 @@ def pairs(
 
     Only those that moved between the two runs can change the answer: exactly these, most valuable first.
     """
-    options: dict[str, Any] = {"queries": queries, "docs": docs, "k": k, "design": design, "judgments": judgments}
-    options |= {"scale": scale if judgments else None, "everything": everything}
     order, budgets = words(fields), whole_numbers(budget, "--budget")
-    options["plan"] = TextPlan(
-        None if order is None else tuple(order), budgets, "tokens" if tokens else unit, tokens or "", total
-    )
+    plan = TextPlan(None if order is None else tuple(order), budgets, "tokens" if tokens else unit, tokens or "", total)
+    options: dict[str, Any] = {"queries": queries, "docs": docs, "plan": plan}
+    if judged is not None:
+        if control or treatment or design or judgments or everything:
+            raise InputError("--judged takes the pairs of a file of judgments: leave runs, --design and --judgments out")
+        to = table_place(out, "pairs", judged.stem)
+        show(call("pairs --judged", judged, to, scale=scale, **options), as_json=output == Output.JSON)
+        return
+    if control is None or treatment is None:
+        raise InputError("which pairs? name two runs, CONTROL and TREATMENT, or a file of judgments with --judged")
+    options |= {"k": k, "design": design, "judgments": judgments}
+    options |= {"scale": scale if judgments else None, "everything": everything}
     to = table_place(out, "pairs", f"{control.stem}-{treatment.stem}")
     show(call("pairs", control, treatment, to, **options), as_json=output == Output.JSON)
 

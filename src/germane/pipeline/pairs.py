@@ -56,9 +56,7 @@ def pairs(
 
     Raises: InputError for queries or documents of the runs that are not in the files, and for a plan that does not fit.
     """
-    plan = plan or TextPlan()
-    if plan.unit == "tokens" and plan.tokenizer:
-        plan = replace(plan, tokenizer=locate(plan.tokenizer))
+    plan = _found(plan)
     asked = {"k": k, "everything": everything, "plan": plan.to_dict(), "scale": scale}
     asked |= {"design": bool(design), "judgments": bool(judgments)}
     inputs = [control, treatment, queries, docs, *(path for path in (design, judgments) if path)]
@@ -83,6 +81,55 @@ def pairs(
     return _pairs(out, True, extra, everything)
 
 
+class Judged(NamedTuple):
+    """What `of_judgments` wrote. made: False if nothing had changed."""
+
+    out: str
+    made: bool
+    queries: int
+    pairs: int
+    notes: tuple[str, ...]
+
+
+def of_judgments(
+    judgments: Path, out: Path, *, queries: Path, docs: Path, scale: str | None = None, plan: TextPlan | None = None
+) -> Judged:
+    """The pairs that have been judged, with their texts: what a judge is trained and checked on. Each pair once, by its ids.
+
+    Raises: InputError for queries or documents of the judgments that are not in the files, and for a plan that does not fit.
+    """
+    plan = _found(plan)
+    work: dict[str, Any] = {"verb": "pairs", "inputs": [judgments, queries, docs]}
+    work["parameters"] = {"judged": True, "scale": scale, "plan": plan.to_dict()}
+    made = not store.up_to_date(out, **work)
+    if made:
+        said = sources.read_judgments(judgments, scale=scales.get(scale) if scale else None)
+        table = said.select(["query_id", "doc_id"])
+        table = table.group_by(["query_id", "doc_id"]).aggregate([])
+        table = table.sort_by([("query_id", "ascending"), ("doc_id", "ascending")]).combine_chunks()
+        asked_for = _queries(table, sources.read_queries(queries), queries)
+        rows, texts = _texts(table, sources.read_docs(docs), docs, plan)
+        table = table.append_column("query", asked_for)
+        table = table.append_column("text", texts.text.take(rows)).append_column("cut", texts.cut.take(rows))
+        count = {"queries": len(table["query_id"].unique()), "pairs": table.num_rows}
+        store.write_table(table, out, "pairs", **work, extra={"count": count, "text": texts.facts})
+    manifest = store.read_manifest(out)
+    assert manifest is not None
+    count = manifest.extra["count"]
+    return Judged(str(out), made, count["queries"], count["pairs"], tuple(_cut(manifest.extra["text"]["cut"])))
+
+
+def _found(plan: TextPlan | None) -> TextPlan:
+    """The plan, its tokenizer where it lies."""
+    plan = plan or TextPlan()
+    return replace(plan, tokenizer=locate(plan.tokenizer)) if plan.unit == "tokens" and plan.tokenizer else plan
+
+
+def _cut(shares: Mapping[str, float]) -> list[str]:
+    cut = ", ".join(f"{field} in {share:.1%}" for field, share in shares.items())
+    return [f"fields that were cut to their budgets, by share of the documents: {cut}"] if shares else []
+
+
 def _pairs(out: Path, made: bool, found: Mapping[str, Any], everything: bool) -> Pairs:
     count: Mapping[str, int] = found["pool"]
     still = count["pooled"] - count["moved"]
@@ -93,9 +140,7 @@ def _pairs(out: Path, made: bool, found: Mapping[str, Any], everything: bool) ->
     notes = [f"documents {words}: {number:,} of {count['pooled']:,}" for words, number in said.items() if number]
     said = {"with results in one arm only": count["one_arm"], "of the design without a result": count["no_results"]}
     notes += [f"queries {words}: {number:,}" for words, number in said.items() if number]
-    if shares := found["text"]["cut"]:
-        cut = ", ".join(f"{field} in {share:.1%}" for field, share in shares.items())
-        notes.append(f"fields that were cut to their budgets, by share of the documents: {cut}")
+    notes += _cut(found["text"]["cut"])
     spared = 0 if everything else still
     return Pairs(str(out), made, count["queries"], count["pooled"], spared, count["judged"], count["pairs"], tuple(notes))
 
