@@ -177,30 +177,25 @@ def _leaderboard(board: Leaderboard) -> None:
 
     from germane.report.leaderboard import answer, chains, speed
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    names = [
-        name for name in ("exact", "quadratic kappa", "score tau-b", "expected score tau-b") if name in board.judges[0].found
-    ]
-    for name in (
-        "judge",
-        "macro F1",
-        "interval",
-        "minus the best",
-        "kept of the one above",
-        "coverage",
-        *names,
-        "rows/s",
-        "cost/M",
-    ):
-        table.add_column(name, justify="left" if name == "judge" else "right")
-    for judge in (*board.judges, *([board.ceiling] if board.ceiling else [])):
+    everyone = (*board.judges, board.ceiling) if board.ceiling else board.judges
+    wanted = ("exact", "quadratic kappa", "score tau-b", "expected score tau-b")
+    names = [name for name in wanted if any(name in judge.found for judge in everyone)]
+    heads = ["judge", "macro F1", "interval", "minus the best", "kept of the one above", "coverage", *names, "rows/s", "cost/M"]
+    rows = []
+    for judge in everyone:
         e, d, kept = judge.found["macro F1"], judge.to_best, judge.retention and judge.retention.ratio
         cells = [f"{e.value:.3f}", f"{e.low:.3f} to {e.high:.3f}", f"{d.value:+.3f}{' =' * judge.level_with_best}" if d else ""]
         cells += [f"{kept.value:.1%} ({kept.low:.1%} to {kept.high:.1%})" if kept else "", f"{judge.coverage.value:.1%}"]
         cells += [f"{judge.found[name].value:.3f}" if name in judge.found else "" for name in names]
-        table.add_row(_text(judge.name), *cells, *speed(judge.facts))
+        rows.append([judge.name, *cells, *speed(judge.facts)])
     for other in board.speed_only:
-        table.add_row(_text(f"{other.name} ({other.why})"), *[""] * (5 + len(names)), *speed(other.facts))
+        rows.append([f"{other.name} ({other.why})", *[""] * (5 + len(names)), *speed(other.facts)])
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    shown = [at for at in range(len(heads)) if any(row[at] for row in rows)]
+    for at in shown:
+        table.add_column(heads[at], justify="right" if at else "left")
+    for row in rows:
+        table.add_row(*(_text(row[at]) for at in shown))
     notes = [_text("= cannot be told from the best on these pairs")] * any(
         j.to_best and j.level_with_best for j in board.judges
     )

@@ -94,7 +94,8 @@ def enter(board: Board, gold: pa.Table, entrant: Entrant) -> Side:
         judge, fingerprint, guide, _ = who(gold, entrant.judgments, board.scale)
         pairs = joined(board.gold, entrant.judgments, board.design, len(board.scale.labels))
     except InputError as problem:
-        raise InputError(f"{entrant.source}: {problem}") from None
+        whose = "" if str(problem).startswith(("gold", "the gold")) else f"{entrant.source}: "  # gold is no judge's fault
+        raise InputError(f"{whose}{problem}") from None
     if not (~pairs.targeted & (pairs.other >= 0)).any():
         raise InputError(
             f"{entrant.source}: judge {judge!r} answered none of {int((~pairs.targeted).sum()):,} gold pairs: are query_id "
