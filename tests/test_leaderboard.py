@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from markdown_it import MarkdownIt
 
-import germane.cli.leaderboard  # noqa: F401  (its command joins the app)
+import germane.cli.leaderboard
 from germane import cli, metrics, scales, sources, store
 from germane.pipeline.check import check
 from germane.pipeline.leaderboard import leaderboard
@@ -523,3 +523,84 @@ def test_two_judges_of_one_name_are_told_apart_by_their_fingerprints():
 def test_a_manifest_that_says_nonsense_is_named(facts, message, tmp_path):
     with pytest.raises(InputError, match=message):
         board(save(tmp_path / "judge.parquet", GOOD, **facts))
+
+
+# --- every option reaches its figure ----------------------------------------------------------------------------------
+
+
+def test_level_raters_and_kinds_of_documents_reach_the_figures():
+    narrow, wide = (board(GOOD, FAIR, level=level).judges[1] for level in (0.8, 0.99))
+    for of in (lambda j: j.found["macro F1"], lambda j: j.to_best, lambda j: j.coverage, lambda j: j.own["exact"]):
+        assert of(narrow).level == 0.8
+        assert of(wide).low < of(narrow).low
+    columns = {"query_id": [q for q, _ in IDS], "doc_id": [d for _, d in IDS]}
+    beside = pa.table(columns | {"anna": truth(), "ben": said(0.2, 7), "carl": truth()})
+    made = board(GOOD, gold=beside, raters=["anna", "ben", "carl"], adjudicate="majority")
+    assert made.judges[0].found["exact"] == board(GOOD).judges[0].found["exact"]
+    docs = pa.table({"doc_id": [f"d{d}" for d in range(DOCS)], "kind": ["shoe", "hat"] * (DOCS // 2)})
+    assert {each.name for each in board(GOOD, docs=docs).judges[0].slices} == {"shoe", "hat"}
+
+
+def test_the_seed_is_that_of_the_resampled_experiments():
+    once, again, other = (
+        board(BAD, control=run(5), treatment=run(6), metric="sDCG@3", seed=seed).judges[0].found["decision agreement"]
+        for seed in (0, 0, 1)
+    )
+    assert once == again
+    assert once != other
+
+
+def test_every_option_of_the_command_reaches_the_stage(monkeypatch, capsys, tmp_path):
+    asked = {}
+
+    def call(verb, *arguments, **options):
+        asked.update(options, verb=verb, arguments=arguments)
+        return board(GOOD)
+
+    monkeypatch.setattr(germane.cli.leaderboard, "call", call)
+    options = {
+        "--scale": "trec",
+        "--above": "a=b",
+        "--ceiling": "c.parquet",
+        "--run": "r.run",
+        "--control": "x.run",
+        "--treatment": "y.run",
+        "--metric": "sDCG@5",
+        "--design": "design.parquet",
+        "--adjudicate": "median",
+        "--rater": "anna",
+        "--queries": "q.csv",
+        "--docs": "d.csv",
+        "--by": "language",
+        "--hour-price": "2",
+        "--allow": "trained-on-gold",
+        "--level": "0.9",
+        "--seed": "3",
+        "--out": str(tmp_path),
+    }
+    flags = [text for pair in options.items() for text in pair]
+    code, _, _ = shell(monkeypatch, capsys, "leaderboard", "gold.csv", "one.csv", "two.csv", *flags, "--condensed")
+    assert code == 0
+    assert asked == {
+        "verb": "leaderboard",
+        "arguments": (Path("gold.csv"), [Path("one.csv"), Path("two.csv")]),
+        "scale": "trec",
+        "above": {"a": "b"},
+        "ceiling": Path("c.parquet"),
+        "run": [Path("r.run")],
+        "control": Path("x.run"),
+        "treatment": Path("y.run"),
+        "metric": "sDCG@5",
+        "condensed": True,
+        "design": Path("design.parquet"),
+        "adjudicate": "median",
+        "raters": ["anna"],
+        "queries": Path("q.csv"),
+        "docs": Path("d.csv"),
+        "by": ["language"],
+        "hour_price": 2.0,
+        "allow": ("trained-on-gold",),
+        "level": 0.9,
+        "seed": 3,
+        "out": tmp_path,
+    }
