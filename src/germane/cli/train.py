@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from germane.cli.app import SCALES, OutOption, Output, OutputOption, SeedOption, app, call, place
+from germane.cli.app import SCALES, OutOption, Output, OutputOption, SeedOption, app, call, place, words
+from germane.cli.data import whole_numbers
 from germane.show import show
 from germane.types import InputError
 
@@ -168,6 +169,97 @@ def student(
     more = _options(here, "separate dimension margin name")
     more |= ({"lexical": False} if no_lexical else {}) | ({"onnx": False} if no_onnx else {})
     _train("student", here, more)
+
+
+RunOption = Annotated[list[Path] | None, typer.Option(help="A ranked list, for tau of sDCG; may be given again.")]
+Folds = Annotated[int, typer.Option(help="By query; each judges what the others taught.", min=2)]
+HourPrice = Annotated[float | None, typer.Option(help="What an hour of this machine costs, for cost per million.")]
+
+
+@train.command("shootout")
+def shootout(
+    labels: Annotated[Path, typer.Argument(help="People's grades.")],
+    scale: ScaleOption,
+    pairs: Annotated[Path | None, typer.Option(help="Their texts, from `pairs`; not with --tiers.")] = None,
+    base: Annotated[list[str] | None, typer.Option(help="A base to train; given again for each.")] = None,
+    tiers: Annotated[
+        list[Path] | None, typer.Option(help="In place of bases: judgments of each tier, the dearest first: which can merge?")
+    ] = None,
+    out: OutOption = None,
+    run: RunOption = None,
+    metric: Annotated[str, typer.Option(help="sDCG@K.")] = "sDCG@25",
+    condensed: Annotated[bool, typer.Option("--condensed", help="Drop documents without a grade from the runs.")] = False,
+    folds: Folds = 5,
+    margin: Annotated[float, typer.Option(help="With --tiers: the largest loss of quality that would not matter.")] = 0.02,
+    hour_price: HourPrice = None,
+    loss: Annotated[str | None, typer.Option(help="cross-entropy, ordinal, soft or pairwise.")] = None,
+    decision: Decision = None,
+    max_length: MaxLength = None,
+    epochs: Epochs = None,
+    max_steps: MaxSteps = None,
+    batch: Batch = None,
+    accumulate: Accumulate = None,
+    learning_rate: Rate = None,
+    precision: Precision = None,
+    patience: Patience = None,
+    device: Device = None,
+    seed: SeedOption = 0,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Which base is best for what it costs, and how many tiers do I need?
+
+    Trains several on the same folds: quality, speed, memory and cost side by side, and the Pareto front.
+    """
+    here = dict(locals())
+    on: dict[str, Any] = {"scale": scale, "run": run or None, "metric": metric, "condensed": condensed}
+    if tiers:
+        if base or pairs:
+            raise InputError("--tiers compares judgments that are there: leave --base and --pairs out")
+        found = call(
+            "train shootout --tiers", labels, tiers, place(out, "reports", "tiers"), margin=margin, hour_price=hour_price, **on
+        )
+    else:
+        if not base or pairs is None:
+            raise InputError("what is to be trained? give --pairs and a --base for each contestant, or --tiers")
+        names = "loss decision max_length epochs max_steps batch accumulate learning_rate precision patience device"
+        more = {"folds": folds, "hour_price": hour_price, "options": _options(here, names), "seed": seed}
+        found = call("train shootout", pairs, labels, place(out, "reports", "shootout"), bases=base, **on, **more)
+    show(found, as_json=output == Output.JSON)
+
+
+@train.command("ablate")
+def ablate(
+    docs: Annotated[Path, typer.Argument(help="Documents with a column a field.")],
+    labels: Annotated[Path, typer.Argument(help="People's grades.")],
+    scale: ScaleOption,
+    queries: Annotated[Path, typer.Option(help="The queries' text.")],
+    fields: Annotated[str, typer.Option(help="In the order in which they are added, as title,brand,description.")],
+    base: Annotated[str, typer.Option(help="Encoder: hub name or folder.")],
+    budget: Annotated[list[str] | None, typer.Option(help="Characters of a field, as description=400.")] = None,
+    out: OutOption = None,
+    run: RunOption = None,
+    metric: Annotated[str, typer.Option(help="sDCG@K.")] = "sDCG@25",
+    condensed: Annotated[bool, typer.Option("--condensed", help="Drop documents without a grade from the runs.")] = False,
+    folds: Folds = 5,
+    max_length: MaxLength = None,
+    epochs: Epochs = None,
+    max_steps: MaxSteps = None,
+    batch: Batch = None,
+    learning_rate: Rate = None,
+    precision: Precision = None,
+    device: Device = None,
+    seed: SeedOption = 0,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """What is each field of a document worth to a judge?
+
+    Trains a judge on the first field, the first two, and so on: the ladder, each step with an interval.
+    """
+    names = "max_length epochs max_steps batch learning_rate precision device"
+    on: dict[str, Any] = {"scale": scale, "run": run or None, "metric": metric, "condensed": condensed, "folds": folds}
+    on |= {"fields": words(fields) or [], "base": base, "budgets": whole_numbers(budget, "--budget")}
+    on |= {"options": _options(dict(locals()), names), "seed": seed}
+    show(call("train ablate", docs, labels, queries, place(out, "reports", "ladder"), **on), as_json=output == Output.JSON)
 
 
 def _train(kind: str, here: dict[str, Any], options: dict[str, Any]) -> None:
