@@ -94,4 +94,4 @@ def whole(docs, pairs, gold):
     """The examples with all of a document's fields as text."""
     text = {row["doc_id"]: f"{row['title']} {row['brand']} {row['description']}" for row in docs.to_pylist()}
     texts = pa.array([text[doc_id] for doc_id in pairs["doc_id"].to_pylist()])
-    return examples(pairs.append_column("text", texts), gold, ESCI)
+    return examples(pairs.select(["query_id", "query", "doc_id"]).append_column("text", texts), gold, ESCI)

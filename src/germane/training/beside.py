@@ -37,11 +37,11 @@ class Field:
 
 
 def board(on: Field, judged: Mapping[str, tuple[pa.Table, Cost, JudgeFacts]]) -> Leaderboard:
-    """The judges on the pairs that all of them answered, best first by macro F1.
+    """The judges on the pairs that all of them answered, best first by macro F1, under the names given here.
 
     Raises: InputError for labels that are not people's, and judges that cannot be compared.
     """
-    entrants = [Entrant(table, _facts(cost, facts), name) for name, (table, cost, facts) in judged.items()]
+    entrants = [Entrant(_named(table, name), _facts(cost, facts), name) for name, (table, cost, facts) in judged.items()]
     options: dict[str, Any] = {"name": on.name, "experiment": on.experiment, "level": on.level}
     return stand(on.gold, entrants, scale=on.scale, **options)
 
@@ -127,6 +127,13 @@ def _expected(side: Pairs, scale: Scale) -> tuple[Pairs, Scale] | None:
     fine = replace(scale, labels=tuple(map(str, range(len(steps)))), gains=tuple(steps.tolist()), aliases={})
     other = np.where(given, np.searchsorted(steps, expected), -1)
     return side._replace(gold=np.searchsorted(steps, gains[side.gold]), other=other), fine
+
+
+def _named(table: pa.Table, name: str) -> pa.Table:
+    import pyarrow as pa
+
+    judge = pa.repeat(name, table.num_rows).cast(pa.string())
+    return table.set_column(table.column_names.index("judge"), "judge", judge)
 
 
 def _facts(cost: Cost, facts: JudgeFacts) -> JudgeFacts:

@@ -8,7 +8,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +21,8 @@ from germane.labelling.speed import FEW, PeakMemory, latency_ms, machine
 from germane.store.manifests import plain
 from germane.training.examples import Examples, folds
 from germane.training.finishing import Trained
-from germane.types import Doc, Judge, Pair, Query, decode
+from germane.training.running import Settings
+from germane.types import Doc, InputError, Judge, Pair, Query, decode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -216,6 +217,19 @@ def _mean(parts: list[_Part]) -> Cost:
         most("training_mib"),
         "; ".join(machines),
     )
+
+
+def recipe(kind: Any, options: Mapping[str, Any]) -> Any:
+    """A recipe of this kind with these options, each given to it or to its settings; the rest as they are by default.
+
+    Raises: InputError for an option that neither has.
+    """
+    own, of_settings = {f.name for f in fields(kind)}, {f.name for f in fields(Settings)}
+    if unknown := sorted(set(options) - own - of_settings):
+        raise InputError(f"{kind.__name__} has no option {unknown[0]!r}")
+    default = kind(**{name: value for name, value in options.items() if name not in of_settings})
+    changed = {name: value for name, value in options.items() if name in of_settings}
+    return replace(default, settings=replace(default.settings, **changed))
 
 
 def by_name(contestants: Mapping[str, Any]) -> dict[str, str]:
