@@ -10,11 +10,18 @@ from germane.training.examples import Examples
 from germane.types import Doc, Pair, Query
 
 ESCI = get("esci")
-WORDS = (
-    "red blue green chair table lamp sofa shelf oak steel glass cotton small large round garden title query document".split()
-)
+WORDS = [
+    *("red", "blue", "green", "chair", "table", "lamp", "sofa", "shelf", "oak", "steel", "glass", "cotton"),
+    *("small", "large", "round", "garden", "title", "query", "document"),
+]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "initializer_range": 0.15,
+}
 
 
 def tokenizer(folder: Path, *, separates: bool = True, pads: bool = True) -> int:
@@ -29,6 +36,7 @@ def tokenizer(folder: Path, *, separates: bool = True, pads: bool = True) -> int
         marks = [(mark, vocabulary[mark]) for mark in ("[CLS]", "[SEP]")]
         words.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", marks)
     named = {"cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]", **({"pad_token": "[PAD]"} if pads else {})}
+    named["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
     fast = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", eos_token="[SEP]", **named)
     fast.save_pretrained(folder)
     return len(vocabulary)
@@ -80,6 +88,18 @@ def examples(queries: int = 12, *, docs: int = 6, seed: int = 0) -> Examples:
             grade = int(rng.integers(4))
             held = rng.permutation(asked[:grade] + list(rng.choice(others, 4 - grade, replace=False)))
             rows.append((f"q{i}", f"d{i}-{j}", " ".join(asked), f"title: {' '.join(held)}", grade))
+    query_id, doc_id, query, text, grade = zip(*rows, strict=True)
+    grades = np.array(grade)
+    return Examples(query_id, doc_id, query, text, grades, np.eye(4)[grades], ESCI, (("human:ann", ""),))
+
+
+def easy(queries: int = 20) -> Examples:
+    """Documents that say their grade in one word: what a tiny model learns in a few steps."""
+    rows = [
+        (f"q{i}", f"d{i}-{j}", f"{WORDS[4 + i % 11]} lamp", f"title: {WORDS[j % 4]} sofa", j % 4)
+        for i in range(queries)
+        for j in range(8)
+    ]
     query_id, doc_id, query, text, grade = zip(*rows, strict=True)
     grades = np.array(grade)
     return Examples(query_id, doc_id, query, text, grades, np.eye(4)[grades], ESCI, (("human:ann", ""),))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from germane.extras import needs
 from germane.judges import folder as folders
+from germane.judges.lexical import NAMES, features
 from germane.judges.loading import locate
 from germane.judges.saying import judgments
 from germane.types import InputError, Judgment, Pair, Scale
@@ -38,6 +39,7 @@ SHORTEST = 16
 """Tokens that a pair needs at least: half are the query's."""
 
 _BY = "judges/encoder.py"
+_SHARES = (("words", "stems"), ("title", "stems in title"))  # what a share is called, and the feature that it is
 _ENCODER_OF = ("t5", "mt5", "umt5")  # models of two halves, of which we use the encoder
 _OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer")  # count positions from the pad token
 
@@ -67,8 +69,14 @@ class CrossEncoder:
         else:
             self._model = opened(where, config_of(where), dtype)[0].to(self.device)
         self._model.eval()
-        prefixes = self.about.settings.get("prefixes", ("", ""))
-        self._reader = Reader(tokenizer_of(where), self.about.max_length, tuple(prefixes), takes(self._model))
+        said = self.about.settings
+        self._reader = Reader(
+            tokenizer_of(where),
+            self.about.max_length,
+            tuple(said.get("prefixes", ("", ""))),
+            takes(self._model),
+            bool(said.get("evidence")),
+        )
 
     def __call__(self, pairs: Iterable[Pair]) -> Iterator[Judgment]:
         return judgments(pairs, self.about, self.score)
@@ -85,6 +93,7 @@ class CrossEncoder:
 class Reader:
     """Pairs to tokens. prefixes: put before each query and document, as multilingual-e5 and decoders want it.
 
+    evidence: begins the document with what its words, numbers and negations have in common with the query's.
     max_length: tokens of both together. The query has half of them at most, the document's end is cut. Words that look
     like the tokenizer's own marks ("[SEP]") are read as words: a document cannot pass for a query.
     takes: the inputs of the model.
@@ -94,13 +103,15 @@ class Reader:
     max_length: int
     prefixes: tuple[str, ...] = ("", "")
     takes: frozenset[str] = frozenset({"input_ids", "attention_mask"})
+    evidence: bool = False
 
     def rows(self, queries: Sequence[str], texts: Sequence[str]) -> list[Row]:
         """The tokens of each pair, not padded."""
         if not queries:
             return []
         asked = [self._capped(self.prefixes[0] + query) for query in queries]
-        given = [self.prefixes[1] + text for text in texts]
+        first = shared(queries, texts) if self.evidence else [""] * len(texts)
+        given = [self.prefixes[1] + begins + text for begins, text in zip(first, texts, strict=True)]
         found = self.tokenizer(
             asked, given, truncation="only_second", max_length=self.max_length, padding=False, split_special_tokens=True
         )
@@ -128,6 +139,27 @@ class Reader:
         return query if len(ends) <= most else query[: ends[most - 1][1]]
 
 
+def shared(queries: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """What a document has of its query, in words for a model to read: shares in tenths, and what contradicts.
+
+    >>> shared(["chair 100 cm"], ["title: Chair 80 cm"])
+    ['words 7 title 7 numbers differ. ']
+    """
+    columns = dict(zip(NAMES, features(queries, texts).T, strict=True))
+    marks = {
+        "phrase": "phrase",
+        "numbers conflicting": "numbers differ",
+        "numbers absent": "numbers absent",
+        "codes absent": "code absent",
+        "negated present": "negated present",
+    }
+    found = []
+    for i in range(len(queries)):
+        tenths = [f"{short} {round(10 * float(columns[name][i]))}" for short, name in _SHARES]
+        found.append(" ".join([*tenths, *(said for name, said in marks.items() if columns[name][i] > 0)]) + ". ")
+    return found
+
+
 def prefixes_of(base: str, config: Any) -> tuple[str, str]:
     """What a base wants before query and document: e5's own words; names for a decoder, which has no separator."""
     if re.search(r"(^|[/_-])e5-", base) and "instruct" not in base:
@@ -147,8 +179,8 @@ def tokenizer_of(where: str) -> Any:
             tokenizer = AutoTokenizer.from_pretrained(where)
         except (OSError, ValueError, ImportError, KeyError, TypeError) as problem:
             raise InputError(f"the tokenizer of {where} could not be read: {_first_line(problem)}") from problem
-    if not tokenizer.is_fast:
-        raise InputError(f"the tokenizer of {where} has no tokenizer.json: save it once with AutoTokenizer.from_pretrained")
+    if not tokenizer.is_fast or len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise InputError(f"the tokenizer of {where} has no words: a base needs its tokenizer.json beside its config.json")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer

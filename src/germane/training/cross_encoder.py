@@ -46,7 +46,8 @@ class CrossEncoderRecipe:
     query in order (`losses`). class_weighting: "balanced" lets each grade weigh the same. decision: "likeliest" grade, or
     the one by which "macro F1" is largest on dev. stop_on: the best epoch has the largest "macro F1", or "tau" of sDCG, on
     dev. lora: rank of adapters that are trained in place of the weights; quantised: over weights of 4 bits.
-    prefixes: before query and document; None is what the base wants. name: of the judge, None is its folder's.
+    prefixes: before query and document; None is what the base wants. evidence: begins each document with what its words
+    and numbers share with the query (`encoder.shared`). name: of the judge, None is its folder's.
     """
 
     base: str
@@ -59,6 +60,7 @@ class CrossEncoderRecipe:
     lora: int | None = None
     quantised: bool = False
     prefixes: tuple[str, str] | None = None
+    evidence: bool = False
     name: str | None = None
     settings: Settings = field(default_factory=Settings)
 
@@ -128,7 +130,7 @@ def train(
         max_length=reader.max_length,
         temperature=temperature,
         weights=finishing.decision_weights(probs, dev.grade) if recipe.decision == "macro F1" else (),
-        settings={"prefixes": list(reader.prefixes), **({"quantised": True} if recipe.quantised else {})},
+        settings={"prefixes": list(reader.prefixes), "evidence": recipe.evidence, "quantised": recipe.quantised},
         lineage=lineage.fingerprints,
         taught_by=lineage.taught_by,
         random_weights=random,
@@ -211,12 +213,18 @@ def _built(start: _Start, examples: Examples, recipe: CrossEncoderRecipe) -> tup
         for name, part in _heads(model).items():
             if name in ("classifier", "score", "out_proj"):
                 part.apply(model._init_weights)
+    if recipe.settings.gradient_checkpointing and not model.supports_gradient_checkpointing:
+        raise InputError(f"base {recipe.base!r} cannot checkpoint gradients: leave --gradient-checkpointing out")
     if recipe.lora is not None:
         with encoder.quietly():
             model = _with_adapters(model, recipe.lora, quantised=recipe.quantised)
     prefixes = recipe.prefixes if recipe.prefixes is not None else encoder.prefixes_of(recipe.base, config)
     length = min(recipe.max_length, encoder.limit_of(config) or recipe.max_length)
-    return model, encoder.Reader(tokenizer, length, tuple(prefixes), encoder.takes(model)), random or start.random
+    return (
+        model,
+        encoder.Reader(tokenizer, length, tuple(prefixes), encoder.takes(model), recipe.evidence),
+        random or start.random,
+    )
 
 
 def _with_adapters(model: Any, rank: int, *, quantised: bool) -> Any:

@@ -17,7 +17,7 @@ def cross_entropy(logits: Tensor, target: Tensor, *, weights: Tensor | None = No
     from torch.nn.functional import log_softmax
 
     smooth = target * (1 - smoothing) + smoothing / logits.shape[1]
-    surprise = -(smooth * log_softmax(logits.float(), dim=1)).sum(dim=1)
+    surprise = -(smooth * log_softmax(_precise(logits), dim=1)).sum(dim=1)
     if weights is None:
         return surprise.mean()
     of_row = (target * weights).sum(dim=1)
@@ -33,7 +33,7 @@ def ranked_probability(logits: Tensor, target: Tensor) -> Tensor:
     """
     from torch.nn.functional import softmax
 
-    gap = (softmax(logits.float(), dim=1) - target).cumsum(dim=1)[:, :-1]
+    gap = (softmax(_precise(logits), dim=1) - target).cumsum(dim=1)[:, :-1]
     return (gap**2).mean(dim=1).mean()
 
 
@@ -52,9 +52,14 @@ def order_of_gains(logits: Tensor, target: Tensor, query: Tensor, gains: Tensor,
     """
     from torch.nn.functional import softmax, softplus
 
-    expected, true = softmax(logits.float(), dim=1) @ gains, target @ gains
+    expected, true = softmax(_precise(logits), dim=1) @ gains, target @ gains
     gap = (true[:, None] - true[None, :]).clamp(min=0) * (query[:, None] == query[None, :])
     if not gap.any():
-        return logits.float().sum() * 0
+        return _precise(logits).sum() * 0
     ahead = (expected[:, None] - expected[None, :]) * (sharpness / gains.max())
     return (softplus(-ahead) * gap).sum() / gap.sum()
+
+
+def _precise(logits: Tensor) -> Tensor:
+    """Logits in 32 bits at least: 16 hold too few digits for a sum of surprises."""
+    return logits if logits.dtype.itemsize >= 4 else logits.float()

@@ -204,9 +204,11 @@ def _last_whole(folder: Path, settings: Settings) -> Path | None:
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     same = made.is_file() and made.read_text(encoding="utf-8") == asked
     whole = [path for path in found if same and _is_whole(path)]
-    for path in set(found) - set(whole):
-        shutil.rmtree(path, ignore_errors=True)
-    made.write_text(asked, encoding="utf-8")
+    if is_first_process():
+        for path in set(found) - set(whole):
+            shutil.rmtree(path, ignore_errors=True)
+        if not same:  # others may be reading it
+            made.write_text(asked, encoding="utf-8")
     return whole[-1] if whole else None
 
 
