@@ -47,6 +47,7 @@ def check(
     by: Annotated[
         list[str] | None, typer.Option(help="A column of design, queries or docs to split by; may be given again.")
     ] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="trained-on-gold: check it on queries that it learned from.")] = None,
     level: LevelOption = 0.95,
     seed: SeedOption = 0,
     out: OutOption = None,
@@ -60,7 +61,7 @@ def check(
     options: dict[str, Any] = {"bars": numbers(bar, "--bar") or None, "relevant": relevant, "design": design, "level": level}
     options |= {"adjudicate": adjudicate, "run": run or (), "control": control, "treatment": treatment, "metric": metric}
     options |= {"condensed": condensed, "margin": margin, "queries": queries, "docs": docs, "by": by or (), "seed": seed}
-    options |= {"raters": rater or ()}
+    options |= {"raters": rater or (), "allow": allow or ()}
     card = call("check", gold, judgments, scale=scale, out=folder, **options)
     show(card, as_json=output == Output.JSON)
     if not card.passed:

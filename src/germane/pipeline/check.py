@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from germane import cards, report, scales, sources, store
+from germane.cards import facts
 from germane.types import InputError, JudgeCard, Run, Scale
 
 
@@ -30,6 +32,7 @@ def check(
     queries: Any = None,
     docs: Any = None,
     by: Sequence[str] = (),
+    allow: Collection[str] = (),
     level: float = 0.95,
     seed: int = 0,
 ) -> JudgeCard:
@@ -42,7 +45,8 @@ def check(
     inclusion probabilities of gold's queries. run: one ranked list or several, for the judge's errors in sDCG. control,
     treatment: two, for its errors in paired differences and for decisions. condensed: take documents that people or judge
     left open out of the lists first. margin: the largest paired bias that would not matter. queries, docs, by: tables and
-    columns to split by. seed: of the resampled experiments. out: a folder for card.json (and its manifest), card.html and
+    columns to split by. allow: "trained-on-gold", to check a judge on queries that it learned from; seen with
+    `queries`. seed: of the resampled experiments. out: a folder for card.json (and its manifest), card.html and
     card.md; the same files and parameters again do nothing. More parameters than our seven: each is a question that the card
     answers.
 
@@ -57,12 +61,18 @@ def check(
     runs = _several(run)
     given = [s for s in (gold, judgments, design, *runs, control, treatment, queries, docs) if s is not None]
     files = [Path(source) for source in given if isinstance(source, str | Path) and str(source) != "-"]
+    on_disk = len(files) == len(given)
+    files += [beside for path in files if (beside := store.manifest_path(path)).is_file()]
     bars = dict(cards.BARS if bars is None else bars)
     parameters: dict[str, Any] = {"scale": of, "bars": bars, "relevant": relevant, "level": level, "adjudicate": adjudicate}
     parameters |= {"metric": metric, "condensed": condensed, "margin": margin, "by": list(by), "seed": seed}
-    parameters |= {"raters": list(raters), "lists": [len(runs), control is not None, treatment is not None]}
+    parameters |= {
+        "allow": sorted(allow),
+        "raters": list(raters),
+        "lists": [len(runs), control is not None, treatment is not None],
+    }
     work: dict[str, Any] = {"verb": "check", "inputs": files, "parameters": parameters}
-    if out is not None and len(files) == len(given) and _made(Path(out), work):
+    if out is not None and on_disk and _made(Path(out), work):
         return cards.read(out)
     if (control is None) != (treatment is None):
         raise InputError(
@@ -73,11 +83,15 @@ def check(
     lists = cards.Experiment(
         tuple(sources.read_run(each) for each in runs), _run(control), _run(treatment), metric, condensed, margin, seed
     )
+    people = sources.read_raters(gold, raters, scale=of, more=cards.EXTRA) if raters else None
+    people = sources.read_judgments(gold, scale=of, more=cards.EXTRA) if people is None else people
+    machine = sources.read_judgments(judgments, scale=of)
+    asked = None if queries is None else sources.read_queries(queries)
+    said = facts.said_of(judgments, machine)
+    notes, overrides = facts.trained_on(said, {str(name) for name in people["query_id"].unique().to_pylist()}, asked, allow)
     card = cards.build(
-        sources.read_raters(gold, raters, scale=of, more=cards.EXTRA)
-        if raters
-        else sources.read_judgments(gold, scale=of, more=cards.EXTRA),
-        sources.read_judgments(judgments, scale=of),
+        people,
+        machine,
         scale=of,
         name=str(gold) if isinstance(gold, str | Path) else "gold",
         bars=bars,
@@ -87,11 +101,13 @@ def check(
         adjudication=adjudicate,  # type: ignore[arg-type]  # adjudicate() says which there are
         experiment=lists,
         segments=cards.Segments(
-            None if queries is None else sources.read_queries(queries),
+            asked,
             None if docs is None else sources.read_docs(docs),
             (by,) if isinstance(by, str) else tuple(by),
         ),
     )
+    more = (*([said.note] if said.note else []), *notes, *overrides)
+    card = replace(card, lineage=said.facts.lineage, caveats=(*card.caveats, *more))
     if out is not None:
         path = write(card, out)["json"]
         store.write_manifest(path, **work)

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from germane import cards, scales, sources, store
-from germane.cards.admission import distinct
+from germane.cards import facts
 from germane.cards.entrants import Entrant
 from germane.cards.leaderboard import stand
 from germane.report import leaderboard as page
-from germane.text import query_digest
-from germane.types import InputError, JudgeFacts, Leaderboard, Refusal, Run, Scale
+from germane.types import InputError, Leaderboard, Run, Scale
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ALLOW = {"trained-on-gold": "a judge was trained on queries of the golden set: its figures flatter it"}
+ALLOW = {"trained-on-gold": facts.FLATTERED}
 """What `--allow` accepts, and what the page then says."""
-
-
-class _Said(NamedTuple):
-    """A judge as its file and the manifest beside it have it. said: the manifest's "judge". note: why it was not used."""
-
-    entrant: Entrant
-    said: Mapping[str, Any]
-    note: str
 
 
 def leaderboard(
@@ -93,13 +84,13 @@ def leaderboard(
     people = sources.read_judgments(gold, scale=of, more=cards.EXTRA) if people is None else people
     asked = None if queries is None else sources.read_queries(queries)
     judges = [_read(each, of, hour_price) for each in files]
-    notes, overrides = _trained_on(judges, people, asked, allow)
+    notes, overrides = _trained_on([said for _, said in judges], people, asked, allow)
     board = stand(
         people,
-        [each.entrant for each in judges],
+        [entrant for entrant, _ in judges],
         scale=of,
         name=str(gold) if isinstance(gold, str | Path) else "gold",
-        ceiling=None if ceiling is None else _read(ceiling, of, hour_price).entrant,
+        ceiling=None if ceiling is None else _read(ceiling, of, hour_price)[0],
         above=above,
         design=None if design is None else sources.read_design(design),
         adjudication=adjudicate,  # type: ignore[arg-type]  # adjudicate() says which there are
@@ -155,88 +146,24 @@ def _run(source: Any) -> Run | None:
     return None if source is None else sources.read_run(source)
 
 
-def _read(source: Any, scale: Scale, hour_price: float | None) -> _Said:
-    """A judge's answers, and what its manifest says of it: only where that is of this file and this judge."""
+def _read(source: Any, scale: Scale, hour_price: float | None) -> tuple[Entrant, facts.Said]:
+    """A judge's answers, and what its manifest says of it."""
     table = sources.read_judgments(source, scale=scale)
-    name = str(source) if isinstance(source, str | Path) else "judgments"
-    if not isinstance(source, str | Path):
-        return _Said(Entrant(table, JudgeFacts(), name), {}, "")
-    manifest = store.read_manifest(source)
-    if manifest is None:
-        stale = store.manifest_path(source).is_file()
-        return _Said(Entrant(table, JudgeFacts(), name), {}, f"{name}: its manifest is of other content" if stale else "")
-    said = manifest.extra.get("judge") or {}
-    if not isinstance(said, Mapping):
-        raise InputError(f"{store.manifest_path(source)}: extra.judge is {said!r:.60}: expected an object")
-    made_by = {fingerprint for _, fingerprint in distinct(table, "judge", "fingerprint")}
-    if said.get("fingerprint") and {said["fingerprint"]} != made_by:
-        return _Said(Entrant(table, JudgeFacts(), name), {}, f"{name}: its manifest speaks of another judge's fingerprint")
-    return _Said(Entrant(table, _facts(said, f"{store.manifest_path(source)}", hour_price), name), said, "")
-
-
-def _facts(said: Mapping[str, Any], where: str, hour_price: float | None) -> JudgeFacts:
-    """What a manifest says of a judge; cost per million pairs as paid, else by its speed and the price of an hour."""
-    speed, cost, rows = (_number(said, key, where) for key in ("rows_per_s", "cost", "rows"))
-    million, paid = None, ""
-    if cost is not None and rows:
-        million, paid = cost / rows * 1e6, "paid"
-    elif hour_price is not None and speed:
-        million, paid = hour_price / speed / 3600 * 1e6, f"{hour_price:g} an hour"
-    return JudgeFacts(
-        str(said.get("kind") or ""),
-        str(said.get("base") or ""),
-        _texts(said, "lineage", where),
-        _texts(said, "taught_by", where),
-        speed or None,
-        str(said.get("machine") or ""),
-        million,
-        paid,
-        bool(said.get("random_weights")),
-        _number(said, "latency_ms", where),
-    )
-
-
-def _number(said: Mapping[str, Any], key: str, where: str) -> float | None:
-    value = said.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise InputError(f"{where}: extra.judge.{key} is {value!r}: expected a number, 0 or more, or null")
-    return float(value)
-
-
-def _texts(said: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    value = said.get(key) or ()
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise InputError(f"{where}: extra.judge.{key} is {value!r:.60}: expected a list of texts")
-    return tuple(map(str, value))
+    said = facts.said_of(source, table, hour_price=hour_price)
+    return Entrant(table, said.facts, said.source), said
 
 
 def _trained_on(
-    judges: Sequence[_Said], gold: pa.Table, queries: pa.Table | None, allow: Collection[str]
+    judges: Sequence[facts.Said], gold: pa.Table, queries: pa.Table | None, allow: Collection[str]
 ) -> tuple[list[str], tuple[str, ...]]:
     """What is to be said of manifests and training, and the overrides that were needed.
 
     Raises: Refusal for a judge that was trained on queries of gold: by their words, or by id where the texts are not given.
     """
     ids = {str(name) for name in gold["query_id"].unique().to_pylist()}
-    texts = {} if queries is None else dict(zip(queries["query_id"].to_pylist(), queries["query"].to_pylist(), strict=True))
-    digests = {query_digest(text) for name in ids if (text := texts.get(name))}
-    notes, needed = [each.note + ": what it says of the judge was left out" for each in judges if each.note], []
-    for each in judges:
-        where = f"{each.entrant.source}"
-        seen, seen_ids = (set(_texts(each.said, key, where)) for key in ("training_queries", "training_query_ids"))
-        both = len(seen & digests) if digests and seen else len(seen_ids & ids)
-        if seen and not digests and not seen_ids:
-            notes.append(
-                f"{where}: whether its judge was trained on gold's queries cannot be seen without their texts (--queries)"
-            )
-        if not both:
-            continue
-        if "trained-on-gold" not in allow:
-            raise Refusal(
-                f"{where}: its judge was trained on {both:,} of gold's {len(ids):,} queries, whose grades it may have seen.",
-                "--allow trained-on-gold",
-            )
-        needed.append(f"--allow trained-on-gold: {ALLOW['trained-on-gold']} ({where}, {both:,} of {len(ids):,} queries)")
+    notes, needed = [said.note for said in judges if said.note], []
+    for said in judges:
+        found, override = facts.trained_on(said, ids, queries, allow)
+        notes += found
+        needed += override
     return notes, tuple(needed)

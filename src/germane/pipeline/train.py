@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from germane import scales, sources, store
+from germane.cards import facts
+from germane.cards.admission import distinct
 from germane.store.manifests import plain
 from germane.training.examples import Examples, examples
 from germane.training.finishing import NOBODY, Lineage, Trained
@@ -193,14 +195,14 @@ def _texts(path: Path) -> dict[str, list[str]]:
 
 
 def _lineage(given: Given) -> Lineage:
-    """Who made the labels: the judge of their manifest and its own teachers; people have none."""
-    labels = sources.read_judgments(given.labels)
-    said = zip(labels["judge"].to_pylist(), labels["fingerprint"].to_pylist(), strict=True)
-    machines = sorted({(str(judge), str(fingerprint)) for judge, fingerprint in said if fingerprint})
+    """Who made the labels: the judge, and its own teachers by the labels' manifest; people have none."""
+    labels = sources.read_judgments(
+        given.labels, scale=given.scale if isinstance(given.scale, Scale) else scales.get(given.scale)
+    )
+    machines = [(judge, fingerprint) for judge, fingerprint in distinct(labels, "judge", "fingerprint") if fingerprint]
     if not machines:
         return NOBODY._replace(inputs=tuple(given.files))
-    manifest = store.read_manifest(given.labels)
-    about = (manifest.extra.get("judge") if manifest else None) or {}
-    names = [name for name, _ in machines] + [str(name) for name in about.get("taught_by", ())]
-    fingerprints = [f for _, f in machines] + [str(f) for f in about.get("lineage", ())]
+    said = facts.said_of(given.labels, labels).facts
+    names = [*(judge for judge, _ in machines), *said.taught_by]
+    fingerprints = [*(fingerprint for _, fingerprint in machines), *said.lineage]
     return Lineage(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(fingerprints)), tuple(given.files))
