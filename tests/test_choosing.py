@@ -209,3 +209,30 @@ def test_a_result_is_told_in_text_markdown_and_html(results, kind, said):
 def test_a_recipe_takes_options_of_its_own_and_of_its_settings():
     made = recipe(cross_encoder.CrossEncoderRecipe, {"base": "b", "loss": "soft", "batch": 7})
     assert (made.base, made.loss, made.settings.batch) == ("b", "soft", 7)
+
+
+def test_rankings_their_metric_and_the_level_reach_the_tiers(shop, tier_files, tmp_path):
+    ranked = (shop / "bm25.run").read_text().splitlines()
+    (tmp_path / "more.run").write_text("\n".join([*ranked, *(f"q{q} Q0 nobody-graded-{q} 1 99 x" for q in range(20))]))
+
+    def run(out, **options):
+        return stage.tiers(shop / "judgments.parquet", tier_files[:2], tmp_path / out, scale="esci", **options)
+
+    plain = run("a", run=tmp_path / "more.run", metric="sDCG@5", level=0.8)
+    condensed = run("b", run=[tmp_path / "more.run"], metric="sDCG@5", condensed=True)
+    assert (plain.board.metric, plain.board.level, condensed.board.level) == ("sDCG@5", 0.8, 0.95)
+    assert "score tau-b" not in plain.tiers[0].found
+    assert "score tau-b" in condensed.tiers[0].found
+    assert "score tau-b" in condensed.pairs[0].difference
+
+
+def test_folds_seed_and_level_reach_the_ladder_and_the_shootout(shop, counted, tmp_path):
+    found = climb(
+        shop, tmp_path / "a", fields=["title"], folds=2, level=0.5, metric="sDCG@3", run=shop / "bm25.run", condensed=True
+    )
+    other = climb(shop, tmp_path / "b", fields=["title"], folds=2, level=0.5, seed=5)
+    assert (found.folds, found.board.level, found.board.metric, other.board.metric) == (2, 0.5, "sDCG@3", "")
+    assert found.board.judges[0].fingerprint != other.board.judges[0].fingerprint
+    shot = [shoot(shop, tmp_path / f"s{seed}", bases=["plain"], folds=2, level=0.5, seed=seed) for seed in (0, 5)]
+    assert (shot[0].folds, shot[0].board.level) == (2, 0.5)
+    assert shot[0].board.judges[0].fingerprint != shot[1].board.judges[0].fingerprint

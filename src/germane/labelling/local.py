@@ -109,7 +109,7 @@ def label(judge: Judge, pairs: PairsFile, out: Path, blocks: Blocks) -> Labelled
     said, seconds = blocks.read(-(-computed // BLOCK))
     place = np.empty(computed, dtype=np.int64)
     place[said["row"].to_numpy()] = np.arange(computed)
-    answers = said.drop_columns(["row"])
+    answers = said.drop_columns(["row"]).combine_chunks()
     _LOG.info("writing the table")
     _write(out, pairs, number, place, answers)
     code: Any = answers["outcome"].combine_chunks()
