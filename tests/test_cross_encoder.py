@@ -370,12 +370,10 @@ print(found.fingerprint, found.history.steps)
 """
 
 
-def child(*given, launcher=()):
+def child(*given):
     script = SCRIPT.format(tests=str(TESTS))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *launcher, "-c", script, *map(str, given)], capture_output=True, text=True, env=environment
-    )
+    return subprocess.run([sys.executable, "-c", script, *map(str, given)], capture_output=True, text=True, env=environment)
 
 
 def test_training_that_was_killed_goes_on_and_ends_with_the_judge_it_would_have_been(bert, tmp_path):
@@ -394,3 +392,19 @@ def test_training_that_was_killed_goes_on_and_ends_with_the_judge_it_would_have_
     assert len(on.history.scores) == 4
     assert on.fingerprint == anew.fingerprint
     assert not (tmp_path / ".judge.checkpoints").exists()
+
+
+def test_two_processes_train_one_judge_together(bert, tmp_path):
+    script = tmp_path / "together.py"
+    script.write_text(SCRIPT.format(tests=str(TESTS)))
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    ended = subprocess.run(
+        [*launched, str(bert), str(tmp_path / "judge"), "live"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    said = ended.stdout.split()
+    assert said == [folder.read(tmp_path / "judge").fingerprint, "16"] * 2  # 63 pairs, 4 epochs, 2 x 8 at once
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["judge", "together.py"]

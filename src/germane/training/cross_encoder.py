@@ -137,6 +137,7 @@ def train(
     )
     found = {**finishing.scores(logits, dev, about), "tau of sDCG@25": tau_of_sdcg(probs, dev)}
     notes = (*train.notes, *_notes(reader, recipe, random))
+    _all_here()  # nobody reads the checkpoints any more
     if is_first_process():
         with folder.writing(out, about) as part:
             _save(model, reader, part, recipe)
@@ -185,6 +186,7 @@ def _intermediate(start: _Start, examples: Examples, recipe: CrossEncoderRecipe,
     if not done.is_dir():
         model, reader, random = _built(start, examples, recipe)
         _fitted(model, reader, examples, recipe, kept / "steps", None)
+        _all_here()
         if is_first_process():
             part = kept / "part"
             shutil.rmtree(part, ignore_errors=True)
