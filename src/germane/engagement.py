@@ -1,7 +1,8 @@
-"""What people clicked, as text: the queries that a document was clicked for most."""
+"""What clicks tell: the queries that a document was clicked for most, and what a query is about."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -131,6 +132,48 @@ def engaged_queries(clicks: Clicks, *, top: int = 5, least: int = 2, held_out: C
     return Engaged(found, clicks.by, rare, seen)
 
 
+def interests_from_catalogue(
+    pairs: pa.Table, docs: pa.Table, column: str = "category", *, share: float = 0.5, least: int = 2, depth: int | None = None
+) -> pa.Table:
+    """query and interest: the category that most of the documents share that are good for a query; null where none has enough.
+
+    pairs: query, doc_id, and a weight (such as clicks; 1 by default), of relevant or clicked documents. docs: doc_id and the
+    category; depth: only its first entries, of a path with ", " or " > " between them. share: of a query's weight that the
+    category must have; least: documents with a category that the query must have.
+
+    Raises: InputError for a column that is not there, and where no query gets an interest.
+
+    >>> import pyarrow as pa
+    >>> good = pa.table({"query": ["desk", "desk", "lamp"], "doc_id": ["a", "b", "c"]})
+    >>> docs = pa.table({"doc_id": ["a", "b", "c"], "category": ["Desks", "Desks", "Lamps"]})
+    >>> interests_from_catalogue(good, docs).to_pylist()
+    [{'query': 'desk', 'interest': 'Desks'}, {'query': 'lamp', 'interest': None}]
+    """
+    import pyarrow as pa
+
+    if column not in docs.column_names:
+        raise InputError(f"docs have no column {column!r} of categories: found {', '.join(docs.column_names)}")
+    of = dict(zip(docs["doc_id"].to_pylist(), (_category(c, depth) for c in docs[column].to_pylist()), strict=True))
+    weight: list[Any] = pairs["weight"].to_pylist() if "weight" in pairs.column_names else [1] * pairs.num_rows
+    votes: dict[str, Counter[str]] = {}
+    held: Counter[str] = Counter()
+    for query, doc, w in zip(pairs["query"].to_pylist(), pairs["doc_id"].to_pylist(), weight, strict=True):
+        found = votes.setdefault(str(query), Counter())
+        if name := of.get(doc):
+            found[name] += w
+            held[str(query)] += 1
+    labels: list[str | None] = []
+    for query, counts in votes.items():
+        name, most = min(counts.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
+        sure = held[query] >= least and most >= share * counts.total() and most > 0
+        labels.append(name if sure else None)
+    if not any(labels):
+        raise InputError(
+            f"no query has {least} documents with a {column}, {share:.0%} of them the same: give more pairs, or a lower share"
+        )
+    return pa.table({"query": pa.array(list(votes), pa.string()), "interest": pa.array(labels, pa.string())})
+
+
 def _texts(raw: Raw, text: str | None, query_id: str | None, queries: pa.Table | None) -> Any:
     """The text of each click's query; null where it is not known."""
     import pyarrow as pa
@@ -165,3 +208,11 @@ def _normal(texts: Any) -> pa.Table:
 
     found: Sequence[str] = compute().unique(texts).to_pylist()
     return pa.table({"query": pa.array(found, pa.string()), "text": pa.array([normal_form(t) for t in found], pa.string())})
+
+
+def _category(value: Any, depth: int | None) -> str:
+    """A category as one name; depth: only so many of its first entries."""
+    entries = (
+        [str(v) for v in value if v] if isinstance(value, list | tuple) else str(value or "").replace(" > ", ", ").split(", ")
+    )
+    return ", ".join(entry.strip() for entry in entries[:depth] if entry.strip())

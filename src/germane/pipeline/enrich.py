@@ -86,10 +86,10 @@ def enrich(
         docs = shown.with_captions(docs, kept or out.with_name("captions.jsonl"), batch, facts)
     if engaged is not None:
         known = None if queries is None else sources.read_queries(queries)
-        hidden = None if held_out is None else [query_digest(q) for q in sources.read_queries(held_out)["query"].to_pylist()]
+        judged = [] if held_out is None else sources.read_queries(held_out)["query"].to_pylist()
         clicks = read_clicks(engaged, known)
-        found = engaged_queries(clicks, top=top, least=least, held_out=hidden or ())
-        docs = _with_queries(docs, found, facts, held_out=hidden is not None)
+        found = engaged_queries(clicks, top=top, least=least, held_out=[query_digest(str(q)) for q in judged])
+        docs = _with_queries(docs, found, facts, held_out=held_out is not None)
         facts["notes"] += [f"clicks left out since their query is not known: {clicks.nameless:,}"] if clicks.nameless else []
     store.write_table(docs, out, "docs", **work, extra={"enriched": facts})
     return _told(out, True, facts)
@@ -139,8 +139,8 @@ def _with_queries(docs: pa.Table, found: Engaged, facts: dict[str, Any], *, held
     """The documents with the list `engaged_queries`; null where nobody, or too few, clicked."""
     import pyarrow.compute as pc
 
-    rows = pc.index_in(docs["doc_id"], value_set=found.table["doc_id"].combine_chunks())
-    column = found.table["engaged_queries"].combine_chunks().take(rows.combine_chunks())
+    known: Any = found.table.combine_chunks()
+    column: Any = known["engaged_queries"].take(pc.index_in(docs["doc_id"], value_set=known["doc_id"].combine_chunks()))
     facts["engaged"] = len(column) - column.null_count
     notes = (
         [f"queries of a document left out since fewer {found.by} than --least clicked: {found.rare:,}"] if found.rare else []

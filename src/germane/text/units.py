@@ -85,6 +85,7 @@ def tokens(name: str) -> Tokens:
         raise InputError(f"no tokenizer by the name {name!r} ({reason}): give a folder with a tokenizer.json") from problem
     found.no_truncation()  # some are saved with the length that their model was trained at
     found.no_padding()
+    found.encode_special_tokens = True  # a text that looks like a mark ("[SEP]") is words, as judges read it
     digest = sha256(found.to_str().encode()).hexdigest()[:16]
     return Tokens(found, digest, len(found.encode(" …", add_special_tokens=False).ids))
 
