@@ -6,7 +6,7 @@ import counted_judges
 import numpy as np
 import pytest
 
-from germane.training.folds import Cost, by_name, digest, out_of_fold, parameters
+from germane.training.folds import Cost, by_name, digest, loads, out_of_fold, parameters
 from germane.types import InputError
 
 
@@ -108,3 +108,8 @@ def test_folders_of_contestants_are_told_apart():
         "b": "b",
     }
     assert Cost().rows_per_s is None
+
+
+def test_judges_are_asked_on_the_device_that_they_were_trained_on():
+    assert loads({"epochs": 1}) == {}
+    assert loads({"device": "cpu"})["load"].keywords == {"device": "cpu"}

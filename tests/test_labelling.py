@@ -223,9 +223,9 @@ def test_killed_again_and_again_it_loses_nothing_and_repeats_at_most_the_block_i
 
 def test_a_machine_has_a_name_and_memory_a_peak():
     assert "processor" in speed.machine("cpu")
-    peak = speed.PeakMemory("cpu")
+    peak = speed.PeakMemory()
     assert as_table([Judgment("q", "d", 0, None, "j", "f", "esci", "")]).num_rows == 1
-    assert peak.mib is None or peak.mib > 1
+    assert peak.mib("cpu") is None or peak.mib("cpu") > 1
 
 
 def test_no_pairs_have_no_latency():

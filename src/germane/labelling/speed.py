@@ -37,14 +37,11 @@ def latency_ms(judge: Judge, pairs: Sequence[Pair]) -> float | None:
 
 
 class PeakMemory:
-    """The most memory, in MiB, since it was made: of the GPU if one is used, otherwise of this whole process.
+    """The most memory since it was made, of the GPU and of this whole process."""
 
-    None where the system does not say (it does on Linux).
-    """
-
-    def __init__(self, device: str | None = None) -> None:
+    def __init__(self) -> None:
         torch = sys.modules.get("torch")
-        self._cuda = torch.cuda if torch is not None and device != "cpu" and torch.cuda.is_available() else None
+        self._cuda = torch.cuda if torch is not None and torch.cuda.is_available() else None
         if self._cuda is not None:
             self._cuda.reset_peak_memory_stats()
         self._marked = False
@@ -52,9 +49,9 @@ class PeakMemory:
             Path("/proc/self/clear_refs").write_text("5")  # the kernel's word for: begin a new peak
             self._marked = True
 
-    @property
-    def mib(self) -> float | None:
-        if self._cuda is not None:
+    def mib(self, device: str | None = None) -> float | None:
+        """MiB of the GPU if the device is one (None = the best there is), else of the process; None where nobody says."""
+        if self._cuda is not None and not str(device or "").startswith("cpu"):
             return float(self._cuda.max_memory_allocated()) / 2**20
         if not self._marked:
             return None

@@ -14,7 +14,7 @@ from germane.training.ablation import Ladder
 from germane.training.beside import Field
 from germane.training.examples import Examples
 from germane.training.finishing import Trained
-from germane.training.folds import recipe
+from germane.training.folds import loads, recipe
 from germane.types import InputError, Scale
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def ablate(
         recipe=how,
         k=folds,
         seed=seed,
+        **loads(options),
     )
     texts = (choosing.html(found), choosing.markdown(found), found.to_json() + "\n")
     for path, text in zip(made, texts, strict=True):

@@ -13,7 +13,7 @@ from germane.training import shootout as training
 from germane.training.beside import Field, priced
 from germane.training.examples import Examples, examples
 from germane.training.finishing import Trained
-from germane.training.folds import Cost, Trainer, recipe
+from germane.training.folds import Cost, Trainer, loads, recipe
 from germane.training.shootout import Shootout, Tiers
 from germane.types import InputError, JudgeFacts, Scale
 
@@ -71,6 +71,7 @@ def shootout(
         seed=seed,
         keep=keep,
         hour_price=hour_price,
+        **loads(options),
     )
     _write(found, out, "shootout", work)
     return found

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -168,15 +169,16 @@ def _measured(trained: Trained, asked: list[Pair], load: Load) -> tuple[Judge, C
     table = as_table(judge(asked))
     seconds = time.perf_counter() - began
     some = [asked[i] for i in np.linspace(0, len(asked) - 1, min(FEW, len(asked))).astype(int)]
-    history, device = trained.history, getattr(judge, "device", None)
+    history, on = trained.history, getattr(judge, "device", None)
+    device = None if on is None else str(on)
     cost = Cost(
         len(asked) / max(seconds, 1e-9),
         latency_ms(judge, some),
-        memory.mib,
+        memory.mib(device),
         parameters(trained.out),
         history.seconds,
         history.memory_mb,
-        machine(None if device is None else str(device)),
+        machine(device),
     )
     return judge, cost, table
 
@@ -230,6 +232,12 @@ def recipe(kind: Any, options: Mapping[str, Any]) -> Any:
     default = kind(**{name: value for name, value in options.items() if name not in of_settings})
     changed = {name: value for name, value in options.items() if name in of_settings}
     return replace(default, settings=replace(default.settings, **changed))
+
+
+def loads(options: Mapping[str, Any] | None) -> dict[str, Load]:
+    """How judges are loaded where training was told its device: there too. For `out_of_fold` as keyword arguments."""
+    device = (options or {}).get("device")
+    return {} if device is None else {"load": partial(loading.load, device=device)}
 
 
 def by_name(contestants: Mapping[str, Any]) -> dict[str, str]:
