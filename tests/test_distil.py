@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_encoders
 from sample_students import COLOURS, SCALE, THINGS, furniture, made, recipe, tiny_bert
 
 from germane.judges import folder as folders
@@ -55,6 +56,24 @@ def test_a_student_is_saved_and_gives_the_same_labels_again(tmp_path, base, chan
     assert one.about.taught_by == ("teacher", "llm")
     assert one.dimension == changes.get("dimension", 32)
     assert not list(tmp_path.glob(".*"))  # checkpoints and parts are gone
+
+
+@pytest.mark.parametrize("kind", ["xlm-roberta", "deberta-v2", "mpnet", "modernbert", "t5"])
+def test_each_architecture_trains_and_is_the_same_by_onnx(tmp_path, kind):
+    held = tiny_encoders.easy(3)
+    base = tiny_encoders.model(tmp_path / "base", kind)
+    train(tmp_path / "student", recipe(str(base)), tiny_encoders.easy(8))
+    torch = TwoTower(tmp_path / "student", device="cpu").score(held.query, held.text)
+    onnx = TwoTower(tmp_path / "student", engine="onnx").score(held.query, held.text)
+    alone = TwoTower(tmp_path / "student", device="cpu", batch=1).score(held.query, held.text)
+    np.testing.assert_allclose(torch, onnx, atol=1e-4)
+    np.testing.assert_allclose(torch, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "complaint"), [("llama", "is a language model"), ("vit", "no encoder of text")])
+def test_a_base_that_is_no_encoder_is_refused(tmp_path, kind, complaint):
+    with pytest.raises(InputError, match=complaint):
+        train(tmp_path / "student", recipe(str(tiny_encoders.model(tmp_path / "base", kind))), tiny_encoders.easy(4))
 
 
 def test_dev_scores_are_those_of_the_saved_student(tmp_path, base):

@@ -122,6 +122,7 @@ def train(
             save(fitted, parts, part, onnx=recipe.onnx)
             finishing.write_training(part, about, recipe, rows, dev, history, found, lineage, notes)
         shutil.rmtree(whole, ignore_errors=True)
+    _all_here()
     return Trained(out, folder.read(out).fingerprint, history, found, notes)
 
 
@@ -267,6 +268,14 @@ def _decision(logits: NDArray[np.float64], temperature: float, dev: Examples, re
     if recipe.decision != "macro F1":
         return ()
     return finishing.decision_weights(probabilities(logits, temperature), dev.grade)
+
+
+def _all_here() -> None:
+    """Waits for the other processes, where several train together."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def _digest(recipe: StudentRecipe, *several: Examples) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,6 +105,25 @@ def _classes() -> tuple[type[torch.nn.Module], type[torch.nn.Module]]:
         def forward(self, query_ids: Any, query_mask: Any, text_ids: Any, text_mask: Any, place: Any, features: Any) -> Any:
             queries, texts = self.towers[0](query_ids, query_mask), self.towers[-1](text_ids, text_mask)
             return self.head(queries[place], texts, features)
+
+        def state_dict(self, *given: Any, **options: Any) -> Any:
+            """Each tensor once: a base may tie two names to one (T5's embeddings), which safetensors refuses."""
+            found, held = super().state_dict(*given, **options), set()
+            for name in list(found):
+                where = (found[name].data_ptr(), found[name].shape)
+                if found[name].numel() and where in held:
+                    del found[name]
+                held.add(where)
+            return found
+
+        def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+            """As it was saved: a tensor that is missing is that of its other name."""
+            whole, first = dict(state_dict), dict[Any, str]()
+            for name, tensor in super().state_dict().items():
+                other = first.setdefault((tensor.data_ptr(), tensor.shape), name)
+                if name not in whole and other in whole:
+                    whole[name] = whole[other]
+            return super().load_state_dict(whole, strict, assign)
 
         def activation_checkpointing_enable(self, **options: Any) -> None:
             tower: Any
