@@ -117,3 +117,14 @@ def pairs(examples):
 
     rows = zip(examples.query_id, examples.query, examples.doc_id, examples.text, strict=True)
     return [Pair(Query(query_id, query), Doc(doc_id, {"text": text})) for query_id, query, doc_id, text in rows]
+
+
+def teacher(path: Path) -> Path:
+    """The folder of a tiny judge that was trained until it says a grade and nothing else."""
+    from germane.training import sft
+    from germane.training.running import Settings
+
+    base = folder(path / "base")
+    settings = Settings(epochs=1, batch=4, learning_rate=0.02, warmup=0.0, device="cpu")
+    recipe = sft.TeacherRecipe(base=str(base), max_length=48, lora=None, settings=settings)
+    return sft.train(examples(80), examples(12), path / "teacher", recipe=recipe).out

@@ -93,18 +93,17 @@ def train(
         train, dev = split(train, seed=recipe.settings.seed)
     train, notes = _with_what_it_needs(train, recipe, reasons, images)
     kept = checkpoints or out.with_name(f".{out.name}.checkpoints")
-    with quietly():
-        built = _built(train, recipe)
-        rows, missing = _rows(built, train, recipe, reasons or {}, images)
-        dev_images = _opened(dev, images)
+    built = _built(train, recipe)
+    rows, missing = _rows(built, train, recipe, reasons or {}, images)
+    dev_images = _opened(dev, images)
 
-        def read() -> Floats:
-            return built.reader.read(dev.query, dev.text, dev_images, batch=recipe.settings.batch).logits
+    def read() -> Floats:
+        return built.reader.read(dev.query, dev.text, dev_images, batch=recipe.settings.batch).logits
 
-        history, unpacked = _fitted(built, rows, recipe, kept / _digest(recipe, train, dev), lambda: _macro_f1(read(), dev))
-        if recipe.lora is not None and recipe.merged and not recipe.quantised:
-            built.reader.model = built.reader.model.merge_and_unload()
-        logits = read()
+    history, unpacked = _fitted(built, rows, recipe, kept / _digest(recipe, train, dev), lambda: _macro_f1(read(), dev))
+    if recipe.lora is not None and recipe.merged and not recipe.quantised:
+        built.reader.model = built.reader.model.merge_and_unload()
+    logits = read()
     about, found, unanswered = _about(built, logits, dev, out, recipe, lineage)
     notes = tuple(filter(None, (*train.notes, *notes, missing, unpacked, unanswered)))
     if is_first_process():
@@ -128,17 +127,18 @@ def _built(train: Examples, recipe: TeacherRecipe) -> _Built:
     if recipe.quantised:
         causal.four_bits_there(device)
     dtype = causal.precision(device, halved=recipe.lora is not None)
-    language = causal.language_model(
-        recipe.base,
-        device=device,
-        dtype=dtype,
-        images=recipe.images,
-        quantised=recipe.quantised,
-        seed=recipe.settings.seed,
-    )
+    with quietly():
+        language = causal.language_model(
+            recipe.base,
+            device=device,
+            dtype=dtype,
+            images=recipe.images,
+            quantised=recipe.quantised,
+            seed=recipe.settings.seed,
+        )
+        model = language.model if recipe.lora is None else _with_adapters(language.model, recipe)
     found, prompt = frame(language.tokenizer, train.scale, reasoning=recipe.reasoning)
-    model = language.model if recipe.lora is None else _with_adapters(language.model, recipe)
-    reader = Reader(model, found, limit=recipe.max_length, pictures=language.pictures)
+    reader = Reader(model, found, limit=recipe.max_length, pictures=language.pictures, reason_tokens=REASON_TOKENS)
     return _Built(reader, found, prompt, language)
 
 
@@ -255,7 +255,8 @@ def _fitted(
     def loss(fitted: Any, batch: dict[str, Any]) -> Any:
         return packing.loss(fitted, batch, grades)
 
-    return fit(model, rows, collate=collate, loss=loss, folder=kept, settings=recipe.settings, score=score), said
+    with quietly():
+        return fit(model, rows, collate=collate, loss=loss, folder=kept, settings=recipe.settings, score=score), said
 
 
 def _packing(built: _Built, rows: list[packing.Row], recipe: TeacherRecipe) -> tuple[int | None, str]:
@@ -292,6 +293,10 @@ def _about(
 ) -> tuple[folder.About, dict[str, float], str]:
     """What the judge is, its scores on the answered pairs of dev, and how many were not answered."""
     sound = np.flatnonzero(np.isfinite(logits).all(axis=1))
+    if recipe.reasoning and not len(sound):
+        raise InputError(
+            f"the teacher came to no grade in {REASON_TOKENS} tokens on any dev pair: train longer, or without reasoning"
+        )
     temperature = finishing.calibrate(logits, dev.grade)
     said, kept = logits[sound], dev.take(sound)
     weights = finishing.decision_weights(probabilities(said, temperature), kept.grade) if recipe.decision == "macro F1" else ()
