@@ -230,3 +230,22 @@ def test_a_machine_has_a_name_and_memory_a_peak():
 
 def test_no_pairs_have_no_latency():
     assert speed.latency_ms(Fake(ESCI), []) is None
+
+
+def test_a_gpu_is_named_and_measured_where_it_is_used_and_only_there(monkeypatch):
+    from types import SimpleNamespace
+
+    held = SimpleNamespace(memory=0)
+    cuda = SimpleNamespace(
+        is_available=lambda: True,
+        get_device_name=lambda: "a GPU",
+        memory_allocated=lambda: held.memory,
+        max_memory_allocated=lambda: 3 * 2**20,
+        reset_peak_memory_stats=lambda: None,
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    assert (speed.machine("cuda:0"), speed.PeakMemory().mib("cuda:0")) == ("a GPU", 3.0)
+    assert "processor" in speed.machine("cpu")
+    assert "processor" in speed.machine(None)
+    held.memory = 1
+    assert speed.machine(None) == "a GPU"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from germane.types import Judge, Pair
 
@@ -18,9 +19,9 @@ FEW = 9
 
 
 def machine(device: str | None = None) -> str:
-    """What computes, as "NVIDIA H200" or "AMD EPYC 7B13, 2 processors". device: as torch names it, None = the best there is."""
-    torch = sys.modules.get("torch")  # a judge that needs no torch has not loaded it, and uses no GPU
-    if torch is not None and not str(device or "").startswith("cpu") and torch.cuda.is_available():
+    """What computes, as "NVIDIA H200" or "AMD EPYC 7B13, 2 processors". device: as torch names it; None: a GPU if it is used."""
+    torch = _gpu(device)
+    if torch is not None:
         return str(torch.cuda.get_device_name())
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return f"{_processor()}, {count} processor{'s' if count > 1 else ''}"
@@ -40,19 +41,17 @@ class PeakMemory:
     """The most memory since it was made, of the GPU and of this whole process."""
 
     def __init__(self) -> None:
-        torch = sys.modules.get("torch")
-        self._cuda = torch.cuda if torch is not None and torch.cuda.is_available() else None
-        if self._cuda is not None:
-            self._cuda.reset_peak_memory_stats()
+        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
         self._marked = False
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the kernel's word for: begin a new peak
             self._marked = True
 
     def mib(self, device: str | None = None) -> float | None:
-        """MiB of the GPU if the device is one (None = the best there is), else of the process; None where nobody says."""
-        if self._cuda is not None and not str(device or "").startswith("cpu"):
-            return float(self._cuda.max_memory_allocated()) / 2**20
+        """MiB of the GPU if the device is one (None: if it is used), else of the process; None where nobody says."""
+        if (torch := _gpu(device)) is not None:
+            return float(torch.cuda.max_memory_allocated()) / 2**20
         if not self._marked:
             return None
         with suppress(OSError, ValueError, IndexError):
@@ -60,6 +59,15 @@ class PeakMemory:
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) / 1024
         return None
+
+
+def _gpu(device: str | None) -> Any:
+    """torch, if this device is a GPU of its; a judge that needs no torch has not loaded it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    used = torch.cuda.memory_allocated() > 0 if device is None else str(device).startswith("cuda")
+    return torch if used else None
 
 
 def _processor() -> str:
