@@ -19,7 +19,7 @@ FEW = 9
 
 
 def machine(device: str | None = None) -> str:
-    """What computes, as "NVIDIA H200" or "AMD EPYC 7B13, 2 processors". device: as torch names it; None: a GPU if it is used."""
+    """What computes, as "NVIDIA H200" or "AMD EPYC 7B13, 2 processors". device: as torch names it; None: a GPU if used."""
     torch = _gpu(device)
     if torch is not None:
         return str(torch.cuda.get_device_name())
