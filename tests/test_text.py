@@ -113,6 +113,8 @@ def test_a_script_without_spaces_is_cut_where_its_budget_ends():
 def test_budgets_count_words():
     found = compose({"title": "one two three four", "description": "five six"}, TextPlan(budgets={"title": 2}, unit="words"))
     assert found == Composed("title: one two …\ndescription: five six", (Cut("title", 2, 4),))
+    found = compose({"category": ["Home", "Garden", "Garden chairs"]}, TextPlan(budgets={"category": 3}, unit="words"))
+    assert found == Composed("category: Home, Garden …", (Cut("category", 2, 4),))
     assert TextPlan(unit="words").budget("title") == 50
     assert compose({"title": "one", "description": "two"}, TextPlan(budgets={"title": 0})).text == "description: two"
 

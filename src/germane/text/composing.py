@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -92,7 +91,7 @@ def fitted(line: Line, budget: int, unit: Unit) -> tuple[str, int, int]:
     at = int(ends[room - 1])
     seam = max((end for end in line.seams if end <= at), default=0)
     kept = line.text[: seam or _between_words(line.text, at)].rstrip()
-    return kept + CUT, bisect_right(ends, len(kept)), len(ends)
+    return kept + CUT, len(unit.ends(kept)), len(ends)
 
 
 def _between_words(text: str, at: int) -> int:
