@@ -145,3 +145,25 @@ def test_a_column_that_is_there_already_is_not_written_over(files):
     enrich(files / "docs.parquet", files / "out.parquet", engaged=files / "clicks.csv")
     with pytest.raises(InputError, match="has a column 'engaged_queries' already"):
         enrich(files / "out.parquet", files / "more.parquet", engaged=files / "clicks.csv")
+
+
+def test_the_command_line_says_every_option(files, images, monkeypatch):
+    import sys
+
+    from germane import cli
+    from germane.pipeline import enrich as stage
+
+    seen = {}
+    monkeypatch.setattr(stage, "enrich", lambda table, out, **options: seen.update(options, table=table, out=out) or "done")
+    text = "--captions M --images images --image-column image --prompt P --kept k.jsonl --batch 3 --engaged clicks.csv "
+    text += "--queries golden.csv --top 2 --least 4 --held-out golden.csv --interests dir --out out.parquet"
+    monkeypatch.setattr(sys, "argv", ["germane", "enrich", "docs.parquet", *text.split()])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    said = {name: str(value) for name, value in seen.items()}
+    assert said == {
+        "table": "docs.parquet", "out": "out.parquet", "captions": "M", "images": "images", "image_column": "image",
+        "prompt": "P", "kept": "k.jsonl", "batch": "3", "engaged": "clicks.csv", "queries": "golden.csv", "top": "2",
+        "least": "4", "held_out": "golden.csv", "interests": "dir",
+    }  # fmt: skip
