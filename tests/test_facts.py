@@ -35,7 +35,7 @@ def given(files):
 
 
 def test_a_judge_is_not_checked_on_a_query_that_it_learned_from(files):
-    with pytest.raises(Refusal, match="was trained on 1 of gold's 12 queries.*--allow trained-on-gold"):
+    with pytest.raises(Refusal, match=r"was trained on 1 of gold's 12 queries.*--allow trained-on-gold"):
         check(*given(files), scale="trec", queries=files / "queries.parquet")
     card = check(*given(files), scale="trec", queries=files / "queries.parquet", allow=["trained-on-gold"])
     assert any("its figures flatter it" in caveat for caveat in card.caveats)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from germane.judges.folder import About
+from germane.judges.folder import About, trained_on
 from germane.judges.saying import decide, probabilities
 from germane.scales import get
 from germane.training import finishing
@@ -58,7 +58,7 @@ def test_the_model_card_says_what_it_learned_from_and_holds_no_query(tmp_path):
     card, said = (tmp_path / "README.md").read_text(), json.loads((tmp_path / "training.json").read_text())
     assert "secret" not in card + json.dumps(said)
     assert len(said["queries"]) == 2
-    assert finishing.trained_on(tmp_path) == tuple(said["queries"])
+    assert trained_on(tmp_path) == tuple(said["queries"])
     assert "\n# hostile" not in card
     assert "`the teacher`" in card
-    assert finishing.trained_on(tmp_path / "none") == ()
+    assert trained_on(tmp_path / "none") == ()

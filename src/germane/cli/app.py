@@ -43,6 +43,7 @@ TRAIN = {
     "cross-encoder": "germane.pipeline.train:cross_encoder",
     "teacher": "germane.pipeline.train:teacher",
     "student": "germane.pipeline.train:student",
+    "committee": "germane.pipeline.train:committee",
     "interests": "germane.pipeline.interests:train_interests",
     "shootout": "germane.pipeline.shootout:shootout",
     "ablate": "germane.pipeline.ablate:ablate",

@@ -43,7 +43,7 @@ Checkpointing = Annotated[bool, typer.Option("--gradient-checkpointing", help="L
 Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs without a better score.", min=1)]
 Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best that is there by default.")]
 MaxLength = Annotated[int | None, typer.Option(help="Tokens of query and document together.", min=8)]
-Decision = Annotated[str | None, typer.Option(help="'likeliest' grade, or weighted for 'macro F1'.")]
+Decision = Annotated[str | None, typer.Option(help="'likeliest' grade; weighted for 'macro F1' on dev, or by 'prior'.")]
 Lora = Annotated[int | None, typer.Option(help="Rank of LoRA adapters; 0 trains all weights.", min=0)]
 Quantised = Annotated[bool, typer.Option("--quantised", help="QLoRA: the base in 4 bits; needs bitsandbytes and CUDA.")]
 Name = Annotated[str | None, typer.Option(help="The judge's name; by default that of --out.")]
@@ -61,11 +61,17 @@ def cross_encoder(
     sealed: Sealed = None,
     drop_sealed: DropSealed = False,
     before: Before = None,
+    before_epochs: Annotated[float | None, typer.Option(help="Of what is learned first; as many by default.")] = None,
+    catalogue: Annotated[
+        Path | None, typer.Option(help="Documents: first learn word matching by searches made of their titles.")
+    ] = None,
+    held_out: Annotated[float | None, typer.Option(help="Share of the queries to calibrate by, without --dev-pairs.")] = None,
     loss: Annotated[str | None, typer.Option(help="cross-entropy, ordinal, soft or pairwise.")] = None,
     class_weighting: Annotated[str | None, typer.Option(help="'balanced': rare grades count more.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(min=0.0, max=0.5)] = None,
     decision: Decision = None,
-    stop_on: Annotated[str | None, typer.Option(help="'macro F1' or 'tau' of dev picks the epoch.")] = None,
+    evidence: Annotated[bool, typer.Option("--evidence", help="Tell it in words what query and document share.")] = False,
+    stop_on: Annotated[str | None, typer.Option(help="'macro F1' or 'tau' of dev picks the epoch; or the 'last'.")] = None,
     lora: Lora = None,
     quantised: Quantised = False,
     max_length: MaxLength = None,
@@ -87,7 +93,9 @@ def cross_encoder(
     Fine-tune an encoder on labelled pairs: accurate, and fast enough to label millions of pairs.
     """
     here = dict(locals())
-    more = _options(here, "loss class_weighting label_smoothing stop_on quantised max_length name")
+    more = _options(
+        here, "loss class_weighting label_smoothing stop_on held_out before_epochs evidence quantised max_length name"
+    )
     _train("cross-encoder", here, more | _lora(lora))
 
 
@@ -169,6 +177,21 @@ def student(
     more = _options(here, "separate dimension margin name")
     more |= ({"lexical": False} if no_lexical else {}) | ({"onnx": False} if no_onnx else {})
     _train("student", here, more)
+
+
+@train.command("committee")
+def committee(
+    members: Annotated[list[Path], typer.Argument(help="Folders of trained judges on one scale, two or more.")],
+    out: OutOption = None,
+    name: Name = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Are two judges better than one?
+
+    Puts trained judges together: the mean of their log-probabilities, as one judge with one fingerprint.
+    """
+    found = call("train committee", members, place(out, "judges", name or "committee"), name=name)
+    show(found, as_json=output == Output.JSON)
 
 
 RunOption = Annotated[list[Path] | None, typer.Option(help="A ranked list, for tau of sDCG; may be given again.")]
@@ -270,7 +293,9 @@ def _train(kind: str, here: dict[str, Any], options: dict[str, Any]) -> None:
         raise InputError("--dev-pairs and --dev-labels go together: give both, or neither")
     before = tuple(_task(text) for text in here.get("before") or ())
     dev = (here["dev_pairs"], here["dev_labels"]) if here["dev_pairs"] else None
-    given = Given(here["pairs"], here["labels"], here["scale"], dev, here["sealed"], here["drop_sealed"], before)
+    given = Given(
+        here["pairs"], here["labels"], here["scale"], dev, here["sealed"], here["drop_sealed"], before, here.get("catalogue")
+    )
     shared = (
         "base decision epochs max_steps batch accumulate learning_rate precision gradient_checkpointing patience device seed"
     )

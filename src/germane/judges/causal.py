@@ -103,7 +103,7 @@ def _four_bits(device: str) -> dict[str, Any]:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-    return {"quantization_config": how, "device_map": {"": device}}
+    return {"quantization_config": how, "device_map": {"": torch.cuda.current_device() if device == "cuda" else device}}
 
 
 def pictures(where: str, config: Any) -> Any:

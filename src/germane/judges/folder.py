@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -121,3 +121,17 @@ def read(folder: str | Path, *, kind: str | None = None) -> About:
         if name not in UNREAD and sha256(Path(folder) / name) != digest:
             raise InputError(f"{Path(folder) / name} is not the file that this judge was saved with: train or copy it again")
     return about
+
+
+def trained_on(folder: str | Path) -> tuple[str, ...]:
+    """Digests (`germane.text.query_digest`) of the queries that the judge in a folder learned from; () if not known."""
+    try:
+        return tuple(json.loads((Path(folder) / "training.json").read_text(encoding="utf-8"))["queries"])
+    except (OSError, ValueError, KeyError):
+        return ()
+
+
+def merge_training(folders: Sequence[Path], part: Path) -> None:
+    """Writes a training.json into a new folder that lists the queries which any of these judges learned from."""
+    queries = sorted({digest for folder in folders for digest in trained_on(folder)})
+    (part / "training.json").write_text(json.dumps({"kind": "committee", "queries": queries}) + "\n", encoding="utf-8")

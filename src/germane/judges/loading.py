@@ -52,4 +52,8 @@ def load(name: str | Path, *, device: str | None = None, **options: Any) -> Judg
         from germane.judges.two_tower import TwoTower
 
         return TwoTower(name, device=device, **options)
+    if about.kind == "committee":
+        from germane.judges.committee import Committee
+
+        return Committee(name, device=device, **options)
     raise InputError(f"{name} is a {about.kind!r}: this version of germane knows no such judge")

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from germane import scales, store
 from germane.judges import Fake, folder
+from germane.judges.folder import trained_on
 from germane.judges.loading import load, locate
 from germane.labelling import local
 from germane.labelling.blocks import Blocks
 from germane.labelling.speed import machine
-from germane.training.finishing import trained_on
 from germane.types import InputError, Judge, Outcome
 
 FAKE = "fake"

@@ -6,7 +6,7 @@ import glob
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,8 @@ from germane import scales, sources, store
 from germane.cards import facts
 from germane.cards.admission import distinct
 from germane.store.manifests import plain
+from germane.text import query_digest
+from germane.training.catalogue import catalogue
 from germane.training.examples import Examples, examples
 from germane.training.finishing import NOBODY, Lineage, Trained
 from germane.training.running import Settings
@@ -49,7 +51,8 @@ class Given:
     """The files that a judge is trained from. dev: pairs and labels to calibrate and stop by; without it, a part by query.
 
     sealed: pairs (or queries) of a golden test set that it must never see. drop_sealed: leave their queries out instead of
-    refusing. before: (pairs, labels, scale) of other tasks, to learn from first.
+    refusing. before: (pairs, labels, scale) of other tasks, to learn from first. catalogue: documents, to learn word
+    matching from first, by searches made of their titles.
     """
 
     pairs: Path
@@ -59,11 +62,13 @@ class Given:
     sealed: Path | None = None
     drop_sealed: bool = False
     before: tuple[tuple[Path, Path, str], ...] = ()
+    catalogue: Path | None = None
 
     @property
     def files(self) -> list[Path]:
         more = [path for each in self.before for path in each[:2]]
-        return [self.pairs, self.labels, *(self.dev or ()), *([self.sealed] if self.sealed else []), *more]
+        single = [path for path in (self.sealed, self.catalogue) if path is not None]
+        return [self.pairs, self.labels, *(self.dev or ()), *single, *more]
 
 
 def cross_encoder(given: Given, out: Path, *, options: Mapping[str, Any]) -> Summary:
@@ -103,8 +108,8 @@ def _train(given: Given, out: Path, verb: str, recipe: Any, train: Any, *, soft:
     if dev is not None:
         _apart(rows, dev)
     more: dict[str, Any] = {"lineage": _lineage(given)}
-    if before and given.before:
-        more["before"] = tuple(_examples(pairs, labels, scales.get(name)) for pairs, labels, name in given.before)
+    if before:
+        more["before"] = tuple(_before(given, scale))
     trained: Trained = train(rows, dev, out, recipe=recipe, checkpoints=_checkpoints(out, work), **more)
     queries = len(set(rows.asked.tolist()))
     history, notes = trained.history, tuple(dict.fromkeys((*rows.notes, *dropped, *trained.notes)))
@@ -131,6 +136,18 @@ def _examples(pairs: Path, labels: Path, scale: Scale, *, soft: bool = False) ->
     return examples(store.read_table(pairs, "pairs"), sources.read_judgments(labels, scale=scale), scale, soft=soft)
 
 
+def _before(given: Given, scale: Scale) -> Iterator[Examples]:
+    """What is learned from first: searches of the catalogue, without those that somebody is to be tested on; other tasks."""
+    if given.catalogue is not None:
+        made = catalogue(sources.read_docs(given.catalogue), scale)
+        if given.sealed is not None:
+            known = {query_digest(query) for query in _texts(given.sealed)["query"]}
+            made = made.take([i for i, query in enumerate(made.query) if query_digest(query) not in known])
+        yield made
+    for pairs, labels, name in given.before:
+        yield _examples(pairs, labels, scales.get(name))
+
+
 def _recipe(kind: Any, options: Mapping[str, Any]) -> Any:
     """A recipe with these options, each given to it or to its settings; the rest as they are by default."""
     settings = {f.name for f in fields(Settings)}
@@ -147,7 +164,6 @@ def _unsealed(rows: Examples, given: Given) -> tuple[Examples, list[str]]:
     if given.sealed is None:
         return rows, []
     sealed = _texts(given.sealed)
-    from germane.text import query_digest
     from germane.text.duplicates import near
 
     known = {query_digest(query) for query in sealed["query"]}
@@ -174,8 +190,6 @@ def _unsealed(rows: Examples, given: Given) -> tuple[Examples, list[str]]:
 
 
 def _apart(rows: Examples, dev: Examples) -> None:
-    from germane.text import query_digest
-
     both = {query_digest(q) for q in rows.query} & {query_digest(q) for q in dev.query}
     if both:
         example = next(q for q in dev.query if query_digest(q) in both)

@@ -32,7 +32,8 @@ Floats = NDArray[np.float64]
 Batch = dict[str, Any]
 
 LOSSES = ("cross-entropy", "ordinal", "soft", "pairwise")
-STOPS = ("macro F1", "tau")
+STOPS = ("macro F1", "tau", "last")
+DECISIONS = ("likeliest", "macro F1", "prior")
 TOGETHER = 8
 """Rows of one query that the pairwise loss sees at once, at most."""
 
@@ -43,9 +44,11 @@ class CrossEncoderRecipe:
 
     max_length: tokens of query and document together. loss: "cross-entropy" of the grade; "soft", of the probabilities
     that the labels carry; "ordinal", which knows the order of the grades; "pairwise", which also puts the documents of one
-    query in order (`losses`). class_weighting: "balanced" lets each grade weigh the same. decision: "likeliest" grade, or
-    the one by which "macro F1" is largest on dev. stop_on: the best epoch has the largest "macro F1", or "tau" of sDCG, on
-    dev. lora: rank of adapters that are trained in place of the weights; quantised: over weights of 4 bits.
+    query in order (`losses`). class_weighting: "balanced" lets each grade weigh the same. decision: "likeliest" grade, the
+    one by which "macro F1" is largest on dev, or "prior", which lifts rare grades by their share of the labels.
+    stop_on: the best epoch has the largest "macro F1", or "tau" of sDCG, on dev; "last" is the last one. held_out: share of
+    the queries that is dev where none is given. before_epochs: of intermediate training, None is as many.
+    lora: rank of adapters that are trained in place of the weights; quantised: over weights of 4 bits.
     prefixes: before query and document; None is what the base wants. evidence: begins each document with what its words
     and numbers share with the query (`encoder.shared`). name: of the judge, None is its folder's.
     """
@@ -57,6 +60,8 @@ class CrossEncoderRecipe:
     label_smoothing: float = 0.0
     decision: str = "likeliest"
     stop_on: str = "macro F1"
+    held_out: float = 0.15
+    before_epochs: float | None = None
     lora: int | None = None
     quantised: bool = False
     prefixes: tuple[str, str] | None = None
@@ -67,13 +72,15 @@ class CrossEncoderRecipe:
     def __post_init__(self) -> None:
         choices = (
             ("loss", self.loss, LOSSES),
-            ("decision", self.decision, ("likeliest", "macro F1")),
+            ("decision", self.decision, DECISIONS),
             ("stop_on", self.stop_on, STOPS),
             ("class_weighting", self.class_weighting, (None, "balanced")),
         )
         for name, given, known in choices:
             if given not in known:
                 raise InputError(f"{name} {given!r}: expected one of {', '.join(map(str, known))}")
+        if not 0 < self.held_out < 1:
+            raise InputError(f"held_out {self.held_out}: give a share of the queries above 0 and below 1, to calibrate by")
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"label_smoothing {self.label_smoothing}: expected 0 to less than 1")
         if self.max_length < encoder.SHORTEST:
@@ -96,15 +103,15 @@ def train(
 ) -> finishing.Trained:
     """Trains a cross-encoder on `train` and saves it at `out`; `dev` says when to stop, and calibrates.
 
-    dev: None takes about 15 % of the queries of `train`. before: examples that the body learns from first, one after the
-    other, with a head of their own; where their scale is the same, the head is kept. checkpoints: where a run that was
+    dev: None takes `recipe.held_out` of the queries of `train`. before: examples that the body learns from first, one after
+    the other, with a head of their own; where their scale is the same, the head is kept. checkpoints: where a run that was
     killed goes on; removed once the judge is saved.
 
     Raises: InputError for a base that is no encoder of text, for too little memory or disk, and for a loss that is no number.
     """
     needs("train", "torch", "transformers", "accelerate", by="training/cross_encoder.py")
     if dev is None:
-        train, dev = split(train, seed=recipe.settings.seed)
+        train, dev = split(train, recipe.held_out, seed=recipe.settings.seed)
     if before and recipe.quantised:
         raise InputError("intermediate training needs weights that can be merged, and 4-bit weights cannot: leave one out")
     whole = checkpoints or out.with_name(f".{out.name}.checkpoints")
@@ -118,7 +125,8 @@ def train(
     def stands() -> float:
         return _stands(encoder.scored(model, reader, rows, recipe.settings.batch), dev, recipe)
 
-    history = _fitted(model, reader, train, recipe, kept / "last", stands)
+    history = _fitted(model, reader, train, recipe, kept / "last", None if recipe.stop_on == "last" else stands)
+    model = _merged(model, recipe)  # as it will judge: 16 bits round what was learned
     logits = encoder.scored(model, reader, rows, recipe.settings.batch)
     temperature = finishing.calibrate(logits, dev.grade)
     probs = probabilities(logits, temperature)
@@ -129,8 +137,13 @@ def train(
         base=recipe.base,
         max_length=reader.max_length,
         temperature=temperature,
-        weights=finishing.decision_weights(probs, dev.grade) if recipe.decision == "macro F1" else (),
-        settings={"prefixes": list(reader.prefixes), "evidence": recipe.evidence, "quantised": recipe.quantised},
+        weights=_weights(recipe, train, probs, dev),
+        settings={
+            "prefixes": list(reader.prefixes),
+            "evidence": recipe.evidence,
+            "quantised": recipe.quantised,
+            **({"adapts": recipe.base} if recipe.quantised else {}),  # its weights are not among the files
+        },
         lineage=lineage.fingerprints,
         taught_by=lineage.taught_by,
         random_weights=random,
@@ -140,7 +153,7 @@ def train(
     _all_here()  # nobody reads the checkpoints any more
     if is_first_process():
         with folder.writing(out, about) as part:
-            _save(model, reader, part, recipe)
+            _save(model, reader, part)
             finishing.write_training(part, about, recipe, train, dev, history, found, lineage, notes)
         shutil.rmtree(whole, ignore_errors=True)
     _all_here()
@@ -185,12 +198,15 @@ def _intermediate(start: _Start, examples: Examples, recipe: CrossEncoderRecipe,
     done = kept / "done"
     if not done.is_dir():
         model, reader, random = _built(start, examples, recipe)
-        _fitted(model, reader, examples, recipe, kept / "steps", None)
+        epochs = recipe.before_epochs or recipe.settings.epochs
+        stage = replace(recipe, settings=replace(recipe.settings, epochs=epochs))
+        _fitted(model, reader, examples, stage, kept / "steps", None)
+        model = _merged(model, recipe)
         _all_here()
         if is_first_process():
             part = kept / "part"
             shutil.rmtree(part, ignore_errors=True)
-            _save(model, reader, part, recipe)
+            _save(model, reader, part)
             (part / "random.json").write_text(json.dumps(random), encoding="utf-8")
             part.replace(done)
             shutil.rmtree(kept / "steps", ignore_errors=True)
@@ -309,6 +325,13 @@ def _groups(asked: NDArray[np.int64], seed: int) -> list[list[int]]:
     return [rows[start : start + TOGETHER] for rows in by_query.values() for start in range(0, len(rows), TOGETHER)]
 
 
+def _weights(recipe: CrossEncoderRecipe, train: Examples, probs: Floats, dev: Examples) -> tuple[float, ...]:
+    """Weights of the grades in the decision; () where the likeliest stands."""
+    if recipe.decision == "macro F1":
+        return finishing.decision_weights(probs, dev.grade)
+    return finishing.prior_weights(train.grade, probs.shape[1]) if recipe.decision == "prior" else ()
+
+
 def _class_weights(examples: Examples) -> Floats:
     """Weights that let each grade that occurs weigh the same, 1 on average over the rows."""
     counts = np.bincount(examples.grade, minlength=len(examples.scale.labels))
@@ -325,11 +348,17 @@ def _stands(logits: Floats, dev: Examples, recipe: CrossEncoderRecipe) -> float:
 # --- saving ---------------------------------------------------------------------------------------------------------
 
 
-def _save(model: Any, reader: encoder.Reader, part: Path, recipe: CrossEncoderRecipe) -> None:
-    """The checkpoint: whole weights with adapters merged in, or adapters alone over 4-bit weights."""
+def _merged(model: Any, recipe: CrossEncoderRecipe) -> Any:
+    """The model with its adapters merged in, but those over 4-bit weights, which stay adapters."""
+    with encoder.quietly():
+        return model.merge_and_unload() if recipe.lora is not None and not recipe.quantised else model
+
+
+def _save(model: Any, reader: encoder.Reader, part: Path) -> None:
+    """The checkpoint: whole weights, or adapters alone over 4-bit weights."""
     with encoder.quietly(), _disk():
-        merged = model.merge_and_unload() if recipe.lora is not None and not recipe.quantised else model
-        merged.save_pretrained(part / encoder.MODEL)
+        model.save_pretrained(part / encoder.MODEL)
+        (part / encoder.MODEL / "README.md").unlink(missing_ok=True)  # peft's template; the judge has a card of its own
         reader.tokenizer.save_pretrained(part / encoder.MODEL)
 
 
