@@ -159,6 +159,25 @@ def test_the_decision_by_macro_f1_is_recorded_and_taken(bert, tmp_path):
     assert [j.relevance for j in said] == [int(np.argmax(np.array(j.probs) * judge.about.weights)) for j in said]
 
 
+def test_the_decision_by_prior_lifts_rare_grades_by_the_labels(bert, tmp_path):
+    given = tiny.examples(20)
+    rare = given.take(np.flatnonzero((given.grade != 3) | (np.arange(len(given)) % 8 == 0)))
+    train(rare, tiny.examples(4, seed=1), tmp_path / "judge", recipe=recipe(bert, decision="prior"))
+    weights = folder.read(tmp_path / "judge").weights
+    assert weights[3] == max(weights) == 1
+    assert max(weights[:3]) < 1
+
+
+def test_the_last_epoch_stands_where_none_is_chosen(bert, tmp_path):
+    found = train(tiny.examples(), None, tmp_path / "judge", recipe=recipe(bert, stop_on="last"))
+    assert (found.history.scores, found.history.best) == ((), None)
+
+
+def test_the_share_of_queries_that_calibrates_is_asked_for(bert, tmp_path):
+    found = train(tiny.examples(10), None, tmp_path / "judge", recipe=recipe(bert, held_out=0.5))
+    assert found.dev["pairs"] == 30
+
+
 def test_temperature_and_scores_on_dev_are_recorded(bert, tmp_path):
     found = train(tiny.examples(20), None, tmp_path / "judge", recipe=recipe(bert, stop_on="tau"))
     assert load(tmp_path / "judge", device="cpu").about.temperature != 1
@@ -301,6 +320,7 @@ def test_four_bit_weights_without_a_gpu_are_one_line(bert, tmp_path):
         ({"stop_on": "loss"}, "stop_on 'loss'"),
         ({"class_weighting": "some"}, "class_weighting 'some'"),
         ({"label_smoothing": 1.0}, "label_smoothing 1.0"),
+        ({"held_out": 1.0}, "held_out 1.0"),
         ({"max_length": 4}, "max_length 4"),
         ({"lora": 0}, "lora 0"),
         ({"quantised": True}, "give a rank of adapters too"),
@@ -392,6 +412,28 @@ def test_training_that_was_killed_goes_on_and_ends_with_the_judge_it_would_have_
     assert len(on.history.scores) == 4
     assert on.fingerprint == anew.fingerprint
     assert not (tmp_path / ".judge.checkpoints").exists()
+
+
+def test_a_full_disk_in_mid_save_keeps_the_judge_that_stood_there_and_what_was_learned(bert, tmp_path, monkeypatch):
+    from transformers import PreTrainedModel
+
+    old = train(tiny.examples(), None, tmp_path / "judge", recipe=recipe(bert)).fingerprint
+    save = PreTrainedModel.save_pretrained
+
+    def full(model, where, *given, **named):
+        if ".part" in str(where):
+            raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+        return save(model, where, *given, **named)
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", full)
+    other = recipe(bert, settings=replace(STEPS, learning_rate=1e-2))
+    with pytest.raises(InputError, match=r"could not be written \(No space left on device\): what stood there"):
+        train(tiny.examples(), None, tmp_path / "judge", recipe=other)
+    assert folder.read(tmp_path / "judge").fingerprint == old
+    assert list((tmp_path / ".judge.checkpoints").glob("*/last/checkpoint-3"))
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", save)
+    assert train(tiny.examples(), None, tmp_path / "judge", recipe=other).fingerprint != old
+    assert [path.name for path in tmp_path.iterdir()] == ["judge"]
 
 
 def test_two_processes_train_one_judge_together(bert, tmp_path):
