@@ -159,6 +159,8 @@ def test_the_interest_of_a_query_is_the_category_that_most_of_its_documents_shar
     ]
     assert interests_from_catalogue(good, docs, share=0.6)["interest"].to_pylist() == ["Home, Desks", None, None]
     assert interests_from_catalogue(good, docs, share=1.0, depth=1)["interest"].to_pylist() == ["Home", "Home", None]
+    paths = pa.table({"doc_id": ["a", "c"], "category": [["Shoes, Bags", "Boots"], ["Shoes, Bags", "Belts"]]})
+    assert interests_from_catalogue(good, paths, depth=1)["interest"][0].as_py() == "Shoes, Bags"
     weighted = good.append_column("weight", pa.array([1, 1, 9, 1, 1, 1, 1]))
     assert interests_from_catalogue(weighted, docs)["interest"][0].as_py() == "Home, Lamps"
     with pytest.raises(InputError, match="docs have no column 'kind'"):

@@ -138,8 +138,8 @@ def interests_from_catalogue(
     """query and interest: the category that most of the documents share that are good for a query; null where none has enough.
 
     pairs: query, doc_id, and a weight (such as clicks; 1 by default), of relevant or clicked documents. docs: doc_id and the
-    category; depth: only its first entries, of a path with ", " or " > " between them. share: of a query's weight that the
-    category must have; least: documents with a category that the query must have.
+    category; depth: only its first entries, of a list, or of a path with " > ", else ", ", between them. share: of a query's
+    weight that the category must have; least: documents with a category that the query must have.
 
     Raises: InputError for a column that is not there, and where no query gets an interest.
 
@@ -212,7 +212,8 @@ def _normal(texts: Any) -> pa.Table:
 
 def _category(value: Any, depth: int | None) -> str:
     """A category as one name; depth: only so many of its first entries."""
-    entries = (
-        [str(v) for v in value if v] if isinstance(value, list | tuple) else str(value or "").replace(" > ", ", ").split(", ")
-    )
+    if isinstance(value, list | tuple):
+        entries = [str(entry) for entry in value if entry]
+    else:
+        entries = str(value or "").split(" > " if " > " in str(value) else ", ")
     return ", ".join(entry.strip() for entry in entries[:depth] if entry.strip())
