@@ -140,6 +140,22 @@ def test_a_model_that_sees_into_the_next_example_is_not_packed_and_it_is_said(ba
     assert "sees from one example into the next" in done.notes[0]
 
 
+@pytest.mark.parametrize("soft", [True, False])
+def test_probabilities_of_labels_are_learned_unless_the_grade_alone_is_wanted(bases, soft):
+    learn = language_models.examples(6)
+    learn = replace(learn, target=np.tile([0.1, 0.2, 0.3, 0.4], (6, 1)))
+    plan = recipe(bases("llama"), soft=soft)
+    rows, _ = sft._rows(sft._built(learn, plan), learn, plan, {}, None)
+    assert rows[1].target.tolist() == ([0.1, 0.2, 0.3, 0.4] if soft else [0, 1, 0, 0])
+
+
+@pytest.mark.parametrize("decision", ["macro F1", "prior"])
+def test_a_decision_other_than_the_likeliest_has_weights(bases, tmp_path, decision):
+    learn = language_models.examples(24)
+    sft.train(learn, language_models.examples(12), tmp_path / "t", recipe=recipe(bases("llama"), decision=decision))
+    assert len(Generative(tmp_path / "t", device="cpu").about.weights) == 4
+
+
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ Floats = NDArray[np.float64]
 Reasons = Mapping[tuple[str, str], str]
 
 BASE = "Qwen/Qwen3-VL-4B-Instruct"
+DECISIONS = ("likeliest", "macro F1", "prior")
 TRIED = 4
 """Rows on which packing is held against its absence before training."""
 
@@ -42,7 +43,9 @@ class TeacherRecipe:
     of the language model, None trains all weights. quantised: adapters over weights of 4 bits (QLoRA; bitsandbytes and
     CUDA). merged: adapters are merged into the weights that are saved; False, and always with 4-bit weights, saves adapters
     alone. reasoning: reasons are learned, and said before the grade. packed: several examples share a sequence.
-    images: the documents' images are read. decision: "likeliest" grade, or the one by which "macro F1" is largest on dev.
+    soft: the probabilities that labels carry are learned, where they carry any; False: the grade alone.
+    images: the documents' images are read. decision: "likeliest" grade, the one by which "macro F1" is largest on dev, or
+    "prior", which lifts rare grades by their share of the labels. name: of the judge, None is its folder's.
     """
 
     base: str = BASE
@@ -52,14 +55,15 @@ class TeacherRecipe:
     merged: bool = True
     reasoning: bool = False
     packed: bool = True
+    soft: bool = True
     images: bool = False
     decision: str = "likeliest"
     name: str | None = None
     settings: Settings = field(default_factory=lambda: Settings(epochs=3, batch=16, learning_rate=1e-4))
 
     def __post_init__(self) -> None:
-        if self.decision not in ("likeliest", "macro F1"):
-            raise InputError(f"decision {self.decision!r}: expected one of likeliest, macro F1")
+        if self.decision not in DECISIONS:
+            raise InputError(f"decision {self.decision!r}: expected one of {', '.join(DECISIONS)}")
         if self.max_length < 16:
             raise InputError(f"max_length {self.max_length}: a query and an item need 16 tokens at least")
         if self.lora is not None and self.lora < 1:
@@ -100,18 +104,31 @@ def train(
     def read() -> Floats:
         return built.reader.read(dev.query, dev.text, dev_images, batch=recipe.settings.batch).logits
 
-    history, unpacked = _fitted(built, rows, recipe, kept / _digest(recipe, train, dev), lambda: _macro_f1(read(), dev))
-    if recipe.lora is not None and recipe.merged and not recipe.quantised:
-        built.reader.model = built.reader.model.merge_and_unload()
+    here = kept / _digest(recipe, reasons or {}, train, dev)
+    history, unpacked = _fitted(built, rows, recipe, here, lambda: _macro_f1(read(), dev))
+    _as_it_will_judge(built, recipe)
     logits = read()
-    about, found, unanswered = _about(built, logits, dev, out, recipe, lineage)
-    notes = tuple(filter(None, (*train.notes, *notes, missing, unpacked, unanswered)))
+    about, found, unanswered = _about(built, logits, train, dev, out, recipe, lineage)
+    random = (
+        f"{recipe.base} has no weights: the base was random, and only these pairs taught it" if about.random_weights else ""
+    )
+    notes = tuple(filter(None, (*train.notes, *notes, missing, unpacked, unanswered, random)))
+    _all_here()  # nobody reads the checkpoints any more
     if is_first_process():
         with folder.writing(out, about) as part:
             _save(built, part, recipe)
             finishing.write_training(part, about, recipe, train, dev, history, found, lineage, notes)
         shutil.rmtree(kept, ignore_errors=True)
+    _all_here()
     return finishing.Trained(out, folder.read(out).fingerprint, history, found, notes)
+
+
+def _as_it_will_judge(built: _Built, recipe: TeacherRecipe) -> None:
+    """Merges adapters and rounds weights to the precision that they are judged with, before they are calibrated and saved."""
+    if recipe.lora is not None and recipe.merged and not recipe.quantised:
+        built.reader.model = built.reader.model.merge_and_unload()
+    if recipe.lora is None:
+        built.reader.model.to(causal.precision(device_of(recipe.settings)))
 
 
 class _Built(NamedTuple):
@@ -162,7 +179,6 @@ def _with_adapters(model: Any, recipe: TeacherRecipe) -> Any:
         target_modules=_targets(model),
     )
     found = get_peft_model(model, adapters)
-    found.peft_config["default"].base_model_name_or_path = recipe.base
     for parameter in found.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()  # what is learned stays in full precision
@@ -212,6 +228,7 @@ def _rows(
     made, tokens = built.frame, built.language.tokenizer
     pictures = [_picture(built, images, doc_id) for doc_id in examples.doc_id] if images is not None else []
     prompts = made.ids(examples.query, examples.text, recipe.max_length, [p().ids if p else () for p in pictures])
+    target = examples.target if recipe.soft else np.eye(len(examples.scale.labels))[examples.grade]
     rows = []
     for i, prompt in enumerate(prompts):
         ids = [*made.head, *prompt]
@@ -220,7 +237,7 @@ def _rows(
             words = fenced(reasons[examples.query_id[i], examples.doc_id[i]]).replace(MARK, MARK[:-1])
             said = tokens(words, add_special_tokens=False, verbose=False)["input_ids"]
             ids = [*ids, *said[: REASON_TOKENS - len(made.marking)], *made.marking]
-        rows.append(packing.Row(ids, start, examples.target[i], pictures[i] if pictures else None))
+        rows.append(packing.Row(ids, start, target[i], pictures[i] if pictures else None))
     missing = sum(picture is None for picture in pictures)
     return rows, f"{missing:,} of {len(rows):,} documents were learned without an image" if missing else ""
 
@@ -289,7 +306,13 @@ def _macro_f1(logits: Floats, dev: Examples) -> float:
 
 
 def _about(
-    built: _Built, logits: Floats, dev: Examples, out: Path, recipe: TeacherRecipe, lineage: finishing.Lineage
+    built: _Built,
+    logits: Floats,
+    train: Examples,
+    dev: Examples,
+    out: Path,
+    recipe: TeacherRecipe,
+    lineage: finishing.Lineage,
 ) -> tuple[folder.About, dict[str, float], str]:
     """What the judge is, its scores on the answered pairs of dev, and how many were not answered."""
     sound = np.flatnonzero(np.isfinite(logits).all(axis=1))
@@ -299,7 +322,11 @@ def _about(
         )
     temperature = finishing.calibrate(logits, dev.grade)
     said, kept = logits[sound], dev.take(sound)
-    weights = finishing.decision_weights(probabilities(said, temperature), kept.grade) if recipe.decision == "macro F1" else ()
+    weights: tuple[float, ...] = ()
+    if recipe.decision == "macro F1":
+        weights = finishing.decision_weights(probabilities(said, temperature), kept.grade)
+    elif recipe.decision == "prior":
+        weights = finishing.prior_weights(train.grade, len(dev.scale.labels))
     about = folder.About(
         kind="generative",
         name=recipe.name or out.name,
@@ -333,7 +360,11 @@ def _save(built: _Built, part: Path, recipe: TeacherRecipe) -> None:
     where = part / (causal.ADAPTER if alone else causal.MODEL)
     try:
         with quietly():
-            built.reader.model.save_pretrained(str(where))
+            if alone:  # peft would look on a hub for the base's vocabulary, which nothing here changes
+                built.reader.model.peft_config["default"].base_model_name_or_path = recipe.base
+                built.reader.model.save_pretrained(str(where), save_embedding_layers=False)
+            else:
+                built.reader.model.save_pretrained(str(where))
             built.language.tokenizer.save_pretrained(str(where))
             if built.language.pictures is not None:
                 built.language.pictures.save_pretrained(str(where))
@@ -344,9 +375,17 @@ def _save(built: _Built, part: Path, recipe: TeacherRecipe) -> None:
     (where / "README.md").unlink(missing_ok=True)  # peft's; the judge's own model card lies above
 
 
-def _digest(recipe: TeacherRecipe, *several: Examples) -> str:
+def _all_here() -> None:
+    """Waits for the other processes, where several train together."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _digest(recipe: TeacherRecipe, reasons: Reasons, *several: Examples) -> str:
     """Names the checkpoints of exactly this training, so that no other goes on from them."""
-    found = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
+    found = hashlib.sha256(json.dumps([asdict(recipe), sorted(map(list, reasons.items()))], sort_keys=True).encode())
     for examples in several:
         found.update(json.dumps([examples.query, examples.text, examples.scale.labels]).encode())
         found.update(np.ascontiguousarray(examples.target).tobytes())
