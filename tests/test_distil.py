@@ -265,23 +265,27 @@ def test_an_ungraded_document_is_a_negative_only_where_that_is_said():
 
 
 def puzzles(queries: int, *, seed: int):
-    """Pairs that one word or number decides: "hose 25 ft" and another length; "chair without arms" and one that has them."""
+    """Pairs that one word decides: "hose 25 ft" and another length; "chair without axyz" and one with it. Words and numbers
+    are drawn anew for each query, so that none can be learned by heart."""
     rng = np.random.default_rng(seed)
     rows = []
     for n in range(queries):
-        thing, colour = THINGS[rng.integers(6)], COLOURS[rng.integers(4)]
+        thing, colour, part = THINGS[rng.integers(6)], COLOURS[rng.integers(4)], drawn_word(rng)
+        asked = int(rng.integers(10, 99))
         for d in range(6):
-            good = int(d % 2 == 0)
+            good = d % 2 == 0
             if n % 2:
-                asked = int(rng.integers(10, 99))
                 there = asked if good else int(rng.choice([x for x in range(10, 99) if x != asked]))
-                rows.append(
-                    (f"q{n}", f"d{d}", f"{colour} hose {asked} ft", f"hose {there} ft\n{THINGS[rng.integers(6)]}", 2 * good)
-                )
+                query, text = f"{colour} hose {asked} ft", f"hose {there} ft\n{THINGS[rng.integers(6)]}"
             else:
-                text = f"{thing} {'without' if good else 'with'} arms\n{COLOURS[rng.integers(4)]}"
-                rows.append((f"q{n}", f"d{d}", f"{colour} {thing} without arms", text, 2 * good))
+                query = f"{colour} {thing} without {part}"
+                text = f"{thing} with {drawn_word(rng) if good else part}\n{COLOURS[rng.integers(4)]}"
+            rows.append((f"q{n}", f"d{d}", query, text, 2 * good))
     return made(rows, SCALE)
+
+
+def drawn_word(rng: np.random.Generator) -> str:
+    return "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 4))
 
 
 def test_lexical_features_tell_numbers_and_negations_that_small_vectors_do_not(tmp_path, base):
@@ -293,5 +297,6 @@ def test_lexical_features_tell_numbers_and_negations_that_small_vectors_do_not(t
         train(out, recipe(base, lexical=lexical, settings=settings, onnx=False), puzzles(40, seed=1), puzzles(10, seed=3))
         said = TwoTower(out, device="cpu").score(held.query, held.text).argmax(1)
         exact[lexical] = [(said == held.grade)[np.arange(len(held)) // 6 % 2 == kind].mean() for kind in (0, 1)]
-    assert min(exact[True]) > 0.95
+    assert min(exact[True]) > 0.8
+    assert exact[True][0] - exact[False][0] > 0.15
     assert exact[True][1] - exact[False][1] > 0.15  # numbers that it has not seen
