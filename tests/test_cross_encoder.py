@@ -18,12 +18,13 @@ from germane.judges import encoder, folder
 from germane.judges.encoder import CrossEncoder
 from germane.judges.loading import load, models_folder
 from germane.scales import get
-from germane.training.cross_encoder import CrossEncoderRecipe, _groups, tau_of_sdcg, train
+from germane.training.cross_encoder import CrossEncoderRecipe, _built, _groups, _Start, tau_of_sdcg, train
 from germane.training.examples import Examples
 from germane.training.finishing import Lineage
 from germane.training.running import Settings
 from germane.types import InputError, Scale
 
+torch = pytest.importorskip("torch")
 TESTS = Path(__file__).parent
 STEPS = Settings(batch=8, max_steps=3, learning_rate=1e-3, device="cpu")
 ARCHITECTURES = {
@@ -241,6 +242,27 @@ def test_intermediate_training_on_another_scale_reaches_the_judge(bert, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["with", "without"]
 
 
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "t5", "modernbert"])
+def test_a_head_of_another_scale_is_replaced_and_one_of_the_same_scale_is_kept(kind, tmp_path):
+    """As many grades, with other names: what was learned of them means nothing."""
+    given = tiny.easy(4)
+    other = replace(given, scale=Scale("other", ("a", "b", "c", "d"), (0.0, 1.0, 2.0, 3.0), "Which one?"))
+    asked = recipe(tiny.model(tmp_path / "base", kind))
+    train(given, None, tmp_path / "judge", recipe=asked)
+    start = _Start(str(tmp_path / "judge" / "model"), random=False, scale=given.scale.labels)
+
+    def head_and_body(examples):
+        model, _, _ = _built(start, examples, asked)
+        head = torch.cat([p.flatten() for name, p in model.named_parameters() if name.startswith("classifier")])
+        return head, next(model.get_input_embeddings().parameters())
+
+    (kept, body), (new, same) = head_and_body(given), head_and_body(other)
+    saved = CrossEncoder(tmp_path / "judge", device="cpu")._model
+    assert torch.equal(kept, torch.cat([p.flatten() for name, p in saved.named_parameters() if name.startswith("classifier")]))
+    assert not torch.isclose(kept, new).any()
+    assert torch.equal(body, same)
+
+
 def test_intermediate_training_works_with_adapters(tmp_path):
     base = tiny.model(tmp_path / "base", "llama")
     train(tiny.examples(), None, tmp_path / "judge", recipe=recipe(base, lora=4), before=(tiny.examples(seed=3),))
@@ -304,8 +326,6 @@ def test_more_tokens_than_a_base_reads_are_cut_and_said(bert, tmp_path):
 
 
 def test_four_bit_weights_without_a_gpu_are_one_line(bert, tmp_path):
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(InputError, match=r"bitsandbytes|4-bit weights need a CUDA GPU"):
@@ -342,8 +362,6 @@ RECORDED = {  # millions of parameters of body and head of four grades, as their
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_hub_name_loads_through_its_recorded_configuration(name, monkeypatch):
-    import torch
-
     monkeypatch.setenv("GERMANE_MODELS", str(TESTS / "configs"))
     config = encoder.graded(encoder.config_of(name), get("esci"), pad=0)
     with torch.device("meta"):
@@ -356,7 +374,6 @@ def test_a_hub_name_loads_through_its_recorded_configuration(name, monkeypatch):
 
 
 def test_llama_3_has_8_billion_parameters_with_the_head_that_writes_words(monkeypatch):
-    import torch
     from transformers import AutoModelForCausalLM
 
     monkeypatch.setenv("GERMANE_MODELS", str(TESTS / "configs"))

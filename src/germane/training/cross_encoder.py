@@ -228,9 +228,9 @@ def _built(start: _Start, examples: Examples, recipe: CrossEncoderRecipe) -> tup
     dtype = torch.bfloat16 if sixteen else torch.float32
     model, random = encoder.opened(start.where, config, dtype, **(encoder.four_bit(dtype) if recipe.quantised else {}))
     if start.scale and not same:
-        for name, part in _heads(model).items():
-            if name in ("classifier", "score", "out_proj"):
-                part.apply(model._init_weights)
+        heads = [part for name, part in _heads(model).items() if name in ("classifier", "score")]
+        for layer in [layer for head in heads for layer in head.modules() if isinstance(layer, torch.nn.Linear)]:
+            layer.reset_parameters()
     if recipe.settings.gradient_checkpointing and not model.supports_gradient_checkpointing:
         raise InputError(f"base {recipe.base!r} cannot checkpoint gradients: leave --gradient-checkpointing out")
     if recipe.lora is not None:
