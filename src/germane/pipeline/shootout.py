@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import cards, scales, sources, store
 from germane.cards.admission import distinct
+from germane.cards.facts import said_of
 from germane.report import choosing
 from germane.training import shootout as training
-from germane.training.beside import Field, priced
+from germane.training.beside import Field
 from germane.training.examples import Examples, examples
 from germane.training.finishing import Trained
 from germane.training.folds import Cost, Trainer, loads, recipe
@@ -151,29 +152,16 @@ def _read(path: Path, scale: Scale, hour_price: float | None) -> _Judged:
     if len(made_by) != 1:
         raise InputError(f"{path} holds judgments of {len(made_by)} judges: a tier is one judge")
     ((name, fingerprint),) = made_by
+    facts = said_of(path, table, hour_price=hour_price).facts
+    return _Judged(name, fingerprint, table, _cost(facts, path), facts)
+
+
+def _cost(facts: JudgeFacts, path: Path) -> Cost:
+    """What is known of a tier's cost; its latency stands in the manifest alone."""
     manifest = store.read_manifest(path)
-    said = (manifest.extra.get("judge") if manifest else None) or {}
-    said = said if isinstance(said, Mapping) and said.get("fingerprint") in (None, fingerprint) else {}
-    rows, paid = _number(said, "rows"), _number(said, "cost")
-    cost = Cost(
-        rows_per_s=_number(said, "rows_per_s"),
-        latency_ms=_number(said, "latency_ms"),
-        machine=str(said.get("machine") or ""),
-        per_million=paid / rows * 1e6 if paid is not None and rows else None,
-    )
-    facts = JudgeFacts(
-        str(said.get("kind") or ""),
-        str(said.get("base") or ""),
-        tuple(map(str, said.get("lineage") or ())),
-        tuple(map(str, said.get("taught_by") or ())),
-        random_weights=bool(said.get("random_weights")),
-    )
-    return _Judged(name, fingerprint, table, priced(cost, hour_price), facts)
-
-
-def _number(said: Mapping[str, Any], key: str) -> float | None:
-    value = said.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+    alone = (manifest.extra.get("judge") or {}).get("latency_ms") if manifest and facts.rows_per_s else None
+    latency = float(alone) if isinstance(alone, int | float) else None
+    return Cost(facts.rows_per_s, latency, machine=facts.machine, per_million=facts.cost_per_million)
 
 
 def _trainer(train: Any, of: Any) -> Trainer:
