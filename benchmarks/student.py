@@ -182,10 +182,9 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     judges = {engine: TwoTower(folder, engine=engine, device="cpu", threads=given.threads) for engine in ENGINES}
     held = held.take(np.random.default_rng(2).permutation(len(held))[: 2 * given.texts])
-    load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {given.threads} used, {load}, Python {platform.python_version()}"
-    )
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {given.threads} of {os.cpu_count()} cores{load}, Python {platform.python_version()}")
     encoding(judges, folder, list(dict.fromkeys(held.text))[: given.texts], given.repeats)
     searching(judges, held, given.searches)
     rounding(judges, held)
