@@ -60,8 +60,10 @@ def language_model(
     vision = config.model_type in _vision_types() and getattr(config, "vision_config", None) is not None
     if images and config.model_type not in PICTURES:
         raise InputError(f"{name} is a {config.model_type}: images are read by {', '.join(PICTURES)}; leave them out")
-    loader = transformers.AutoModelForImageTextToText if vision else transformers.AutoModelForCausalLM
     bare = Path(where).is_dir() and not _weights(Path(where))
+    if quantised and bare:
+        raise InputError(f"{name} has a config and no weights: there is nothing to hold in 4 bits")
+    loader = transformers.AutoModelForImageTextToText if vision else transformers.AutoModelForCausalLM
     options: dict[str, Any] = {"dtype": dtype if dtype is not None else precision(device)}
     try:
         tokenizer = tokenizer_of(where)
