@@ -1,0 +1,247 @@
+"""The validation table of trained judges on the simulated marketplace, each figure beside the best that text allows.
+
+    python recipes/marketplace.py --device cuda                          # minutes on a GPU
+    python recipes/marketplace.py --pairs 600 --made-up 300 --student-pairs 900 --items 1000 --queries 120 --validation 40 \\
+        --epochs 1 --device cpu           # does it run? some minutes; its figures say nothing
+
+Everything is a SIMULATION: items, queries and grades are made up (docs/simulator.md), and "people" are the known truth. A
+cross-encoder first learns from queries made up from listings alone, graded by rule, and then from so many labelled pairs,
+drawn from the top lists of two BM25 arms with some random ones. It grades more pairs, of these queries; a two-tower student is
+distilled from its grades; and both are held against the truth on other queries, top 25 of both arms, beside the best possible
+judge of text, which the simulator knows. Stages are germane's own verbs on files in --out: a second call with the same options
+goes on where the first stopped. The last one writes table.md and table.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from germane import cards, store
+from germane.cards import ceiling
+from germane.engines import BM25
+from germane.pipeline import train
+from germane.pipeline.label import label
+from germane.pipeline.leaderboard import leaderboard
+from germane.simulate import Marketplace, labelled, listings
+from germane.sources import read_judgments, read_run
+from germane.types import Estimate, Leaderboard, Standing
+
+K, DEEP = 25, 60  # of validation and of labelled pairs; of the student's
+ARMS = {"titles": ("title",), "all-fields": ("title", "brand", "attributes", "description")}
+SEGMENTS = ("head", "torso", "tail", "single")
+OVERALL = ("exact", "within one", "macro F1")
+LISTS = [f"{level} {name}" for level in ("score", "difference") for name in ("tau-b", "rho", "error", "error P10", "error P90")]
+MADE_UP = "simulated by germane: no real shop, person or product"
+
+
+def main() -> None:
+    given = arguments()
+    clock = Clock()
+    world(given)
+    clock("the marketplace, its runs and pairs")
+    cross = {"base": given.base, "max_length": given.max_length, "learning_rate": given.learning_rate, "device": given.device}
+    cross |= {"epochs": given.epochs, "batch": given.batch, "name": f"cross-encoder, {given.base} (simulated)"}
+    files = given.out
+    before = ((files / "made-up.parquet", files / "made-up-rule.parquet", "five-level"),) if given.made_up else ()
+    learned = train.Given(files / "train.parquet", files / "train-people.parquet", "five-level", before=before)
+    train.cross_encoder(learned, files / "cross-encoder", options=cross)
+    clock(f"a cross-encoder from {given.base} on {given.pairs:,} pairs")
+    machine: dict[str, Any] = {"device": given.device, "batch": given.label_batch}
+    label(files / "cross-encoder", files / "validation.parquet", files / "cross-encoder.parquet", **machine)
+    label(files / "cross-encoder", files / "student.parquet", files / "student-labels.parquet", **machine)
+    clock(f"its grades of {given.student_pairs:,} more pairs")
+    towers = {"base": given.student_base or given.base, "device": given.device, "epochs": given.student_epochs}
+    towers |= {"batch": given.student_batch, "learning_rate": given.student_learning_rate}
+    towers |= {"name": f"student, {towers['base']} (simulated)", "onnx": False}  # the table needs no export
+    labels = train.Given(files / "student.parquet", files / "student-labels.parquet", "five-level")
+    train.student(labels, files / "student", options=towers)
+    clock("a two-tower student on these grades")
+    label(files / "student", files / "validation.parquet", files / "student-says.parquet", **machine)
+    clock("its grades of the validation pairs")
+    table = measured(given, clock)
+    store.write_text(files / "table.md", table)
+    print(table)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=50_000, help="labelled pairs that the cross-encoder learns from")
+    parser.add_argument(
+        "--student-pairs", type=int, default=150_000, help="pairs that it labels for the student, those made up included"
+    )
+    parser.add_argument(
+        "--made-up", type=int, default=100_000, help="pairs made up from listings alone, to learn from first; 0"
+    )
+    parser.add_argument("--validation", type=int, default=1_250, help="validation queries, never learned from")
+    parser.add_argument("--base", default="all-MiniLM-L6-v2")
+    parser.add_argument("--student-base", help="by default the same")
+    parser.add_argument("--epochs", type=float, default=3, help="of the cross-encoder, over either kind of pairs")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-4)
+    parser.add_argument("--max-length", type=int, default=192)
+    parser.add_argument("--student-epochs", type=float, default=3)
+    parser.add_argument("--student-batch", type=int, default=256)
+    parser.add_argument("--student-learning-rate", type=float, default=3e-4)
+    parser.add_argument("--label-batch", type=int, default=512)
+    parser.add_argument("--device", help="as torch names it; the best there is")
+    parser.add_argument("--items", type=int, default=20_000, help="of the marketplace; other sizes are another marketplace")
+    parser.add_argument("--queries", type=int, default=5_000)
+    parser.add_argument("--seed", type=int, default=1, help="of the draws and the training; the marketplace stays")
+    parser.add_argument("--out", type=Path, default=Path("build/marketplace"))
+    return parser.parse_args()
+
+
+class Clock:
+    """Says what took how long, and keeps it for the table."""
+
+    def __init__(self) -> None:
+        self.last, self.took = time.perf_counter(), {}
+
+    def __call__(self, what: str) -> None:
+        now = time.perf_counter()
+        self.took[what] = round(now - self.last, 1)
+        print(f"{self.took[what]:8.1f} s  {what}", flush=True)
+        self.last = now
+
+
+def world(given: argparse.Namespace) -> None:
+    """The files that a search team would have: runs, pairs, people's labels; and the ceiling, which only a simulator has."""
+    made: dict[str, Any] = {"verb": "recipes/marketplace.py", "seed": given.seed}
+    names = ("pairs", "student_pairs", "made_up", "validation", "items", "queries")
+    made["parameters"] = {name: getattr(given, name) for name in names}
+    if store.up_to_date(given.out / "student.parquet", inputs=(), **made):
+        return
+    market = Marketplace(items=given.items, queries=given.queries)
+    deep = [BM25(market.docs, fields).search(market.queries, k=DEEP) for fields in ARMS.values()]
+    top = [run.filter(pc.less_equal(run["rank"], K)) for run in deep]
+    apart = labelled.apart(market, given.validation, least=min(60, given.validation // 8), seed=given.seed)
+    for name, run in zip(ARMS, top, strict=True):
+        asked = pc.is_in(run["query_id"], value_set=apart.validation["query_id"].combine_chunks())
+        write(run.filter(asked), given.out / f"{name}.parquet", "runs", made)
+    write(apart.validation, given.out / "queries.parquet", "queries", made)
+    write(apart.design, given.out / "design.parquet", "designs", made)
+    held = labelled.pairs_of(market, apart.validation, top)
+    write(held, given.out / "validation.parquet", "pairs", made)
+    write(labelled.people(market, held), given.out / "gold.parquet", "judgments", made)
+    write(labelled.best(market, held), given.out / "ceiling.parquet", "judgments", made)
+    pairs = labelled.drawn_pairs(market, apart.train, top, given.pairs, seed=given.seed)
+    write(pairs, given.out / "train.parquet", "pairs", made)
+    write(labelled.people(market, pairs), given.out / "train-people.parquet", "judgments", made)
+    more = labelled.drawn_pairs(market, apart.train, deep, given.student_pairs - given.made_up, seed=given.seed + 1)
+    if given.made_up:
+        asked, rule = listings.made_up(market, given.made_up, without=apart.validation, seed=given.seed)
+        write(asked, given.out / "made-up.parquet", "pairs", made)
+        write(rule, given.out / "made-up-rule.parquet", "judgments", made)
+        more = pa.concat_tables([more, asked])
+    write(more, given.out / "student.parquet", "pairs", made)  # last: it stands for all of them
+
+
+def write(table: pa.Table, path: Path, kind: str, made: Mapping[str, Any]) -> None:
+    store.write_table(store.attributed(table, MADE_UP), path, kind, **made)
+
+
+def measured(given: argparse.Namespace, clock: Clock) -> str:
+    """The validation table as Markdown; all of it in table.json."""
+    files = given.out
+    said = {"cross-encoder": files / "cross-encoder.parquet", "student": files / "student-says.parquet"}
+    arms: dict[str, Any] = dict(zip(("control", "treatment"), (files / f"{name}.parquet" for name in ARMS), strict=True))
+    more: dict[str, Any] = {"design": files / "design.parquet", "queries": files / "queries.parquet", "by": ("segment",)}
+    board = leaderboard(
+        files / "gold.parquet",
+        list(said.values()),
+        scale="five-level",
+        out=files / "leaderboard",
+        ceiling=files / "ceiling.parquet",
+        **arms,
+        **more,
+    )
+    experiment = cards.Experiment((), *(read_run(path) for path in arms.values()), seed=given.seed)
+    of_errors = {}
+    for name, path in said.items():
+        tables = (read_judgments(each) for each in (files / "gold.parquet", path, files / "ceiling.parquet"))
+        design = store.read_table(files / "design.parquet", "designs")
+        of_errors[name] = ceiling.beside(*tables, scale=Marketplace.scale, experiment=experiment, design=design)
+    clock("the table")
+    judges = {name: next(s for s in board.judges if s.facts.kind == kind) for name, kind in KINDS.items()}
+    rows = list(figures(board, judges, of_errors))
+    told = {"options": {k: str(v) for k, v in vars(given).items()}, "seconds": clock.took, "rows": rows, "simulated": True}
+    told["machine"] = {name: [judge.facts.machine, judge.facts.rows_per_s] for name, judge in judges.items()}
+    store.write_text(files / "table.json", json.dumps(told, indent=1, ensure_ascii=False))
+    return markdown(board, judges, rows, clock)
+
+
+KINDS = {"cross-encoder": "cross-encoder", "student": "two-tower"}
+
+
+def figures(
+    board: Leaderboard, judges: Mapping[str, Standing], of_errors: Mapping[str, ceiling.Beside]
+) -> Iterator[dict[str, Any]]:
+    """A row a figure: its name, of the ceiling, and of each judge with its share of the ceiling."""
+    assert board.ceiling is not None
+    names = [*OVERALL, *(f"F1 of {label}" for label in board.labels), *LISTS]
+    names += [f"expected {name}" for name in LISTS if name in ("score tau-b", "score rho", "score error", "difference rho")]
+    for name in names:
+        each = {
+            kind: (judge.found.get(name), judge.of_ceiling.get(name) or of_errors[kind].share.get(name))
+            for kind, judge in judges.items()
+        }
+        yield row(name, board.ceiling.found.get(name), each)
+    for segment in SEGMENTS:
+        for name in ("exact", "score tau-b", "score rho"):
+            each = {
+                kind: (sliced(j.slices, segment, name), sliced(j.slices_of_ceiling, segment, name))
+                for kind, j in judges.items()
+            }
+            yield row(f"{name}, {segment}", sliced(board.ceiling.slices, segment, name), each)
+
+
+def sliced(slices: Any, segment: str, name: str) -> Estimate | None:
+    return next((each.found.get(name) for each in slices if each.name == segment), None)
+
+
+def row(name: str, best: Estimate | None, each: Mapping[str, tuple[Estimate | None, Estimate | None]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"figure": name, "best text judge": best and asdict(best)}
+    for kind, (value, share) in each.items():
+        found |= {kind: value and asdict(value), f"{kind}, share": share and asdict(share)}
+    return found
+
+
+def markdown(board: Leaderboard, judges: Mapping[str, Standing], rows: list[dict[str, Any]], clock: Clock) -> str:
+    columns = ("best text judge", *(column for kind in judges for column in (kind, f"{kind}, share")))
+    lines = [
+        f"Simulation. {board.common:,} pairs of {board.queries:,} validation queries; 95 % intervals over queries.",
+        "",
+        f"| figure | {' | '.join(column.replace(', share', ': share of the best') for column in columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for each in rows:
+        cells = " | ".join(shown(each[column], share=column.endswith("share")) for column in columns)
+        lines.append(f"| {each['figure']} | {cells} |")
+    lines.append("")
+    for name, judge in judges.items():
+        lines.append(f"- {name}: {judge.judge}, {judge.facts.rows_per_s:,.0f} rows/s on {judge.facts.machine}")
+    lines += [f"- {what}: {seconds:.0f} s" for what, seconds in clock.took.items()]
+    lines += [f"- {note}" for note in board.notes]
+    return "\n".join(lines) + "\n"
+
+
+def shown(e: Mapping[str, Any] | None, *, share: bool) -> str:
+    """A value with its interval; a share in per cent. A dash where there is none."""
+    if e is None:
+        return "–"
+    if share:
+        return f"{e['value']:.1%} ({e['low']:.1%} to {e['high']:.1%})"
+    return f"{e['value']:.3f} ({e['low']:.3f} to {e['high']:.3f})"
+
+
+if __name__ == "__main__":
+    main()
