@@ -27,8 +27,14 @@ def cli_page() -> str:
     text += "`--output json` prints one JSON document in place of text; progress and errors go to standard error.\n"
     for verb in (verb for verb in VERBS if verb in group.commands):
         command = group.commands[verb]
-        text += f"\n## germane {verb}\n\n{command.help}\n\n| | | default |\n|---|---|---|\n"
-        text += "".join(f"| {name} | {told} | {default} |\n" for name, told, default in map(parameter_row, command.params))
+        if hasattr(command, "commands"):  # a verb with parts, such as train
+            text += f"\n## germane {verb}\n\n{command.help}\n"
+        for name, part in getattr(command, "commands", {"": command}).items():
+            text += (
+                f"\n##{'#' if name else ''} germane {verb} {name}".rstrip()
+                + f"\n\n{part.help}\n\n| | | default |\n|---|---|---|\n"
+            )
+            text += "".join(f"| {name} | {told} | {default} |\n" for name, told, default in map(parameter_row, part.params))
     return text
 
 

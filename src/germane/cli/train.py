@@ -194,6 +194,43 @@ def committee(
     show(found, as_json=output == Output.JSON)
 
 
+@train.command("interests")
+def interests(
+    queries: Annotated[Path, typer.Argument(help="Queries' text, with their interest, or without one beside --docs.")],
+    base: Annotated[str, typer.Option(help="Sentence encoder: hub name or folder.")],
+    column: Annotated[str, typer.Option(help="The column of QUERIES that holds the interest.")] = "interest",
+    docs: Annotated[Path | None, typer.Option(help="Documents: the interest is a category of theirs, by what follows.")] = None,
+    judgments: Annotated[Path | None, typer.Option(help="Grades: the category of a query's relevant documents.")] = None,
+    scale: Annotated[str | None, typer.Option(help=f"Of --judgments. {SCALES}")] = None,
+    clicks: Annotated[Path | None, typer.Option(help="Clicks: the category of a query's clicked documents.")] = None,
+    category: Annotated[str, typer.Option(help="The column of documents' categories.")] = "category",
+    depth: Annotated[int | None, typer.Option(help="Levels of a category's path; all by default.", min=1)] = None,
+    share: Annotated[float, typer.Option(help="Share of a query's documents that its category needs.", min=0, max=1)] = 0.5,
+    method: Annotated[str | None, typer.Option(help="vectors (frozen encoder, few examples) or fine-tuned.")] = None,
+    least: Annotated[int | None, typer.Option(help="Examples of an interest; rarer ones are 'other'.", min=1)] = None,
+    precision: Annotated[float | None, typer.Option(help="Share of answers to be right; the rest is 'other'.")] = None,
+    no_names: Annotated[bool, typer.Option("--no-names", help="Do not learn from the interests' own names.")] = False,
+    folds: Annotated[int | None, typer.Option(help="By which it is calibrated.", min=2)] = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    learning_rate: Rate = None,
+    device: Device = None,
+    out: OutOption = None,
+    seed: SeedOption = 0,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """What is a query about?
+
+    Trains a classifier of queries to interests, for strata: calibrated, with "other" where it is not sure.
+    """
+    given = _options(dict(locals()), "method least precision folds epochs batch learning_rate device seed")
+    options = given | ({"names": False} if no_names else {})
+    of: dict[str, Any] = {"docs": docs, "judgments": judgments, "scale": scale, "clicks": clicks, "category": category}
+    of |= {"depth": depth, "share": share, "base": base, "column": column, "options": options}
+    found = call("train interests", queries, place(out, "judges", "interests"), **of)
+    show(found, as_json=output == Output.JSON)
+
+
 RunOption = Annotated[list[Path] | None, typer.Option(help="A ranked list, for tau of sDCG; may be given again.")]
 Folds = Annotated[int, typer.Option(help="By query; each judges what the others taught.", min=2)]
 HourPrice = Annotated[float | None, typer.Option(help="What an hour of this machine costs, for cost per million.")]
@@ -247,7 +284,7 @@ def shootout(
         names = "loss decision max_length epochs max_steps batch accumulate learning_rate precision patience device"
         more = {"folds": folds, "hour_price": hour_price, "options": _options(here, names), "seed": seed}
         found = call("train shootout", pairs, labels, place(out, "reports", "shootout"), bases=base, **on, **more)
-    show(found, as_json=output == Output.JSON)
+    _show_choice(found, output)
 
 
 @train.command("ablate")
@@ -282,7 +319,14 @@ def ablate(
     on: dict[str, Any] = {"scale": scale, "run": run or None, "metric": metric, "condensed": condensed, "folds": folds}
     on |= {"fields": words(fields) or [], "base": base, "budgets": whole_numbers(budget, "--budget")}
     on |= {"options": _options(dict(locals()), names), "seed": seed}
-    show(call("train ablate", docs, labels, queries, place(out, "reports", "ladder"), **on), as_json=output == Output.JSON)
+    _show_choice(call("train ablate", docs, labels, queries, place(out, "reports", "ladder"), **on), output)
+
+
+def _show_choice(found: Any, output: Output) -> None:
+    """A shoot-out, tiers or a ladder: tables for people, or their JSON."""
+    from germane.report import choosing
+
+    print(found.to_json() if output == Output.JSON else choosing.text(found))
 
 
 def _train(kind: str, here: dict[str, Any], options: dict[str, Any]) -> None:
