@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import hashlib
-import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,7 +12,6 @@ import numpy as np
 from germane import scales, sources, store
 from germane.cards import facts
 from germane.cards.admission import distinct
-from germane.store.manifests import plain
 from germane.text import query_digest
 from germane.training.catalogue import catalogue
 from germane.training.examples import Examples, examples
@@ -110,7 +105,7 @@ def _train(given: Given, out: Path, verb: str, recipe: Any, train: Any, *, soft:
     more: dict[str, Any] = {"lineage": _lineage(given)}
     if before:
         more["before"] = tuple(_before(given, scale))
-    trained: Trained = train(rows, dev, out, recipe=recipe, checkpoints=_checkpoints(out, work), **more)
+    trained: Trained = train(rows, dev, out, recipe=recipe, **more)
     queries = len(set(rows.asked.tolist()))
     history, notes = trained.history, tuple(dict.fromkeys((*rows.notes, *dropped, *trained.notes)))
     summary = Summary(
@@ -119,17 +114,6 @@ def _train(given: Given, out: Path, verb: str, recipe: Any, train: Any, *, soft:
     )  # fmt: skip
     store.write_manifest(made, **work, extra={"summary": {**summary._asdict(), "notes": list(notes)}})
     return summary
-
-
-def _checkpoints(out: Path, work: Mapping[str, Any]) -> Path:
-    """Where this very work keeps its checkpoints; those of other files or options, left by a kill, are removed."""
-    digests = [store.sha256(path) for path in work["inputs"]]
-    said = json.dumps([work["verb"], digests, plain(work["parameters"]), work["seed"]], sort_keys=True)
-    place = out.with_name(f".{out.name}.{hashlib.sha256(said.encode()).hexdigest()[:8]}.checkpoints")
-    for other in out.parent.glob(f".{glob.escape(out.name)}.????????.checkpoints"):
-        if other != place:
-            shutil.rmtree(other, ignore_errors=True)
-    return place
 
 
 def _examples(pairs: Path, labels: Path, scale: Scale, *, soft: bool = False) -> Examples:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +21,7 @@ from germane.metrics.measures import sdcg_weights
 from germane.text import words
 from germane.training import finishing, losses
 from germane.training.examples import Examples, split
-from germane.training.running import History, Settings, device_of, fit, is_first_process
+from germane.training.running import History, Settings, all_here, device_of, fit, identity, is_first_process
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def train(
     if before and recipe.quantised:
         raise InputError("intermediate training needs weights that can be merged, and 4-bit weights cannot: leave one out")
     whole = checkpoints or out.with_name(f".{out.name}.checkpoints")
-    kept = whole / _digest(recipe, train, dev, *before)
+    kept = whole / identity(recipe, train, dev, *before)
     start = _Start(locate(recipe.base), random=False)
     for i, examples in enumerate(before):
         start = _intermediate(start, examples, recipe, kept / f"before-{i}")
@@ -150,13 +149,13 @@ def train(
     )
     found = {**finishing.scores(logits, dev, about), "tau of sDCG@25": tau_of_sdcg(probs, dev)}
     notes = (*train.notes, *_notes(reader, recipe, random))
-    _all_here()  # nobody reads the checkpoints any more
+    all_here()  # nobody reads the checkpoints any more
     if is_first_process():
         with folder.writing(out, about) as part:
             _save(model, reader, part)
             finishing.write_training(part, about, recipe, train, dev, history, found, lineage, notes)
         shutil.rmtree(whole, ignore_errors=True)
-    _all_here()
+    all_here()
     return finishing.Trained(out, folder.read(out).fingerprint, history, found, notes)
 
 
@@ -202,7 +201,7 @@ def _intermediate(start: _Start, examples: Examples, recipe: CrossEncoderRecipe,
         stage = replace(recipe, settings=replace(recipe.settings, epochs=epochs))
         _fitted(model, reader, examples, stage, kept / "steps", None)
         model = _merged(model, recipe)
-        _all_here()
+        all_here()
         if is_first_process():
             part = kept / "part"
             shutil.rmtree(part, ignore_errors=True)
@@ -210,7 +209,7 @@ def _intermediate(start: _Start, examples: Examples, recipe: CrossEncoderRecipe,
             (part / "random.json").write_text(json.dumps(random), encoding="utf-8")
             part.replace(done)
             shutil.rmtree(kept / "steps", ignore_errors=True)
-        _all_here()
+        all_here()
     random = json.loads((done / "random.json").read_text(encoding="utf-8"))
     return _Start(str(done / encoder.MODEL), random, examples.scale.labels)
 
@@ -380,24 +379,7 @@ def _notes(reader: encoder.Reader, recipe: CrossEncoderRecipe, random: bool) -> 
         yield f"{recipe.base} reads {reader.max_length} tokens at most, not {recipe.max_length}"
 
 
-def _digest(recipe: CrossEncoderRecipe, *several: Examples) -> str:
-    """Names the checkpoints of exactly this training, so that no other goes on from them."""
-    found = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
-    for examples in several:
-        found.update(json.dumps([examples.query, examples.text, examples.scale.labels]).encode())
-        found.update(np.ascontiguousarray(examples.target).tobytes())
-    return found.hexdigest()[:12]
-
-
 def _held(query: str, text: str) -> float:
     """The share of a query's different words that a text holds."""
     asked = set(words(query))
     return len(asked & set(words(text))) / max(len(asked), 1)
-
-
-def _all_here() -> None:
-    """Waits for the other processes, where several train together."""
-    import torch
-
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from germane.judges.saying import decide, probabilities
 from germane.training import finishing, losses, negatives
 from germane.training.examples import Examples, split
 from germane.training.finishing import NOBODY, Lineage, Trained
-from germane.training.running import Batch, History, Settings, fit, is_first_process
+from germane.training.running import Batch, History, Settings, all_here, fit, identity, is_first_process
 from germane.training.student import Parts, groups, margins, scored, student, vectors
 from germane.types import InputError
 
@@ -96,7 +95,7 @@ def train(
     if dev is None:
         train, dev = split(train, seed=recipe.settings.seed)
     whole = checkpoints or out.with_name(f".{out.name}.checkpoints")
-    kept = whole / _digest(recipe, train, dev)
+    kept = whole / identity(recipe, train, dev)
     fitted, parts, random = _built(recipe, train)
     rows, said = _chosen(train, fitted, parts, recipe)
     history = _fit(fitted, rows, dev, parts, recipe, kept)
@@ -122,7 +121,7 @@ def train(
             save(fitted, parts, part, onnx=recipe.onnx)
             finishing.write_training(part, about, recipe, rows, dev, history, found, lineage, notes)
         shutil.rmtree(whole, ignore_errors=True)
-    _all_here()
+    all_here()
     return Trained(out, folder.read(out).fingerprint, history, found, notes)
 
 
@@ -268,20 +267,3 @@ def _decision(logits: NDArray[np.float64], temperature: float, dev: Examples, re
     if recipe.decision != "macro F1":
         return ()
     return finishing.decision_weights(probabilities(logits, temperature), dev.grade)
-
-
-def _all_here() -> None:
-    """Waits for the other processes, where several train together."""
-    import torch
-
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-
-
-def _digest(recipe: StudentRecipe, *several: Examples) -> str:
-    """Names the checkpoints of exactly this training, so that no other goes on from them."""
-    found = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
-    for examples in several:
-        found.update(json.dumps([examples.query, examples.text, examples.scale.labels]).encode())
-        found.update(np.ascontiguousarray(examples.target).tobytes())
-    return found.hexdigest()[:12]

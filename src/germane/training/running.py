@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import logging
@@ -18,6 +19,8 @@ from germane.types import InputError
 
 if TYPE_CHECKING:
     import torch
+
+    from germane.training.examples import Examples
 
 Batch = dict[str, Any]
 Loss = Callable[["torch.nn.Module", Batch], "torch.Tensor"]
@@ -260,3 +263,20 @@ def _said_plainly(problem: Exception, settings: Settings, folder: Path) -> Excep
 def is_first_process() -> bool:
     """True for the process that writes files, where several train together (accelerate launch)."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def all_here() -> None:
+    """Waits for the other processes, where several train together."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def identity(recipe: Any, *several: Examples, more: Any = None) -> str:
+    """12 hex digits of exactly this training (recipe, texts, targets), so that no other goes on from its checkpoints."""
+    found = hashlib.sha256(json.dumps([asdict(recipe), more], sort_keys=True).encode())
+    for examples in several:
+        found.update(json.dumps([examples.query, examples.text, examples.scale.labels]).encode())
+        found.update(examples.target.tobytes())
+    return found.hexdigest()[:12]

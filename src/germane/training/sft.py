@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +21,7 @@ from germane.judges.reading import REASON_TOKENS, Pixels, Reader, prepared
 from germane.judges.saying import decide, probabilities
 from germane.training import finishing, packing
 from germane.training.examples import Examples, split
-from germane.training.running import History, Settings, device_of, fit, is_first_process
+from germane.training.running import History, Settings, all_here, device_of, fit, identity, is_first_process
 from germane.types import Doc, InputError
 
 Floats = NDArray[np.float64]
@@ -104,7 +102,7 @@ def train(
     def read() -> Floats:
         return built.reader.read(dev.query, dev.text, dev_images, batch=recipe.settings.batch).logits
 
-    here = kept / _digest(recipe, reasons or {}, train, dev)
+    here = kept / identity(recipe, train, dev, more=sorted(map(list, (reasons or {}).items())))
     history, unpacked = _fitted(built, rows, recipe, here, lambda: _macro_f1(read(), dev))
     _as_it_will_judge(built, recipe)
     logits = read()
@@ -113,13 +111,13 @@ def train(
         f"{recipe.base} has no weights: the base was random, and only these pairs taught it" if about.random_weights else ""
     )
     notes = tuple(filter(None, (*train.notes, *notes, missing, unpacked, unanswered, random)))
-    _all_here()  # nobody reads the checkpoints any more
+    all_here()  # nobody reads the checkpoints any more
     if is_first_process():
         with folder.writing(out, about) as part:
             _save(built, part, recipe)
             finishing.write_training(part, about, recipe, train, dev, history, found, lineage, notes)
         shutil.rmtree(kept, ignore_errors=True)
-    _all_here()
+    all_here()
     return finishing.Trained(out, folder.read(out).fingerprint, history, found, notes)
 
 
@@ -373,20 +371,3 @@ def _save(built: _Built, part: Path, recipe: TeacherRecipe) -> None:
             raise OSError(28, "No space left on device") from problem
         raise
     (where / "README.md").unlink(missing_ok=True)  # peft's; the judge's own model card lies above
-
-
-def _all_here() -> None:
-    """Waits for the other processes, where several train together."""
-    import torch
-
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-
-
-def _digest(recipe: TeacherRecipe, reasons: Reasons, *several: Examples) -> str:
-    """Names the checkpoints of exactly this training, so that no other goes on from them."""
-    found = hashlib.sha256(json.dumps([asdict(recipe), sorted(map(list, reasons.items()))], sort_keys=True).encode())
-    for examples in several:
-        found.update(json.dumps([examples.query, examples.text, examples.scale.labels]).encode())
-        found.update(np.ascontiguousarray(examples.target).tobytes())
-    return found.hexdigest()[:12]
