@@ -226,7 +226,20 @@ def test_the_table_is_made_by_one_command_and_says_that_it_is_simulated(tmp_path
     small = Marketplace(items=2_000, queries=200)
     scratch.encoder(tmp_path / "bert", small.docs["title"].to_pylist(), width=32, layers=1, pieces=1_000)
     options = ["--base", str(tmp_path / "bert"), "--items", "2000", "--queries", "200", "--validation", "24", "--device", "cpu"]
-    options += ["--pairs", "400", "--made-up", "300", "--student-pairs", "500", "--epochs", "5", "--student-epochs", "1"]
+    options += [
+        "--pairs",
+        "1000",
+        "--made-up",
+        "300",
+        "--student-pairs",
+        "600",
+        "--epochs",
+        "8",
+        "--student-epochs",
+        "1",
+        "--batch",
+        "32",
+    ]
     options += [
         "--learning-rate",
         "5e-3",
