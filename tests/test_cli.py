@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from germane import cli, settings
+from germane.cli.app import TRAIN
 from germane.types import InputError
 
 QRELS = "q1 0 a 3\nq1 0 b 0\nq1 0 c 1\nq2 0 a 2\nq2 0 d 0\nq3 0 e 1\n"
@@ -43,6 +44,9 @@ def germane(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     return call
 
 
+COMMANDS = [f"train {what}" for what in TRAIN]
+
+
 def run(command: str, **options) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"} | options.pop("env", {})
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env, **options)
@@ -57,16 +61,21 @@ def test_every_verb_has_a_command_and_every_command_a_verb(germane):
     assert re.findall(r"^  ([a-z]+)  +[A-Z]", out.partition("Commands:")[2], re.MULTILINE) == list(cli.VERBS)
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", [*cli.VERBS, *COMMANDS])
 def test_the_help_of_a_verb_starts_with_a_question(germane, verb):
-    code, out, _ = germane(verb, "--help")
+    code, out, _ = germane(*verb.split(), "--help")
     assert code == 0
     assert re.match(r"Usage: germane \S+ .*\n\n  [A-Z][^.]*?\?\n", out, re.DOTALL)
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", [*(verb for verb in cli.VERBS if verb != "train"), *COMMANDS])
 def test_every_verb_can_print_json(germane, verb):
-    assert "--output" in germane(verb, "--help")[1]
+    assert "--output" in germane(*verb.split(), "--help")[1]
+
+
+def test_every_way_to_train_is_a_command(germane):
+    out = germane("train", "--help")[1]
+    assert re.findall(r"^  ([a-z-]+)  +[A-Z]", out.partition("Commands:")[2], re.MULTILINE) == list(TRAIN)
 
 
 # --- wrong input ----------------------------------------------------------------------------------------------------
