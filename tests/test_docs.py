@@ -3,7 +3,8 @@
 ```python blocks of a page run in order in one namespace; a ```text block right after one is what it prints. Lines of
 ```console blocks that start with "$ " run in a shell in a temporary folder, and must print what follows ("..." matches
 anything); "# exit 2" at the end of a line says which exit code is right. Blocks after `<!-- needs: NAME -->` are left out
-where that data set is not installed, after `<!-- needs: model NAME -->` where that model is not. Other blocks (```sh, ```toml) are not run.
+where that data set is not installed, after `<!-- needs: model NAME -->` where that model is not. Other blocks (```sh,
+```toml) are not run.
 """
 
 import ast
@@ -30,7 +31,9 @@ PAGES = [
     if not page.read_text(encoding="utf-8").startswith(GENERATED)
 ]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-FENCE = re.compile(r"<!-- needs: (?P<needs>[\w .-]+?) -->|^ *```(?P<kind>\w+)[^\n]*\n(?P<body>.*?)^ *```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(
+    r"<!-- needs: (?P<needs>[\w .-]+?) -->|^ *```(?P<kind>\w+)[^\n]*\n(?P<body>.*?)^ *```$", re.DOTALL | re.MULTILINE
+)
 
 
 class Block(NamedTuple):
