@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -9,12 +10,14 @@ from typer.testing import CliRunner
 
 import germane.cli.label  # noqa: F401  (its command joins the app)
 from germane import cli, store
-from germane.judges import loading
+from germane.judges import folder, loading
 from germane.judges.folder import About, writing
+from germane.judges.pictures import Pictures
 from germane.judges.saying import judgments
 from germane.pipeline import label as stage
-from germane.pipeline.label import label
+from germane.pipeline.label import Server, label
 from germane.scales import get
+from germane.training.running import Settings
 from germane.types import InputError
 
 ESCI = get("esci")
@@ -35,20 +38,29 @@ def trained(tmp_path, monkeypatch):
     class ByLength:
         device = "cpu"
 
-        def __init__(self, folder, *, device=None, batch=32):
+        def __init__(self, folder, *, device=None, batch=32, images=None):
+            self.images = images
             self.about = loading.folder.read(folder)
             self.name, self.fingerprint, self.scale = self.about.name, self.about.fingerprint, self.about.scale
 
         def __call__(self, pairs):
-            import numpy as np
-
             def score(queries, texts):
                 return np.array([[len(text) % 4 == grade for grade in range(4)] for text in texts], float)
 
-            return judgments(pairs, self.about, score)
+            if self.images is None:
+                return judgments(pairs, self.about, score)
+            return self.judgments_by_colour(list(pairs))
 
-    def made(name="judge", **more):
-        about = About("by-length", name, ESCI, base="nothing", max_length=8, **more)
+        def judgments_by_colour(self, pairs):
+            """Grade 3 of a document whose image is red."""
+            for pair, judgment in zip(pairs, judgments(pairs, self.about, lambda q, t: np.zeros((len(q), 4))), strict=True):
+                image, why = self.images.of(pair.doc)
+                red = image is not None and image.getpixel((0, 0))[0] > 200
+                note = f"{pair.doc.fields['text']} {why}".strip()
+                yield judgment._replace(relevance=3 if red else 0, note=note)
+
+    def made(name="judge", kind="by-length", **more):
+        about = About(kind, name, ESCI, base="nothing", max_length=8, **more)
         with writing(tmp_path / name, about) as part:
             (part / "weights.txt").write_text(name)
             (part / "training.json").write_text(json.dumps({"queries": ["0123456789abcdef"]}))
@@ -146,3 +158,230 @@ def test_the_command_exits_1_where_too_few_pairs_have_a_grade(pairs, trained, tm
     assert told.exit_code == 0
     assert "label 3, abstained 1" in told.output
     assert isinstance(run("--scale", "trec").exception, InputError)
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, ["label", *map(str, arguments)])
+
+
+def one_line(result):
+    """What a command says that ends with exit code 2: `main` prints an InputError as one line."""
+    assert isinstance(result.exception, InputError), result.output
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+# --- engines ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory):
+    """A tiny judge of two towers, with its ONNX files."""
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    from sample_students import furniture, recipe, tiny_bert
+
+    from germane.training import distil
+
+    place = tmp_path_factory.mktemp("student")
+    settings = Settings(max_steps=2, batch=8, device="cpu")
+    return distil.train(furniture(4), None, place / "student", recipe=recipe(tiny_bert(place / "base"), settings=settings)).out
+
+
+@pytest.mark.parametrize("engine", ["onnx", "onnx-int8"])
+def test_the_command_takes_an_engine_and_it_stands_in_the_manifest(student, pairs, tmp_path, engine):
+    out = tmp_path / "j.parquet"
+    told = run("--judge", student, "--pairs", pairs, "--out", out, "--engine", engine, "--coverage", 0.5)
+    assert told.exit_code == 0, told.exception
+    manifest = store.read_manifest(out)
+    assert manifest.extra["judge"]["engine"] == engine
+    assert manifest.extra["judge"]["machine"]
+    assert manifest.parameters["engine"] == engine
+
+
+def test_another_engine_is_another_job_and_torch_is_the_one_that_is_not_named(student, pairs, tmp_path):
+    out = tmp_path / "j.parquet"
+    assert label(student, pairs, out, device="cpu").made
+    assert store.read_manifest(out).extra["judge"]["engine"] == "torch"
+    assert not label(student, pairs, out, device="cpu", engine="torch").made
+    assert label(student, pairs, out, device="cpu", engine="onnx").made
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Documents a and b of the same text, with a red image and a blue one; d's is missing, and e has none."""
+    image = pytest.importorskip("PIL.Image")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    image.new("RGB", (8, 8), (255, 0, 0)).save(folder / "red.png")
+    image.new("RGB", (8, 8), (0, 0, 255)).save(folder / "blue.png")
+    ids = ["a", "b", "c", "d", "e"]
+    columns = {"query_id": ["q"] * 5, "query": ["chair"] * 5, "doc_id": ids, "text": ["oak chair"] * 5}
+    pq.write_table(pa.table(columns), tmp_path / "seen.parquet")
+    named = {"doc_id": ids, "title": ["oak chair"] * 5, "photo": ["red.png", "blue.png", "red.png", "gone.png", None]}
+    pq.write_table(pa.table(named), tmp_path / "docs.parquet")
+    return Pictures(folder, tmp_path / "docs.parquet", "photo")
+
+
+def test_equal_texts_with_different_images_are_different_pairs(photos, trained, tmp_path):
+    folder = trained(kind="generative", settings={"images": True})
+    found = label(folder, tmp_path / "seen.parquet", tmp_path / "j.parquet", pictures=photos)
+    rows = store.read_table(tmp_path / "j.parquet", "judgments").to_pylist()
+    assert [row["relevance"] for row in rows] == [3, 0, 3, 0, 0]
+    assert found.deduplicated == 1  # a and c: the same words and the same image
+    assert [row["note"] for row in rows] == [*["oak chair"] * 3, "oak chair its image is not there", "oak chair"]
+    assert store.read_manifest(tmp_path / "j.parquet").extra["judge"]["images"] is True
+
+
+def test_another_image_is_another_job(photos, trained, tmp_path):
+    folder, out = trained(kind="generative", settings={"images": True}), tmp_path / "j.parquet"
+    label(folder, tmp_path / "seen.parquet", out, pictures=photos)
+    assert not label(folder, tmp_path / "seen.parquet", out, pictures=photos).made
+    (photos.folder / "unread.png").write_bytes(b"an image of no document here")
+    assert not label(folder, tmp_path / "seen.parquet", out, pictures=photos).made
+    (photos.folder / "red.png").write_bytes((photos.folder / "blue.png").read_bytes())
+    again = label(folder, tmp_path / "seen.parquet", out, pictures=photos)
+    assert again.made
+    assert store.read_table(out, "judgments")["relevance"].to_pylist() == [0] * 5
+
+
+def test_a_judge_of_images_that_is_shown_none_says_so(photos, trained, tmp_path):
+    folder = trained(kind="generative", settings={"images": True})
+    assert "shown none" in label(folder, tmp_path / "seen.parquet", tmp_path / "j.parquet").notes[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"folder": "nowhere"}, "is none"),
+        ({"folder": "."}, "holds no image of these documents"),
+        ({"column": "picture"}, "has no column 'picture' of images: it has doc_id, title, photo"),
+    ],
+)
+def test_images_that_cannot_be_found_are_said_before_any_work(photos, trained, tmp_path, monkeypatch, change, said):
+    monkeypatch.chdir(tmp_path)
+    folder = trained(kind="generative", settings={"images": True})
+    given = {"folder": photos.folder, "column": "photo"} | change
+    images = ("--images", given["folder"], "--docs", photos.docs, "--image-column", given["column"])
+    told = run("--judge", folder, "--pairs", tmp_path / "seen.parquet", "--out", "j.parquet", *images)
+    assert said in one_line(told)
+    assert not list(tmp_path.glob("*j.parquet*"))
+
+
+# --- a served teacher -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """The folder of a tiny teacher; a server answers for it."""
+    pytest.importorskip("torch")
+    pytest.importorskip("httpx")
+    import language_models
+
+    from germane.training import sft
+
+    place = tmp_path_factory.mktemp("teacher")
+    settings = Settings(max_steps=2, batch=4, device="cpu")
+    recipe = sft.TeacherRecipe(base=str(language_models.folder(place / "base")), max_length=48, lora=None, settings=settings)
+    return sft.train(language_models.examples(12), None, place / "teacher", recipe=recipe).out
+
+
+def answering(symbol):
+    """A server's answer: the token of this grade, surely."""
+
+    def answer(path, request, number):
+        top = {symbol: -0.01}
+        logprobs = {"tokens": ["x"], "top_logprobs": [top]}
+        return 200, {}, {"model": "tiny-v2", "choices": [{"text": "x", "logprobs": logprobs}]}
+
+    return answer
+
+
+def test_a_served_teacher_answers_and_its_key_is_nowhere(teacher, pairs, tmp_path, monkeypatch):
+    from test_served import server
+
+    monkeypatch.setenv("THE_KEY", "sk-very-secret")
+    out = tmp_path / "j.parquet"
+    best = folder.read(teacher).settings["frame"]["symbols"][-1]
+    with server(answering(best)) as (url, asked):
+        options = ("--judge", teacher, "--pairs", pairs, "--out", out, "--model", "tiny", "--coverage", 0.5)
+        told = run(*options, "--url", url, "--key-env", "THE_KEY", "--batch", 2)
+    assert told.exit_code == 0, told.exception
+    assert all(headers["Authorization"] == "Bearer sk-very-secret" for *_, headers in asked)
+    assert {request["model"] for _, request, _ in asked} == {"tiny"}
+    assert store.read_table(out, "judgments")["relevance"].to_pylist() == [3, 3, 3, None]
+    said = store.read_manifest(out).extra["judge"]
+    assert (said["engine"], said["url"], said["model"]) == ("served", url.removesuffix("/v1"), "tiny")
+    assert said["server"]["model"] == "tiny-v2"
+    assert said["machine"] == f"server at {url.removesuffix('/v1')}"
+    written = store.manifest_path(out).read_text() + told.output
+    assert "sk-very-secret" not in written
+
+
+def test_a_login_in_the_address_is_nowhere(teacher, pairs, tmp_path):
+    from test_served import server
+
+    out = tmp_path / "j.parquet"
+    with server(answering(folder.read(teacher).settings["frame"]["symbols"][0])) as (url, asked):
+        found = label(teacher, pairs, out, server=Server(url.replace("http://", "http://me:hidden@"), "tiny"))
+    assert asked
+    assert store.read_manifest(out).extra["judge"]["url"] == url.removesuffix("/v1")
+    assert "hidden" not in store.manifest_path(out).read_text() + str(found)
+
+
+def test_the_address_of_a_server_is_no_other_job_and_its_model_is(teacher, pairs, tmp_path):
+    from test_served import server
+
+    out = tmp_path / "j.parquet"
+    best = folder.read(teacher).settings["frame"]["symbols"][-1]
+    with server(answering(best)) as (url, _):
+        assert label(teacher, pairs, out, server=Server(url, "tiny")).made
+        assert not label(teacher, pairs, out, server=Server("http://elsewhere:1/v1", "tiny")).made
+        assert label(teacher, pairs, out, server=Server(url, "other")).made
+    assert label(teacher, pairs, out, device="cpu").made
+
+
+# --- what does not go together ----------------------------------------------------------------------------------------
+
+URL = ("--url", "http://localhost:1/v1", "--model", "m")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("two-tower", ("--engine", "tensorrt"), "expected torch, onnx, onnx-int8"),
+        ("two-tower", ("--engine", "onnx", "--device", "cuda"), "runs on the CPU"),
+        ("cross-encoder", ("--engine", "onnx"), "is a cross-encoder"),
+        ("fake", ("--engine", "onnx"), "fake is a fake"),
+        ("generative", ("--images", "."), "go together"),
+        ("generative", ("--docs", "d.parquet"), "go together"),
+        ("generative", ("--image-column", "photo"), "go together"),
+        ("generative", ("--images", ".", "--docs", "d.parquet"), "never learned from images"),
+        ("cross-encoder", ("--images", ".", "--docs", "d.parquet"), "never learned from images"),
+        ("fake", ("--images", ".", "--docs", "d.parquet"), "never learned from images"),
+        ("generative", ("--url", "http://localhost:1/v1"), "--url and --model go together"),
+        ("generative", ("--model", "m"), "--url and --model go together"),
+        ("generative", ("--key-env", "KEY"), "--url and --model go together"),
+        ("generative", ("--url", "localhost:8000", "--model", "m"), "no address of a server"),
+        ("generative", ("--url", "http://[::1/v1", "--model", "m"), "no address of a server"),
+        ("generative", ("--url", "http://h:port/v1", "--model", "m"), "no address of a server"),
+        ("generative", ("--url", "http://h/v1?key=hidden", "--model", "m"), "no address of a server"),
+        ("generative", ("--url", "http://me:x@h/v1", "--model", "m", "--key-env", "KEY"), "only one can be sent"),
+        ("generative", (*URL, "--device", "cpu"), "leave it out with --url"),
+        ("generative", (*URL, "--engine", "torch"), "--engine is for a two-tower judge"),
+        ("generative", (*URL, "--key-env", "NO_SUCH_VARIABLE_HERE"), "NO_SUCH_VARIABLE_HERE"),
+        ("two-tower", URL, "is for a teacher"),
+        ("fake", URL, "is for a teacher"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line_and_leave_nothing(
+    kind, options, said, pairs, trained, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    judge = ("fake", "--scale", "esci") if kind == "fake" else (trained(kind=kind, settings={"images": False}),)
+    told = run("--judge", *judge, "--pairs", pairs, "--out", "j.parquet", *options)
+    assert said in one_line(told)
+    assert not (tmp_path / "j.parquet").exists()

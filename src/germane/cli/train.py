@@ -9,6 +9,7 @@ import typer
 
 from germane.cli.app import SCALES, OutOption, Output, OutputOption, SeedOption, app, call, place, words
 from germane.cli.data import whole_numbers
+from germane.cli.label import ImageColumnOption, ImageDocsOption, ImagesOption, pictures
 from germane.show import show
 from germane.types import InputError
 
@@ -111,7 +112,10 @@ def teacher(
     sealed: Sealed = None,
     drop_sealed: DropSealed = False,
     reasoning: Annotated[bool, typer.Option("--reasoning", help="Learn to give reasons (the labels' notes) first.")] = False,
-    images: Annotated[Path | None, typer.Option(help="Folder of the documents' images, for a model that sees.")] = None,
+    no_soft: Annotated[bool, typer.Option("--no-soft", help="Learn the grades alone, not the labels' probabilities.")] = False,
+    images: ImagesOption = None,
+    docs: ImageDocsOption = None,
+    image_column: ImageColumnOption = None,
     unpacked: Annotated[bool, typer.Option("--unpacked", help="One pair a row, where packing is not supported.")] = False,
     decision: Decision = None,
     lora: Lora = None,
@@ -135,8 +139,9 @@ def teacher(
     Fine-tune an instruct model on annotator's or people's labels; it grades by the probabilities of the grades' tokens.
     """
     here = dict(locals())
-    more = _options(here, "reasoning quantised max_length name") | ({"packed": False} if unpacked else {})
-    _train("teacher", here, more | _lora(lora) | ({"images": images} if images else {}))
+    more = _options(here, "reasoning quantised max_length name") | _lora(lora)
+    more |= ({"packed": False} if unpacked else {}) | ({"soft": False} if no_soft else {})
+    _train("teacher", here | {"pictures": pictures(images, docs, image_column)}, more)
 
 
 @train.command("student")
@@ -154,6 +159,16 @@ def student(
     dimension: Annotated[int | None, typer.Option(help="Of the vectors; the base's by default.", min=8)] = None,
     no_lexical: Annotated[bool, typer.Option("--no-lexical", help="Vectors alone, without lexical features.")] = False,
     margin: Annotated[float | None, typer.Option(help="Weight of the teacher's margins in the loss.", min=0.0)] = None,
+    hard: Annotated[
+        int | None, typer.Option(help="Of a query's lowest grade, learn from so many, the most like it.", min=1)
+    ] = None,
+    mined_by: Annotated[str | None, typer.Option(help="What --hard finds like: 'bm25', or 'vectors' of the base.")] = None,
+    max_query: Annotated[int | None, typer.Option(help="Tokens of a query.", min=4)] = None,
+    max_text: Annotated[int | None, typer.Option(help="Tokens of a document.", min=4)] = None,
+    head_rate: Annotated[
+        float | None, typer.Option(help="Learning rate of the head, which starts from nothing.", min=0.0)
+    ] = None,
+    stop_on: Annotated[str | None, typer.Option(help="'log loss' or 'macro F1' of dev picks the epoch.")] = None,
     no_onnx: Annotated[bool, typer.Option("--no-onnx", help="Do not export the towers to ONNX.")] = False,
     decision: Decision = None,
     epochs: Epochs = None,
@@ -174,7 +189,9 @@ def student(
     Distil a teacher into two towers, whose document vectors are made once, and a small calibrated head.
     """
     here = dict(locals())
-    more = _options(here, "separate dimension margin name")
+    if mined_by and hard is None:
+        raise InputError("--mined-by says how --hard finds documents: give --hard too")
+    more = _options(here, "separate dimension margin hard mined_by max_query max_text head_rate stop_on name")
     more |= ({"lexical": False} if no_lexical else {}) | ({"onnx": False} if no_onnx else {})
     _train("student", here, more)
 
@@ -335,11 +352,12 @@ def _train(kind: str, here: dict[str, Any], options: dict[str, Any]) -> None:
 
     if (here["dev_pairs"] is None) != (here["dev_labels"] is None):
         raise InputError("--dev-pairs and --dev-labels go together: give both, or neither")
+    if here["drop_sealed"] and here["sealed"] is None:
+        raise InputError("--drop-sealed leaves out what is in --sealed: give that file too")
     before = tuple(_task(text) for text in here.get("before") or ())
     dev = (here["dev_pairs"], here["dev_labels"]) if here["dev_pairs"] else None
-    given = Given(
-        here["pairs"], here["labels"], here["scale"], dev, here["sealed"], here["drop_sealed"], before, here.get("catalogue")
-    )
+    files = here["pairs"], here["labels"], here["scale"], dev, here["sealed"], here["drop_sealed"], before
+    given = Given(*files, catalogue=here.get("catalogue"), pictures=here.get("pictures"))
     shared = (
         "base decision epochs max_steps batch accumulate learning_rate precision gradient_checkpointing patience device seed"
     )
@@ -350,7 +368,7 @@ def _train(kind: str, here: dict[str, Any], options: dict[str, Any]) -> None:
 
 def _options(here: dict[str, Any], names: str) -> dict[str, Any]:
     """Those of the named options that were given."""
-    return {name: here[name] for name in names.split() if here[name] not in (None, False)}
+    return {name: here[name] for name in names.split() if here[name] is not None and here[name] is not False}  # 0 is given
 
 
 def _lora(rank: int | None) -> dict[str, Any]:

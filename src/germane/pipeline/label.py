@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from germane import scales, store
 from germane.judges import Fake, folder
-from germane.judges.folder import trained_on
+from germane.judges.folder import About, trained_on
+from germane.judges.images import Images
 from germane.judges.loading import load, locate
+from germane.judges.pictures import Pictures, digest
 from germane.labelling import local
 from germane.labelling.blocks import Blocks
 from germane.labelling.speed import machine
-from germane.types import InputError, Judge, Outcome
+from germane.types import Doc, InputError, Judge, Judgment, Outcome, Pair
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FAKE = "fake"
+TORCH, SERVED = "torch", "served"
+
+
+class Server(NamedTuple):
+    """A model that answers for a trained teacher. url: up to and with /v1. key_env: the variable that holds its key."""
+
+    url: str
+    model: str
+    key_env: str | None = None
+
+
+@dataclass(frozen=True)
+class How:
+    """How a trained judge is asked. engine: of a judge of two towers. pictures, server: of a teacher."""
+
+    device: str | None = None
+    batch: int | None = None
+    engine: str | None = None
+    pictures: Pictures | None = None
+    server: Server | None = None
 
 
 class Labelling(NamedTuple):
@@ -48,22 +75,35 @@ def label(
     device: str | None = None,
     batch: int | None = None,
     limit: int | None = None,
+    engine: str | None = None,
+    pictures: Pictures | None = None,
+    server: Server | None = None,
 ) -> Labelling:
     """A judgment of each row of pairs, in their order, at `out`; killed at any moment, the same call goes on.
 
     judge: the folder of a trained judge, or "fake", which needs a scale. device, batch: of a trained judge, as torch names
-    it and pairs at once. limit: only the first so many rows. Pairs of the same query and text are asked once. What is
-    finished lies beside `out` until all is; another judge, file or parameter starts anew.
+    it and pairs at once. limit: only the first so many rows. engine: "torch", "onnx" or "onnx-int8", of a judge of two
+    towers. pictures: the documents' images, of a teacher that learned from them. server: asks the teacher's model there.
+    Pairs of the same query, text and image are asked once. What is finished lies beside `out` until all is; another judge,
+    file or parameter that may change an answer starts anew. Ten parameters: each is an option of the command.
 
-    Raises: InputError for a folder without a judge, pairs that cannot be read, and another scale than the judge's.
+    Raises: InputError for a folder without a judge, pairs that cannot be read, another scale than the judge's, and a way of
+    asking that this judge does not know.
     """
     if out.suffix != ".parquet":
         raise InputError(f"{out}: a table of judgments is a .parquet file")
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}: give at least one row")
-    facts = _facts(judge, scale)
-    parameters = {"judge": facts["fingerprint"], "device": device, "batch": batch, "limit": limit}
-    work: dict[str, Any] = {"verb": "label", "inputs": [pairs], "parameters": parameters}
+    how = How(device, batch, engine, pictures, server)
+    facts = _facts(judge, scale, how)
+    asked_of = local.PairsFile(pairs, limit)
+    images = None if pictures is None else pictures.open()
+    parameters = {"judge": facts["fingerprint"], "device": device, "batch": batch, "limit": limit, **_changing(how)}
+    if images is not None:
+        parameters["images"] = digest(images, (str(i) for piece in asked_of.pieces() for i in piece["doc_id"].to_pylist()))
+        asked_of = _WithImages(pairs, limit, images.names)
+    inputs = [pairs, *([pictures.docs] if pictures else [])]
+    work: dict[str, Any] = {"verb": "label", "inputs": inputs, "parameters": parameters}
     if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
         return _told(out, False, manifest.extra)
     blocks = Blocks(
@@ -71,11 +111,12 @@ def label(
         {"block": local.BLOCK, "sorted": local.SORTED, "pairs": store.sha256(pairs), **parameters},
     )
     with blocks:
-        asked = _load(judge, scale, device, batch)
-        did = local.label(asked, local.PairsFile(pairs, limit), out, blocks)
-        used = getattr(asked, "device", device)
-        facts |= {"machine": machine(str(used) if used is not None else None), "rows": did.computed}
+        asked = _load(judge, scale, how, images)
+        did = local.label(asked if images is None else _Unmarked(asked, images.names), asked_of, out, blocks)
+        facts |= {"machine": _machine(asked, how), "rows": did.computed}
         facts |= {"seconds": round(did.seconds, 3), "rows_per_s": round(did.rows_per_s, 2), "latency_ms": did.latency_ms}
+        if server is not None:
+            facts["server"] = dict(getattr(asked, "engine", {}))  # what it said of itself
         extra = {"judge": facts, "label": {"rows": did.rows, "computed": did.computed, "outcomes": did.outcomes}}
         extra["label"]["notes"] = list(_notes(facts))
         kind = store.SCHEMAS["judgments"]
@@ -84,17 +125,20 @@ def label(
     return _told(out, True, extra)
 
 
-def _facts(judge: str | Path, scale: str | Path | None) -> dict[str, Any]:
+def _facts(judge: str | Path, scale: str | Path | None, how: How) -> dict[str, Any]:
     """What is known of a judge before it is loaded: the manifest's "judge", which `leaderboard` reads."""
     if str(judge) == FAKE:
         if scale is None:
             raise InputError("--judge fake needs --scale: it makes up grades on any")
+        _fits(FAKE, None, how)
         fake = Fake(scales.get(scale))
         return {"kind": FAKE, "name": fake.name, "fingerprint": fake.fingerprint, "random_weights": False}
     place = locate(judge)
     about = folder.read(place)
     if scale is not None and scales.get(scale).version != about.scale.version:
         raise InputError(f"{judge} judges on scale {about.scale.name!r} of its own guide, not on {scale}: leave --scale out")
+    _fits(str(judge), about, how)
+    served = how.server and {"engine": SERVED, "url": _host(how.server.url), "model": how.server.model}
     return {
         "kind": about.kind,
         "name": about.name,
@@ -104,13 +148,108 @@ def _facts(judge: str | Path, scale: str | Path | None) -> dict[str, Any]:
         "taught_by": list(about.taught_by),
         "random_weights": about.random_weights,
         "training_queries": list(trained_on(place)),
+        "images": how.pictures is not None,
+        "blind": bool(about.settings.get("images")) and how.pictures is None,
+        **(served or {"engine": how.engine or TORCH}),
     }
 
 
-def _load(judge: str | Path, scale: str | Path | None, device: str | None, batch: int | None) -> Judge:
+def _fits(judge: str, about: About | None, how: How) -> None:
+    """Raises: InputError where this judge cannot be asked in this way. about: None is of the fake."""
+    from germane.judges.two_tower import ENGINES, KIND
+
+    kind = about.kind if about else FAKE
+    if how.engine is not None and how.engine not in ENGINES:
+        raise InputError(f"--engine {how.engine}: expected {', '.join(ENGINES)}")
+    if how.engine is not None and kind != KIND:
+        raise InputError(f"--engine is for a {KIND} judge, and {judge} is a {kind}: leave it out")
+    if how.engine not in (None, TORCH) and how.device not in (None, "cpu"):
+        raise InputError(f"--engine {how.engine} runs on the CPU: leave --device {how.device} out")
+    if how.pictures is not None and not (about and kind == "generative" and about.settings.get("images")):
+        raise InputError(f"{judge} never learned from images: leave --images and --docs out")
+    if how.server is None:
+        return
+    if kind != "generative":
+        raise InputError(f"--url is for a teacher (a generative judge) behind a server, and {judge} is a {kind}: leave it out")
+    if how.server.key_env and urlsplit(_host(how.server.url) and how.server.url).username is not None:
+        raise InputError("--url holds a login and --key-env names a key, and only one can be sent: leave one out")
+    if how.device is not None:
+        raise InputError("--device says nothing to a server, which has its own: leave it out with --url")
+
+
+def _changing(how: How) -> dict[str, Any]:
+    """What of it may change an answer; the address of a server does not."""
+    if how.server is not None:
+        return {"engine": SERVED, "model": how.server.model}
+    return {} if how.engine in (None, TORCH) else {"engine": how.engine}
+
+
+def _host(url: str) -> str:
+    """Scheme, host and port of an address, without user, password, path and whatever stands in a query."""
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname or "", parts.port
+    except ValueError:
+        name, port = "", None
+    if not name or parts.query or parts.scheme not in ("http", "https"):
+        raise InputError("--url is no address of a server: expected one as http://localhost:8000/v1")
+    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}{'' if port is None else f':{port}'}"
+
+
+def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images | None) -> Judge:
     if str(judge) == FAKE and scale is not None:
         return Fake(scales.get(scale))
-    return load(locate(judge), device=device, **({} if batch is None else {"batch": batch}))
+    if how.server is not None:
+        from germane.judges.served import Calling, Served
+
+        calling = Calling() if how.batch is None else Calling(at_once=how.batch)
+        return Served(locate(judge), **how.server._asdict(), images=images, calling=calling)
+    said = {"batch": how.batch, "engine": how.engine, "images": images}
+    return load(locate(judge), device=how.device, **{name: value for name, value in said.items() if value is not None})
+
+
+def _machine(asked: Judge, how: How) -> str:
+    if how.server is not None:
+        return f"server at {_host(how.server.url)}"
+    used = "cpu" if how.engine not in (None, TORCH) else getattr(asked, "device", how.device)
+    return machine(str(used) if used is not None else None)
+
+
+# --- images: equal texts with different images are different pairs ----------------------------------------------------
+
+
+def _mark(names: Mapping[str, str], doc_id: str) -> str:
+    return f"{names.get(doc_id, '')}\n"
+
+
+@dataclass(frozen=True)
+class _WithImages(local.PairsFile):
+    """Pairs whose texts begin with a line that names the document's image, so that only those with the same one are equal."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def pieces(self) -> Iterator[pa.Table]:
+        import pyarrow as pa
+
+        for piece in super().pieces():
+            rows = zip(piece["doc_id"].to_pylist(), piece["text"].to_pylist(), strict=True)
+            texts = pa.array([f"{_mark(self.names, str(doc_id))}{text or ''}" for doc_id, text in rows], pa.string())
+            yield piece.set_column(piece.column_names.index("text"), "text", texts)
+
+
+class _Unmarked:
+    """A judge that is asked without the line that `_WithImages` put there."""
+
+    def __init__(self, judge: Judge, names: Mapping[str, str]) -> None:
+        self.name, self.fingerprint = judge.name, judge.fingerprint
+        self._judge, self._names = judge, names
+
+    def __call__(self, pairs: Iterable[Pair]) -> Iterator[Judgment]:
+        return iter(self._judge(self._plain(pair) for pair in pairs))
+
+    def _plain(self, pair: Pair) -> Pair:
+        doc_id = pair.doc.doc_id
+        return pair._replace(doc=Doc(doc_id, {"text": pair.doc.fields["text"].removeprefix(_mark(self._names, doc_id))}))
 
 
 def _notes(facts: Mapping[str, Any]) -> list[str]:
@@ -118,6 +257,8 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
         return ["fake: these grades are made up by hash, and say nothing but how fast labelling is"]
     if facts["random_weights"]:
         return ["random weights: this judge was never trained; its grades say nothing but how fast it is"]
+    if facts["blind"]:
+        return ["this judge learned from images, and was shown none: give --images and --docs"]
     return []
 
 

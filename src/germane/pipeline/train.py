@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,10 +13,12 @@ import numpy as np
 from germane import scales, sources, store
 from germane.cards import facts
 from germane.cards.admission import distinct
+from germane.judges import folder, pictures
+from germane.judges.pictures import Pictures
 from germane.text import query_digest
 from germane.training.catalogue import catalogue
 from germane.training.examples import Examples, examples
-from germane.training.finishing import NOBODY, Lineage, Trained
+from germane.training.finishing import Lineage, Trained
 from germane.training.running import Settings
 from germane.types import InputError, Scale
 
@@ -47,7 +50,7 @@ class Given:
 
     sealed: pairs (or queries) of a golden test set that it must never see. drop_sealed: leave their queries out instead of
     refusing. before: (pairs, labels, scale) of other tasks, to learn from first. catalogue: documents, to learn word
-    matching from first, by searches made of their titles.
+    matching from first, by searches made of their titles. pictures: the documents' images, for a teacher that sees.
     """
 
     pairs: Path
@@ -58,11 +61,13 @@ class Given:
     drop_sealed: bool = False
     before: tuple[tuple[Path, Path, str], ...] = ()
     catalogue: Path | None = None
+    pictures: Pictures | None = None
 
     @property
     def files(self) -> list[Path]:
         more = [path for each in self.before for path in each[:2]]
-        single = [path for path in (self.sealed, self.catalogue) if path is not None]
+        images = self.pictures.docs if self.pictures else None
+        single = [path for path in (self.sealed, self.catalogue, images) if path is not None]
         return [self.pairs, self.labels, *(self.dev or ()), *single, *more]
 
 
@@ -75,10 +80,19 @@ def cross_encoder(given: Given, out: Path, *, options: Mapping[str, Any]) -> Sum
 
 
 def teacher(given: Given, out: Path, *, options: Mapping[str, Any]) -> Summary:
-    """A language model, or one that also sees, fine-tuned to grade. options: fields of `TeacherRecipe` and its `Settings`."""
+    """A language model, or one that also sees, fine-tuned to grade. options: fields of `TeacherRecipe` and its `Settings`.
+
+    It sees where `given` has pictures. With the option "reasoning" it learns the notes of the labels as reasons.
+    """
     from germane.training import sft as training
 
-    return _train(given, out, "train teacher", _recipe(training.TeacherRecipe, options), training.train)
+    recipe = _recipe(training.TeacherRecipe, {**options, "images": given.pictures is not None})
+    more: dict[str, Any] = {}
+    if recipe.reasoning:
+        more["reasons"] = _reasons(given)
+    if given.pictures is not None:
+        more["images"] = given.pictures.open()
+    return _train(given, out, "train teacher", recipe, partial(training.train, **more))
 
 
 def student(given: Given, out: Path, *, options: Mapping[str, Any]) -> Summary:
@@ -89,22 +103,27 @@ def student(given: Given, out: Path, *, options: Mapping[str, Any]) -> Summary:
 
 
 def _train(given: Given, out: Path, verb: str, recipe: Any, train: Any, *, soft: bool = False, before: bool = False) -> Summary:
-    scale = given.scale if isinstance(given.scale, Scale) else scales.get(given.scale)
+    scale = _scale(given)
     work: dict[str, Any] = {"verb": verb, "inputs": given.files, "seed": recipe.settings.seed}
     work["parameters"] = {"scale": scale, "recipe": recipe, "drop_sealed": given.drop_sealed, "dev": given.dev is not None}
-    made = out / "judge.json"
+    work["parameters"] |= _more(given)
+    made = out / folder.ABOUT
+    if out.exists() and not made.is_file() and (not out.is_dir() or any(out.iterdir())):  # known before hours of training
+        raise InputError(f"{out} is there, and is no judge: name a new folder")
     if store.up_to_date(made, **work) and (manifest := store.read_manifest(made)):
         said = manifest.extra["summary"]
         return Summary(**{**said, "made": False, "notes": tuple(said["notes"])})
     soft = soft or getattr(recipe, "loss", "") == "soft" or getattr(recipe, "soft", False)
     rows = _examples(given.pairs, given.labels, scale, soft=soft)
-    rows, dropped = _unsealed(rows, given)
+    rows, dropped = _unsealed(rows, given.pairs, given)
     dev = None if given.dev is None else _examples(*given.dev, scale, soft=soft)
-    if dev is not None:
+    if dev is not None and given.dev is not None:
+        dev, more_dropped = _unsealed(dev, given.dev[0], given)
+        dropped += more_dropped
         _apart(rows, dev)
     more: dict[str, Any] = {"lineage": _lineage(given)}
     if before:
-        more["before"] = tuple(_before(given, scale))
+        more["before"] = tuple(_before(given, scale, dropped))
     trained: Trained = train(rows, dev, out, recipe=recipe, **more)
     queries = len(set(rows.asked.tolist()))
     history, notes = trained.history, tuple(dict.fromkeys((*rows.notes, *dropped, *trained.notes)))
@@ -116,12 +135,38 @@ def _train(given: Given, out: Path, verb: str, recipe: Any, train: Any, *, soft:
     return summary
 
 
+def _more(given: Given) -> dict[str, Any]:
+    """What else decides the work, besides the bytes of the files: which file is what, scales, images."""
+    more: dict[str, Any] = {}
+    if given.before:
+        more["before"] = [scales.get(name).version for *_, name in given.before]
+    if given.sealed is not None or given.catalogue is not None:
+        more["sealed"], more["catalogue"] = given.sealed is not None, given.catalogue is not None
+    if given.pictures is not None:
+        asked = [given.pairs, *(given.dev or ())[:1]]
+        ids = (str(doc_id) for path in asked for doc_id in store.read_table(path, "pairs")["doc_id"].to_pylist())
+        more["images"] = pictures.digest(given.pictures.open(), ids)
+    return more
+
+
+def _reasons(given: Given) -> dict[tuple[str, str], str]:
+    """What labels say in their notes, by query_id and doc_id."""
+    labels = sources.read_judgments(given.labels, scale=_scale(given))
+    columns = (labels[name].to_pylist() for name in ("query_id", "doc_id", "relevance", "note"))
+    rows = zip(*columns, strict=True)
+    return {(str(q), str(d)): note for q, d, grade, note in rows if grade is not None and note and note.strip()}
+
+
+def _scale(given: Given) -> Scale:
+    return given.scale if isinstance(given.scale, Scale) else scales.get(given.scale)
+
+
 def _examples(pairs: Path, labels: Path, scale: Scale, *, soft: bool = False) -> Examples:
     return examples(store.read_table(pairs, "pairs"), sources.read_judgments(labels, scale=scale), scale, soft=soft)
 
 
-def _before(given: Given, scale: Scale) -> Iterator[Examples]:
-    """What is learned from first: searches of the catalogue, without those that somebody is to be tested on; other tasks."""
+def _before(given: Given, scale: Scale, dropped: list[str]) -> Iterator[Examples]:
+    """What is learned from first, without what somebody is to be tested on: searches of the catalogue, then other tasks."""
     if given.catalogue is not None:
         made = catalogue(sources.read_docs(given.catalogue), scale)
         if given.sealed is not None:
@@ -129,7 +174,9 @@ def _before(given: Given, scale: Scale) -> Iterator[Examples]:
             made = made.take([i for i, query in enumerate(made.query) if query_digest(query) not in known])
         yield made
     for pairs, labels, name in given.before:
-        yield _examples(pairs, labels, scales.get(name))
+        rows, said = _unsealed(_examples(pairs, labels, scales.get(name)), pairs, given)
+        dropped += said
+        yield rows
 
 
 def _recipe(kind: Any, options: Mapping[str, Any]) -> Any:
@@ -140,7 +187,7 @@ def _recipe(kind: Any, options: Mapping[str, Any]) -> Any:
     return replace(default, settings=replace(default.settings, **changed))
 
 
-def _unsealed(rows: Examples, given: Given) -> tuple[Examples, list[str]]:
+def _unsealed(rows: Examples, path: Path, given: Given) -> tuple[Examples, list[str]]:
     """The examples without a query, or a pair in nearly the same words, of the sealed set.
 
     Raises: InputError where there are such and `drop_sealed` is not set.
@@ -165,12 +212,12 @@ def _unsealed(rows: Examples, given: Given) -> tuple[Examples, list[str]]:
     what = f"{int(same.sum()):,} pairs of queries that are in the sealed set, and {more:,} more in nearly its words"
     if not given.drop_sealed:
         raise InputError(
-            f"{given.pairs} holds {what}, such as query {example!r}: a judge must not learn from what it is tested on; "
+            f"{path} holds {what}, such as query {example!r}: a judge must not learn from what it is tested on; "
             "--drop-sealed leaves them out"
         )
     if bad.all():
-        raise InputError(f"every pair of {given.pairs} is of the sealed set: nothing is left to learn from")
-    return rows.take(np.flatnonzero(~bad)), [f"left out: {what}"]
+        raise InputError(f"every pair of {path} is of the sealed set: nothing is left to learn from")
+    return rows.take(np.flatnonzero(~bad)), [f"left out of {path.name}: {what}"]
 
 
 def _apart(rows: Examples, dev: Examples) -> None:
@@ -193,14 +240,14 @@ def _texts(path: Path) -> dict[str, list[str]]:
 
 
 def _lineage(given: Given) -> Lineage:
-    """Who made the labels: the judge, and its own teachers by the labels' manifest; people have none."""
-    labels = sources.read_judgments(
-        given.labels, scale=given.scale if isinstance(given.scale, Scale) else scales.get(given.scale)
-    )
-    machines = [(judge, fingerprint) for judge, fingerprint in distinct(labels, "judge", "fingerprint") if fingerprint]
-    if not machines:
-        return NOBODY._replace(inputs=tuple(given.files))
-    said = facts.said_of(given.labels, labels).facts
-    names = [*(judge for judge, _ in machines), *said.taught_by]
-    fingerprints = [*(fingerprint for _, fingerprint in machines), *said.lineage]
+    """Who made the labels, of earlier tasks too: the judge, and its own teachers by the labels' manifest; people have none."""
+    names, fingerprints = list[str](), list[str]()
+    learned = [(given.labels, _scale(given)), *((labels, scales.get(name)) for _, labels, name in given.before)]
+    for path, scale in learned:
+        labels = sources.read_judgments(path, scale=scale)
+        machines = [(judge, fingerprint) for judge, fingerprint in distinct(labels, "judge", "fingerprint") if fingerprint]
+        if machines:
+            said = facts.said_of(path, labels).facts
+            names += [*(judge for judge, _ in machines), *said.taught_by]
+            fingerprints += [*(fingerprint for _, fingerprint in machines), *said.lineage]
     return Lineage(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(fingerprints)), tuple(given.files))
