@@ -26,13 +26,13 @@ tour: $(VENV)/.all  ## train a cross-encoder, a teacher and a student on the sim
 	$(BIN)/germane tour --out tour
 
 esci: $(VENV)/.all  ## judges of product search from human labels, out of fold (GERMANE_DATA, GERMANE_MODELS; best with a GPU)
-	$(BIN)/python benchmarks/esci.py --out esci
+	$(BIN)/python recipes/esci.py --out esci
 
 marketplace: $(VENV)/.all  ## 50,000 simulated labels, the whole validation table and its ceiling (best with a GPU)
-	$(BIN)/python benchmarks/marketplace.py --out marketplace
+	$(BIN)/python recipes/marketplace.py --out marketplace
 
 languages: $(VENV)/.all  ## a judge trained on English read in German, Spanish and Japanese (best with a GPU)
-	$(BIN)/python benchmarks/languages.py --out languages
+	$(BIN)/python recipes/languages.py --out languages
 
 test: $(VENV)/.all  ## set up everything and run all tests, the examples in the documentation included
 	$(BIN)/pytest -n $(WORKERS) -q

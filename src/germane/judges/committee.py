@@ -47,7 +47,8 @@ class Committee:
 def convene(members: Sequence[str | Path], out: Path, *, name: str | None = None) -> folders.About:
     """Puts a committee of trained judges into a folder: copies of theirs, on one scale and guide.
 
-    Its decision weights are the geometric mean of the members', its lineage is theirs together. What it learned from is
+    Its decision weights are the geometric mean of the members', its lineage is the members and
+    theirs. What it learned from is
     theirs too: training.json lists all their queries.
 
     Raises: InputError for fewer than two judges, the same one twice, and judges on different scales.
@@ -69,8 +70,8 @@ def convene(members: Sequence[str | Path], out: Path, *, name: str | None = None
         max_length=max(about.max_length for about in abouts),
         weights=_weights(abouts),
         settings={"members": [about.fingerprint for about in abouts]},
-        lineage=tuple(dict.fromkeys(f for about in abouts for f in about.lineage)),
-        taught_by=tuple(dict.fromkeys(n for about in abouts for n in about.taught_by)),
+        lineage=tuple(dict.fromkeys([*(a.fingerprint for a in abouts), *(f for about in abouts for f in about.lineage)])),
+        taught_by=tuple(dict.fromkeys([*(a.name for a in abouts), *(n for about in abouts for n in about.taught_by)])),
         random_weights=any(about.random_weights for about in abouts),
     )
     with folders.writing(out, about) as part:

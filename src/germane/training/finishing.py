@@ -24,11 +24,16 @@ Floats = NDArray[np.float64]
 
 
 class Lineage(NamedTuple):
-    """Who taught a judge: their names, their fingerprints and those of their own teachers (nearest first), the files used."""
+    """Who taught a judge: their names, their fingerprints and those of their own teachers (nearest first), the files used.
+
+    queries: digests of queries that it knows through others: what its teachers and its base learned from, and what it read
+    before. A golden set that shares one flatters the pupil as it does the teacher.
+    """
 
     taught_by: tuple[str, ...] = ()
     fingerprints: tuple[str, ...] = ()
     inputs: tuple[Path, ...] = ()
+    queries: tuple[str, ...] = ()
 
 
 NOBODY = Lineage()
@@ -156,7 +161,7 @@ def write_training(
         "recipe": plain(asdict(recipe)),
         "pairs": len(train),
         "grades": {label: int((train.grade == i).sum()) for i, label in enumerate(train.scale.labels)},
-        "queries": sorted({query_digest(query) for query in (*train.query, *dev.query)}),
+        "queries": sorted({query_digest(query) for query in (*train.query, *dev.query)} | set(lineage.queries)),
         "dev": {"queries": len(set(dev.query)), **{k: round(v, 6) for k, v in found.items()}},
         "labels": [list(judge) for judge in train.judges],
         "inputs": [{"path": path.as_posix(), "sha256": store.sha256(path)} for path in lineage.inputs],
@@ -178,7 +183,7 @@ def _card(about: About, said: Mapping[str, Any], scale: Scale) -> str:
     grades = ", ".join(f"{code(label)} {n:,}" for label, n in said["grades"].items())
     teachers = ", ".join(map(code, about.taught_by)) or "people, or whoever is named under labels"
     random = (
-        "\n**Random weights: this judge was never trained and judges nothing. Use it for speed alone.**\n"
+        "\n**Random weights: its base had none that were learned. Its grades count as nothing: use it for speed alone.**\n"
         if about.random_weights
         else ""
     )

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 def cross_entropy(logits: Tensor, target: Tensor, *, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
     """The mean surprise, in nats, at grades that occur with the probabilities `target` (rows, grades).
 
-    weights: of each grade, (grades,): a row counts by the mean weight of its target, and the mean is weighted.
+    weights: of each grade, (grades,), 1 on average over all rows: a row counts by the mean weight of its target. The sum is
+    divided by the rows and not by their weights, so that it does not matter how rows fall into batches.
     smoothing: this share of each target is spread evenly over the grades.
     """
     from torch.nn.functional import log_softmax
@@ -20,8 +21,7 @@ def cross_entropy(logits: Tensor, target: Tensor, *, weights: Tensor | None = No
     surprise = -(smooth * log_softmax(_precise(logits), dim=1)).sum(dim=1)
     if weights is None:
         return surprise.mean()
-    of_row = (target * weights).sum(dim=1)
-    return (surprise * of_row).sum() / of_row.sum()
+    return (surprise * (target * weights).sum(dim=1)).mean()
 
 
 def ranked_probability(logits: Tensor, target: Tensor) -> Tensor:

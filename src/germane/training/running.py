@@ -120,6 +120,7 @@ def fit(
         eval_dataset=rows[:1] if score is not None else None,  # only `score` is read
         data_collator=collate,
     )
+    trainer.model_accepts_loss_kwargs = False  # the loss is a mean: it is divided by the steps of one update, for every model
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(_said())
@@ -171,7 +172,7 @@ def _arguments(folder: Path, settings: Settings, *, scored: bool) -> Any:
     checkpointing: dict[str, Any] = (
         {name: True, f"{name}_kwargs": {"use_reentrant": False}} if settings.gradient_checkpointing else {}
     )
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps,
@@ -198,6 +199,9 @@ def _arguments(folder: Path, settings: Settings, *, scored: bool) -> Any:
         dataloader_pin_memory=False,
         ddp_find_unused_parameters=False,
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # one process uses one GPU: DataParallel would scatter packed rows; several need accelerate launch
+    return arguments
 
 
 def _last_whole(folder: Path, settings: Settings) -> Path | None:
