@@ -16,7 +16,7 @@ from germane.cards.admission import distinct
 from germane.judges import folder, pictures
 from germane.judges.pictures import Pictures
 from germane.text import query_digest
-from germane.training.catalogue import catalogue
+from germane.training.catalogue import CONSTRUCTED, catalogue
 from germane.training.examples import Examples, examples
 from germane.training.finishing import Lineage, Trained
 from germane.training.running import Settings
@@ -121,9 +121,8 @@ def _train(given: Given, out: Path, verb: str, recipe: Any, train: Any, *, soft:
         dev, more_dropped = _unsealed(dev, given.dev[0], given)
         dropped += more_dropped
         _apart(rows, dev)
-    more: dict[str, Any] = {"lineage": _lineage(given)}
-    if before:
-        more["before"] = tuple(_before(given, scale, dropped))
+    first = tuple(_before(given, scale, dropped)) if before else ()
+    more: dict[str, Any] = {"lineage": _lineage(given, recipe.base, first)} | ({"before": first} if before else {})
     trained: Trained = train(rows, dev, out, recipe=recipe, **more)
     queries = len(set(rows.asked.tolist()))
     history, notes = trained.history, tuple(dict.fromkeys((*rows.notes, *dropped, *trained.notes)))
@@ -239,15 +238,29 @@ def _texts(path: Path) -> dict[str, list[str]]:
     return {name: [str(v or "") for v in table[name].to_pylist()] for name in ("query", "text") if name in table.column_names}
 
 
-def _lineage(given: Given) -> Lineage:
-    """Who made the labels, of earlier tasks too: the judge, and its own teachers by the labels' manifest; people have none."""
+def _lineage(given: Given, base: str, before: Sequence[Examples]) -> Lineage:
+    """Who made the labels, of earlier tasks too, and what is known through them: by the labels' manifests, and by the base.
+
+    People have no lineage. A base that is a judge's folder, or the checkpoint inside one, hands on what it learned from.
+    """
     names, fingerprints = list[str](), list[str]()
+    judged = (rows for rows in before if rows.judges != CONSTRUCTED)
+    queries = {query_digest(query) for rows in judged for query in rows.query}
     learned = [(given.labels, _scale(given)), *((labels, scales.get(name)) for _, labels, name in given.before)]
     for path, scale in learned:
         labels = sources.read_judgments(path, scale=scale)
         machines = [(judge, fingerprint) for judge, fingerprint in distinct(labels, "judge", "fingerprint") if fingerprint]
         if machines:
-            said = facts.said_of(path, labels).facts
-            names += [*(judge for judge, _ in machines), *said.taught_by]
-            fingerprints += [*(fingerprint for _, fingerprint in machines), *said.lineage]
-    return Lineage(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(fingerprints)), tuple(given.files))
+            said = facts.said_of(path, labels)
+            names += [*(judge for judge, _ in machines), *said.facts.taught_by]
+            fingerprints += [*(fingerprint for _, fingerprint in machines), *said.facts.lineage]
+            queries |= said.queries
+    where = Path(locate(base))
+    for place in (where, where.parent):
+        if (place / folder.ABOUT).is_file():
+            about = folder.read(place)
+            names += [about.name, *about.taught_by]
+            fingerprints += [about.fingerprint, *about.lineage]
+            queries |= set(folder.trained_on(place))
+    taught_by, elders = tuple(dict.fromkeys(names)), tuple(dict.fromkeys(fingerprints))
+    return Lineage(taught_by, elders, tuple(given.files), tuple(sorted(queries)))

@@ -29,6 +29,8 @@ NEAR = 60
 """Products that a search finds, best first by the weight of shared title words."""
 ALIKE = 0.4
 """Share of the search's weight that a product near it has at least."""
+CONSTRUCTED = (("catalogue (by construction)", ""),)
+"""Whose grades these are."""
 FEWEST = 50
 """Products from which a catalogue is large enough to have neighbours."""
 
@@ -84,7 +86,7 @@ def catalogue(
         grade,
         np.eye(top + 1)[grade],
         scale,
-        (("catalogue (by construction)", ""),),
+        CONSTRUCTED,
         (f"{len(set(asked)):,} searches were made of titles, with grades by construction",),
     )
 
