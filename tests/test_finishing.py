@@ -62,3 +62,10 @@ def test_the_model_card_says_what_it_learned_from_and_holds_no_query(tmp_path):
     assert "\n# hostile" not in card
     assert "`the teacher`" in card
     assert trained_on(tmp_path / "none") == ()
+
+
+def test_a_pupil_is_calibrated_to_its_teachers_probabilities_and_not_to_its_likeliest_grade():
+    teacher = probabilities(RNG.normal(size=(3000, 4)))
+    logits = np.log(teacher) * 2
+    assert finishing.calibrate(logits, teacher) == pytest.approx(2, rel=0.05)
+    assert finishing.calibrate(logits, teacher.argmax(axis=1)) < 0.6

@@ -28,9 +28,18 @@ def test_cross_entropy_is_the_one_of_torch_with_weights_and_smoothing():
     logits, grade = torch.randn(20, 4), torch.randint(4, (20,))
     weights = torch.tensor([1.0, 3.0, 0.5, 2.0])
     ours = losses.cross_entropy(logits, hot(grade.tolist()).float(), weights=weights)
-    assert ours.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, grade, weight=weights).item(), rel=1e-6)
+    theirs = torch.nn.functional.cross_entropy(logits, grade, weight=weights, reduction="sum") / len(grade)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
     ours = losses.cross_entropy(logits, hot(grade.tolist()).float(), smoothing=0.2)
     assert ours.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, grade, label_smoothing=0.2).item(), rel=1e-6)
+
+
+def test_how_rows_fall_into_batches_does_not_change_what_class_weights_do():
+    torch.manual_seed(0)
+    logits, grade, weights = torch.randn(8, 4), torch.randint(4, (8,)), torch.tensor([1.0, 3.0, 0.5, 2.0])
+    whole = losses.cross_entropy(logits, hot(grade.tolist()).float(), weights=weights)
+    one_by_one = [losses.cross_entropy(logits[[i]], hot([int(grade[i])]).float(), weights=weights) for i in range(8)]
+    assert torch.stack(one_by_one).mean().item() == pytest.approx(whole.item(), rel=1e-6)
 
 
 def test_cross_entropy_with_soft_targets_is_least_at_the_targets():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from germane import scales, sources, store
 from germane.cards import facts
 from germane.cards.admission import distinct
 from germane.judges import folder, pictures
+from germane.judges.loading import locate
 from germane.judges.pictures import Pictures
 from germane.text import query_digest
 from germane.training.catalogue import CONSTRUCTED, catalogue

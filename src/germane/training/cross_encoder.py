@@ -127,7 +127,7 @@ def train(
     history = _fitted(model, reader, train, recipe, kept / "last", None if recipe.stop_on == "last" else stands)
     model = _merged(model, recipe)  # as it will judge: 16 bits round what was learned
     logits = encoder.scored(model, reader, rows, recipe.settings.batch)
-    temperature = finishing.calibrate(logits, dev.grade)
+    temperature = finishing.calibrate(logits, dev.target)
     probs = probabilities(logits, temperature)
     about = folder.About(
         kind=encoder.KIND,

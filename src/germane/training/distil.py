@@ -100,7 +100,7 @@ def train(
     rows, said = _chosen(train, fitted, parts, recipe)
     history = _fit(fitted, rows, dev, parts, recipe, kept)
     logits = scored(fitted, dev, parts)
-    temperature = finishing.calibrate(logits, dev.grade)
+    temperature = finishing.calibrate(logits, dev.target)
     about = folder.About(
         kind=two_tower.KIND,
         name=recipe.name or out.name,
@@ -221,7 +221,7 @@ def _fit(fitted: Any, rows: Examples, dev: Examples, parts: Parts, recipe: Stude
 
 def _stands(logits: NDArray[np.float64], dev: Examples, recipe: StudentRecipe) -> float:
     """How good the student is on dev, larger is better, once calibrated there."""
-    probs = probabilities(logits, finishing.calibrate(logits, dev.grade))
+    probs = probabilities(logits, finishing.calibrate(logits, dev.target))
     if recipe.stop_on == "log loss":
         return float(np.log(np.maximum(probs[np.arange(len(dev)), dev.grade], 1e-12)).mean())
     weights = finishing.decision_weights(probs, dev.grade) if recipe.decision == "macro F1" else ()

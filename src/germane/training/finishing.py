@@ -50,17 +50,20 @@ class Trained:
     notes: tuple[str, ...] = ()
 
 
-def calibrate(logits: ArrayLike, grade: ArrayLike) -> float:
-    """The temperature that makes the grades likeliest: logits (n, grades) of pairs the judge did not learn from, grade (n,).
+def calibrate(logits: ArrayLike, said: ArrayLike) -> float:
+    """The temperature that makes what was said likeliest: logits (n, grades) of pairs the judge did not learn from.
 
-    Between 0.05 and 20. Source: Guo, Pleiss, Sun, Weinberger (2017), section 4.2.
+    said: grades (n,), or probabilities (n, grades) as a teacher gives them: a pupil that is fitted to its teacher's likeliest
+    grades would be as sure of them as if they were people's. Between 0.05 and 20.
+    Source: Guo, Pleiss, Sun, Weinberger (2017), section 4.2.
 
     >>> round(calibrate([[4.0, 0.0], [0.0, 4.0], [4.0, 0.0], [0.0, 4.0]], [0, 1, 1, 1]), 1)
     3.6
     """
     from scipy.optimize import minimize_scalar
 
-    x, y = np.asarray(logits, dtype=np.float64), np.asarray(grade, dtype=np.int64)
+    x, y = np.asarray(logits, dtype=np.float64), np.asarray(said)
+    y = np.eye(x.shape[1])[y.astype(np.int64)] if y.ndim == 1 else y
     sound = np.isfinite(x).all(axis=1)
     x, y = x[sound], y[sound]
     if not len(y):
@@ -68,7 +71,7 @@ def calibrate(logits: ArrayLike, grade: ArrayLike) -> float:
 
     def surprise(log_temperature: float) -> float:
         probs = probabilities(x, float(np.exp(log_temperature)))
-        return float(-np.log(np.maximum(probs[np.arange(len(y)), y], 1e-12)).mean())
+        return float(-(y * np.log(np.maximum(probs, 1e-12))).sum(axis=1).mean())
 
     found = minimize_scalar(surprise, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
@@ -162,7 +165,11 @@ def write_training(
         "pairs": len(train),
         "grades": {label: int((train.grade == i).sum()) for i, label in enumerate(train.scale.labels)},
         "queries": sorted({query_digest(query) for query in (*train.query, *dev.query)} | set(lineage.queries)),
-        "dev": {"queries": len(set(dev.query)), **{k: round(v, 6) for k, v in found.items()}},
+        "dev": {
+            "queries": len(set(dev.query)),
+            "labels": ", ".join(name for name, _ in dev.judges),
+            **{k: round(v, 6) for k, v in found.items()},
+        },
         "labels": [list(judge) for judge in train.judges],
         "inputs": [{"path": path.as_posix(), "sha256": store.sha256(path)} for path in lineage.inputs],
         "lineage": list(about.lineage),
@@ -200,7 +207,8 @@ def _card(about: About, said: Mapping[str, Any], scale: Scale) -> str:
         "",
         "## Scores",
         f"On {said['dev']['queries']} held-out queries ({said['dev']['pairs']:.0f} pairs), on which it was also calibrated and "
-        "stopped, so a little flattered:",
+        f"stopped, so a little flattered. The labels are by {said['dev']['labels']}: these figures say how well it agrees with "
+        "them, and with nobody else.",
         *(f"- {name}: {said['dev'][name]:.3f}" for name in ("macro F1", "exact", "log loss")),
         "",
         "## Limits",

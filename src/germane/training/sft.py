@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from germane.extras import needs
 from germane.judges import causal, folder
 from germane.judges.encoder import quietly
+from germane.judges.generative import LEAST_MASS
 from germane.judges.images import Images
 from germane.judges.prompts import Frame, Prompt, fenced, frame
 from germane.judges.prompts.grading import MARK
-from germane.judges.reading import REASON_TOKENS, Pixels, Reader, prepared
+from germane.judges.reading import REASON_TOKENS, Pixels, Reader, Reading, prepared
 from germane.judges.saying import decide, probabilities
 from germane.training import finishing, packing
 from germane.training.examples import Examples, split
@@ -99,13 +100,17 @@ def train(
     rows, missing = _rows(built, train, recipe, reasons or {}, images)
     dev_images = _opened(dev, images)
 
-    def read() -> Floats:
-        return built.reader.read(dev.query, dev.text, dev_images, batch=recipe.settings.batch).logits
+    def read() -> Reading:
+        return built.reader.read(dev.query, dev.text, dev_images, batch=recipe.settings.batch)
+
+    def stands() -> float:  # what the judge would not answer counts as wrong, or an epoch that answers nothing may win a tie
+        found = read()
+        return _macro_f1(np.where(found.mass[:, None] < LEAST_MASS, np.nan, found.logits), dev)
 
     here = kept / identity(recipe, train, dev, more=sorted(map(list, (reasons or {}).items())))
-    history, unpacked = _fitted(built, rows, recipe, here, lambda: _macro_f1(read(), dev))
+    history, unpacked = _fitted(built, rows, recipe, here, stands)
     _as_it_will_judge(built, recipe)
-    logits = read()
+    logits = read().logits
     about, found, unanswered = _about(built, logits, train, dev, out, recipe, lineage)
     random = (
         f"{recipe.base} has no weights: the base was random, and only these pairs taught it" if about.random_weights else ""
@@ -318,7 +323,7 @@ def _about(
         raise InputError(
             f"the teacher came to no grade in {REASON_TOKENS} tokens on any dev pair: train longer, or without reasoning"
         )
-    temperature = finishing.calibrate(logits, dev.grade)
+    temperature = finishing.calibrate(logits, dev.target)
     said, kept = logits[sound], dev.take(sound)
     weights: tuple[float, ...] = ()
     if recipe.decision == "macro F1":
