@@ -131,6 +131,15 @@ def trained_on(folder: str | Path) -> tuple[str, ...]:
         return ()
 
 
+def learned_text(folder: str | Path) -> str | None:
+    """The digest of the plan that made the texts which the judge in a folder learned from; None if not known."""
+    try:
+        said = json.loads((Path(folder) / "training.json").read_text(encoding="utf-8")).get("text")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return str(said["digest"]) if isinstance(said, Mapping) and said.get("digest") else None
+
+
 def merge_training(folders: Sequence[Path], part: Path) -> None:
     """Writes a training.json into a new folder that lists the queries which any of these judges learned from."""
     queries = sorted({digest for folder in folders for digest in trained_on(folder)})

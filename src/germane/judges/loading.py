@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 from germane.judges import folder
+from germane.store import sha256
 from germane.types import InputError, Judge
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -32,6 +34,16 @@ def locate(name: str | Path) -> str:
         raise InputError(f"model {str(name)!r}: there is no such folder, and no model hub has such a name")
     here = models_folder() / str(name).rpartition("/")[2]
     return str(here) if here.is_dir() else str(name)
+
+
+def contents(name: str | Path) -> str:
+    """What tells a model from another that once had its name: 16 hex digits of a folder's files, or the hub's name."""
+    where = Path(locate(name))
+    if not where.is_dir():
+        return str(name)
+    kinds = ("*.safetensors", "pytorch_model*.bin", "*.json", "*.model")
+    files = sorted(path for kind in kinds for path in where.glob(kind) if not path.name.endswith(".manifest.json"))
+    return hashlib.sha256("".join(f"{path.name}:{sha256(path)};" for path in files).encode()).hexdigest()[:16]
 
 
 def load(name: str | Path, *, device: str | None = None, **options: Any) -> Judge:

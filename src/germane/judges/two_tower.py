@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +65,8 @@ class TwoTower:
     """The student in a folder. engine: "torch"; "onnx" or "onnx-int8" on the CPU, which load neither torch nor transformers.
 
     device: as torch names it, for engine "torch" alone. batch: texts encoded at once; of int8 one by default, since its
-    activations are scaled by what stands in the batch, and a grade must not depend on a pair's neighbours.
+    activations are scaled by what stands in the batch, and a grade must not depend on a pair's neighbours. int8 changes labels:
+    it has a fingerprint of its own.
     threads: of ONNX, as many as there are cores by default.
 
     Raises: InputError for a folder without such a judge, one trained without ONNX or on other features, a missing package.
@@ -81,7 +83,11 @@ class TwoTower:
     ) -> None:
         if engine not in ENGINES:
             raise InputError(f"engine {engine!r}: expected {', '.join(ENGINES)}")
+        if engine == "onnx-int8" and (batch or 1) > 1:
+            raise InputError("engine onnx-int8 encodes one text at a time: its grades would depend on a pair's neighbours")
         self.about = folders.read(folder, kind=KIND)
+        if engine == "onnx-int8":  # it changes labels, so it is another judge: it needs a card of its own
+            self.about = replace(self.about, settings={**self.about.settings, "engine": engine})
         self.name, self.fingerprint, self.scale = self.about.name, self.about.fingerprint, self.about.scale
         self.engine, self._batch = engine, batch or _BATCH[engine]
         self.lexical = tuple(self.about.settings["lexical"])

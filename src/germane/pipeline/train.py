@@ -14,7 +14,7 @@ from germane import scales, sources, store
 from germane.cards import facts
 from germane.cards.admission import distinct
 from germane.judges import folder, pictures
-from germane.judges.loading import locate
+from germane.judges.loading import contents, locate
 from germane.judges.pictures import Pictures
 from germane.text import query_digest
 from germane.training.catalogue import CONSTRUCTED, catalogue
@@ -107,6 +107,7 @@ def _train(given: Given, out: Path, verb: str, recipe: Any, train: Any, *, soft:
     scale = _scale(given)
     work: dict[str, Any] = {"verb": verb, "inputs": given.files, "seed": recipe.settings.seed}
     work["parameters"] = {"scale": scale, "recipe": recipe, "drop_sealed": given.drop_sealed, "dev": given.dev is not None}
+    work["parameters"]["base"] = contents(recipe.base)
     work["parameters"] |= _more(given)
     made = out / folder.ABOUT
     if out.exists() and not made.is_file() and (not out.is_dir() or any(out.iterdir())):  # known before hours of training
@@ -139,7 +140,7 @@ def _more(given: Given) -> dict[str, Any]:
     """What else decides the work, besides the bytes of the files: which file is what, scales, images."""
     more: dict[str, Any] = {}
     if given.before:
-        more["before"] = [scales.get(name).version for *_, name in given.before]
+        more["before"] = [scales.get(name) for *_, name in given.before]
     if given.sealed is not None or given.catalogue is not None:
         more["sealed"], more["catalogue"] = given.sealed is not None, given.catalogue is not None
     if given.pictures is not None:
@@ -264,4 +265,6 @@ def _lineage(given: Given, base: str, before: Sequence[Examples]) -> Lineage:
             fingerprints += [about.fingerprint, *about.lineage]
             queries |= set(folder.trained_on(place))
     taught_by, elders = tuple(dict.fromkeys(names)), tuple(dict.fromkeys(fingerprints))
-    return Lineage(taught_by, elders, tuple(given.files), tuple(sorted(queries)))
+    manifest = store.read_manifest(given.pairs)
+    text = (manifest.extra.get("text") if manifest else None) or None
+    return Lineage(taught_by, elders, tuple(given.files), tuple(sorted(queries)), text)

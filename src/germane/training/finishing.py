@@ -27,13 +27,15 @@ class Lineage(NamedTuple):
     """Who taught a judge: their names, their fingerprints and those of their own teachers (nearest first), the files used.
 
     queries: digests of queries that it knows through others: what its teachers and its base learned from, and what it read
-    before. A golden set that shares one flatters the pupil as it does the teacher.
+    before. A golden set that shares one flatters the pupil as it does the teacher. text: the plan that the documents' texts
+    were made by (`germane.text.TextPlan`), as the manifest of the pairs has it.
     """
 
     taught_by: tuple[str, ...] = ()
     fingerprints: tuple[str, ...] = ()
     inputs: tuple[Path, ...] = ()
     queries: tuple[str, ...] = ()
+    text: Mapping[str, Any] | None = None
 
 
 NOBODY = Lineage()
@@ -172,6 +174,7 @@ def write_training(
         },
         "labels": [list(judge) for judge in train.judges],
         "inputs": [{"path": path.as_posix(), "sha256": store.sha256(path)} for path in lineage.inputs],
+        "text": None if lineage.text is None else plain(lineage.text),
         "lineage": list(about.lineage),
         "taught_by": list(about.taught_by),
         "history": {**history._asdict(), "losses": list(history.losses), "scores": list(history.scores)},

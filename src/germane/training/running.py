@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane.extras import needs
+from germane.judges.loading import contents
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -278,8 +279,8 @@ def all_here() -> None:
 
 
 def identity(recipe: Any, *several: Examples, more: Any = None) -> str:
-    """12 hex digits of exactly this training (recipe, texts, targets), so that no other goes on from its checkpoints."""
-    found = hashlib.sha256(json.dumps([asdict(recipe), more], sort_keys=True).encode())
+    """12 hex digits of exactly this training (recipe, base, texts, targets), so that no other goes on from its checkpoints."""
+    found = hashlib.sha256(json.dumps([asdict(recipe), contents(recipe.base), more], sort_keys=True).encode())
     for examples in several:
         found.update(json.dumps([examples.query, examples.text, examples.scale.labels]).encode())
         found.update(examples.target.tobytes())
