@@ -63,6 +63,15 @@ def test_soft_labels_are_the_judges_probabilities_and_hard_ones_where_it_gave_no
     assert examples(table, given, ESCI).target[0].tolist() == [1, 0, 0, 0]
 
 
+def test_labels_of_one_grade_teach_if_their_probabilities_differ():
+    table = pairs(queries=2)
+    probs = [[0.1, 0.1, 0.2, 0.6], [0.0, 0.1, 0.1, 0.8]] * 4
+    given = labels(table, grade=lambda i: 3, probs=pa.array(probs, pa.list_(pa.float32())))
+    assert len(examples(table, given, ESCI, soft=True)) == 8
+    with pytest.raises(InputError, match="all 8 labels are 'E'"):
+        examples(table, given, ESCI)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
