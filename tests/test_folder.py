@@ -125,3 +125,35 @@ def test_a_judge_with_random_weights_has_a_fingerprint_that_says_so(tmp_path):
     from dataclasses import replace
 
     assert folder.read(saved(tmp_path / "judge", replace(ABOUT, random_weights=True))).fingerprint.startswith("random:")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: None,
+        lambda said: [said],
+        lambda said: said | {"temperature": 0},
+        lambda said: said | {"temperature": -1.5},
+        lambda said: said | {"weights": [1.0]},
+        lambda said: said | {"kind": "two-tower"},
+        lambda said: said | {"files": None},
+        lambda said: said | {"max_length": "x"},
+        lambda said: {name: value for name, value in said.items() if name != "fingerprint"},
+    ],
+)
+def test_an_edited_judge_is_refused_in_one_line(tmp_path, change):
+    place = saved(tmp_path / "judge") / "judge.json"
+    place.write_text(json.dumps(change(json.loads(place.read_text()))))
+    with pytest.raises(InputError, match="is not as germane wrote it"):
+        folder.read(tmp_path / "judge")
+
+
+def test_what_a_judge_learned_from_cannot_be_emptied(tmp_path):
+    with folder.writing(tmp_path / "judge", ABOUT) as part:
+        (part / "training.json").write_text(json.dumps({"queries": ["a"]}))
+    assert folder.trained_on(tmp_path / "judge") == ("a",)
+    for text in ("{}", "[]", '{"queries": null}'):
+        (tmp_path / "judge" / "training.json").write_text(text)
+        assert folder.trained_on(tmp_path / "judge") == ()
+        with pytest.raises(InputError, match="is not the file that this judge was saved with"):
+            folder.read(tmp_path / "judge")

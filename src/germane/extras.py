@@ -17,3 +17,20 @@ def needs(extra: str, *packages: str, by: str) -> None:
     for package in packages:
         if find_spec(package) is None:
             raise InputError(f"{by} needs {package}: pip install 'germane[{extra}]'")
+
+
+def device(name: str | None) -> str:
+    """The device of this name, as torch has it; without a name the best that is there: "cuda", "mps" or "cpu".
+
+    Raises: InputError for one that is not there.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not name:
+        return next(kind for kind, found in there.items() if found)
+    if not there.get(name.partition(":")[0]):
+        raise InputError(
+            f"device {name!r} is not here: there is {' and '.join(kind for kind, found in there.items() if found)}"
+        )
+    return name

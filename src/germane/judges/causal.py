@@ -28,15 +28,6 @@ class Language(NamedTuple):
     random: bool
 
 
-def best_device(device: str | None) -> str:
-    """The device that was asked for, or the best that is there."""
-    import torch
-
-    if device:
-        return device
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def precision(device: str, *, halved: bool = True) -> Any:
     """bf16 on a GPU that has it, where `halved`; else fp32."""
     import torch

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from germane import extras
 from germane.extras import needs
 from germane.judges import folder as folders
 from germane.judges.lexical import NAMES, features
@@ -59,7 +60,7 @@ class CrossEncoder:
 
         self.about = folders.read(folder, kind=KIND)
         self.name, self.fingerprint, self.scale = self.about.name, self.about.fingerprint, self.about.scale
-        self.device = device or best_device()
+        self.device = extras.device(device)
         self._batch = batch or (256 if self.device.startswith("cuda") else 32)
         where = str(Path(folder) / MODEL)
         sixteen = self.device.startswith("cuda") and torch.cuda.is_bf16_supported()
@@ -329,13 +330,6 @@ def scored(model: Any, reader: Reader, rows: Sequence[Row], batch: int) -> Float
             said = logits_of(model, {name: tensor.to(parameter.device) for name, tensor in given.items()})
             found[at] = said.double().cpu().numpy()
     return found
-
-
-def best_device() -> str:
-    """ "cuda", "mps" or "cpu", the first that is there."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 @contextmanager

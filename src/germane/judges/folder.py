@@ -21,7 +21,9 @@ from germane.store import sha256
 from germane.types import InputError, Scale
 
 ABOUT = "judge.json"
-UNREAD = (ABOUT, "README.md", "training.json")  # not of the fingerprint: what tells of the judge, and does not judge
+TRAINING = "training.json"
+CARD = "README.md"  # may be edited
+UNREAD = (ABOUT, CARD, TRAINING)  # not of the fingerprint: what tells of the judge, and does not judge
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,16 @@ class About:
     @classmethod
     def from_json(cls, text: str) -> About:
         said = json.loads(text)
-        said.pop("fingerprint", None)
+        if not isinstance(said, dict):
+            raise TypeError("it is no object")
+        fingerprint = said.pop("fingerprint", None)
         scale = said["scale"]
         scale = Scale(scale["name"], tuple(scale["labels"]), tuple(scale["gains"]), scale["guide"], scale["aliases"])
         listed = {name: tuple(said[name]) for name in ("weights", "lineage", "taught_by")}
-        return cls(**{**said, **listed, "scale": scale})
+        about = cls(**{**said, **listed, "scale": scale})
+        if about.fingerprint != fingerprint:
+            raise ValueError("it was changed after the judge was saved: its fingerprint is another")
+        return about
 
 
 @contextmanager
@@ -111,14 +118,14 @@ def read(folder: str | Path, *, kind: str | None = None) -> About:
         raise InputError(f"{folder} is no judge: it has no {ABOUT}; `germane train` makes such folders")
     try:
         about = About.from_json(path.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError) as problem:
-        raise InputError(f"{path} is no {ABOUT} of germane: {problem}") from problem
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise InputError(f"{path} is not as germane wrote it ({problem}): train or copy the judge again") from problem
     if kind is not None and about.kind != kind:
         raise InputError(f"{folder} is a {about.kind}, not a {kind}")
     for name, digest in about.files.items():
         if not (Path(folder) / name).is_file():
             raise InputError(f"{folder} lacks {name}: copy the judge's whole folder again")
-        if name not in UNREAD and sha256(Path(folder) / name) != digest:
+        if name != CARD and sha256(Path(folder) / name) != digest:
             raise InputError(f"{Path(folder) / name} is not the file that this judge was saved with: train or copy it again")
     return about
 
@@ -126,8 +133,8 @@ def read(folder: str | Path, *, kind: str | None = None) -> About:
 def trained_on(folder: str | Path) -> tuple[str, ...]:
     """Digests (`germane.text.query_digest`) of the queries that the judge in a folder learned from; () if not known."""
     try:
-        return tuple(json.loads((Path(folder) / "training.json").read_text(encoding="utf-8"))["queries"])
-    except (OSError, ValueError, KeyError):
+        return tuple(map(str, json.loads((Path(folder) / TRAINING).read_text(encoding="utf-8"))["queries"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return ()
 
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from germane import extras
 from germane.judges import folder as folders
 from germane.judges import saying
-from germane.judges.causal import ADAPTER, MODEL, best_device, digest, language_model, tokenizer_of
+from germane.judges.causal import ADAPTER, MODEL, digest, language_model, tokenizer_of
 from germane.judges.encoder import quietly
 from germane.judges.images import Images, without_image
 from germane.judges.prompts import Frame
@@ -54,7 +55,7 @@ class Generative:
         if self.images is not None and not settings["images"]:
             raise InputError(f"{folder} was trained without images: leave them out")
         self.batch = batch
-        where = best_device(device)
+        where = extras.device(device)
         with quietly():
             language = _loaded(Path(folder), self.about, where)
         frame = Frame.restored(language.tokenizer, settings["frame"])

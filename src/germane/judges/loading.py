@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from germane import extras
+from germane.extras import needs
 from germane.judges import folder
 from germane.store import sha256
 from germane.types import InputError, Judge
@@ -52,6 +54,9 @@ def load(name: str | Path, *, device: str | None = None, **options: Any) -> Judg
     Raises: InputError for a folder that holds no judge.
     """
     about = folder.read(name)
+    if device is not None:
+        needs("train", "torch", by="a device by name")
+        extras.device(device)
     if about.kind == "cross-encoder":
         from germane.judges.encoder import CrossEncoder
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from germane import extras
 from germane.inference.encoding import Tower, Vectors, distinct, encode
 from germane.inference.sessions import session
 from germane.inference.tokens import Tokens
@@ -159,10 +160,9 @@ def _opened(part: Path, engine: str, device: str | None, threads: int | None) ->
     if engine != "torch":
         return session(part / FILES[engine], threads=threads)
     from germane.inference import towers
-    from germane.judges.encoder import best_device
 
     tower = towers.load(part)
-    return towers.runs(tower.to(device or best_device()))
+    return towers.runs(tower.to(extras.device(device)))
 
 
 def _head(where: Path) -> Head:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from germane import extras
 from germane.extras import needs
 from germane.judges import causal, reading
 from germane.judges.images import FIELD, Images
@@ -189,7 +190,7 @@ class ImageToText:
         here = Path(self.where)
         if here.is_dir() and not [*here.glob("*.safetensors"), *here.glob("pytorch_model*.bin")]:
             raise InputError(f"{name} has no weights: what it says of an image would mean nothing")
-        self.device, self.given = causal.best_device(device), prompt
+        self.device, self.given = extras.device(device), prompt
 
     @cached_property
     def fingerprint(self) -> str:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from germane.extras import needs
+from germane.extras import device, needs
 from germane.judges.loading import contents
 from germane.types import InputError
 
@@ -88,6 +88,7 @@ def fit(
     from transformers import EarlyStoppingCallback, Trainer, set_seed
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+    device_of(settings)
     set_seed(settings.seed)
     folder.mkdir(parents=True, exist_ok=True)
     last = _last_whole(folder, settings)
@@ -149,12 +150,8 @@ def fit(
 
 
 def device_of(settings: Settings) -> str:
-    """Where the model will be: "cuda", "mps" or "cpu"."""
-    import torch
-
-    if settings.device:
-        return settings.device
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    """Where the model will be: "cuda", "mps" or "cpu". Raises: InputError for a device that is not there."""
+    return device(settings.device)
 
 
 def _arguments(folder: Path, settings: Settings, *, scored: bool) -> Any:
