@@ -258,6 +258,18 @@ def test_images_reach_a_teacher_and_other_images_are_other_work(photos, trained)
     assert "images" not in trained[-1]
 
 
+def test_a_teacher_that_sees_is_trained_and_labels_with_the_same_images(photos, tmp_path):
+    pytest.importorskip("torch")
+    base = language_models.folder(tmp_path / "base", "qwen3_vl")
+    found = run("teacher", *QUICK, "--lora", "0", "--max-length", "32", *photos, base=base)
+    assert found.exit_code == 0, found.exception
+    assert folder.read("judge").settings["images"] is True
+    assert "were learned without an image" in found.output
+    said = ["label", "--judge", "judge", "--pairs", "pairs.parquet", "--out", "j.parquet", "--coverage", "0", "--device", "cpu"]
+    assert CliRunner().invoke(cli.app, [*said, *photos]).exit_code == 0
+    assert store.read_manifest("j.parquet").extra["judge"]["images"] is True
+
+
 @pytest.mark.parametrize("given", [("--images", "photos"), ("--docs", "docs.parquet"), ("--image-column", "photo")])
 def test_images_need_their_folder_and_who_they_are_of(photos, trained, given):
     assert "go together" in refused(run("teacher", *given))
