@@ -119,3 +119,13 @@ def test_a_split_leaves_at_least_one_query_on_each_side():
 def test_examples_of_one_scale_can_be_joined():
     found = examples(pairs(), labels(pairs()), ESCI)
     assert len(joined([found, found])) == 2 * len(found)
+
+
+@pytest.mark.parametrize(
+    "wrong", [[None, 0.5, 0.25, 0.25], [0.5, 0.5], [float("nan"), 0, 0, 1], [-1.0, 1, 1, 0], [0.0, 0, 0, 0]]
+)
+def test_probabilities_that_are_none_name_their_pair(wrong):
+    table = pairs(queries=2)
+    given = labels(table, probs=pa.array([*[[0.1, 0.2, 0.3, 0.4]] * 7, wrong], pa.list_(pa.float32())))
+    with pytest.raises(InputError, match=r"the label of query q1, document d3 has probabilities"):
+        examples(table, given, ESCI, soft=True)

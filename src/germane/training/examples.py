@@ -86,7 +86,8 @@ def examples(pairs: pa.Table, judgments: pa.Table, scale: Scale, *, soft: bool =
     grade = np.array([grades[i] for i in kept], dtype=np.int64)
     target = np.eye(len(scale.labels))[grade]
     if "probs" in columns:
-        target = _soft(target, [both["probs"][i].as_py() for i in kept], len(scale.labels))
+        ids = [f"query {both['query_id'][i]}, document {both['doc_id'][i]}" for i in kept]
+        target = _soft(target, [both["probs"][i].as_py() for i in kept], ids)
     _varied(grade, target, scale)
     query_id, doc_id, query_, text_ = (
         tuple(str(column[i]) for i in kept)
@@ -159,11 +160,14 @@ def _varied(grade: NDArray[np.int64], target: NDArray[np.float64], scale: Scale)
         raise InputError(f"all {len(grade):,} labels are {scale.labels[only]!r}: a judge learns from at least two grades")
 
 
-def _soft(hard: NDArray[np.float64], probs: Sequence[Sequence[float] | None], size: int) -> NDArray[np.float64]:
-    target = hard.copy()
+def _soft(hard: NDArray[np.float64], probs: Sequence[Sequence[float] | None], ids: Sequence[str]) -> NDArray[np.float64]:
+    """The judge's probabilities where it gave any, the grade where it gave none. ids: of the pairs, for messages."""
+    target, size = hard.copy(), hard.shape[1]
     for i, given in enumerate(probs):
-        if given is not None:
-            if len(given) != size or not np.isfinite(given).all() or min(given) < 0 or not sum(given) > 0:
-                raise InputError(f"probabilities {list(given)} of row {i}: expected {size} that are 0 or more")
-            target[i] = np.asarray(given) / np.sum(given)
+        if given is None:
+            continue
+        row = np.array([np.nan if p is None else p for p in given], dtype=np.float64)
+        if len(row) != size or not np.isfinite(row).all() or row.min() < 0 or not row.sum() > 0:
+            raise InputError(f"the label of {ids[i]} has probabilities {list(given)}: expected {size} that are 0 or more")
+        target[i] = row / row.sum()
     return target

@@ -100,8 +100,8 @@ def fit(
             found = loss(model, inputs)
             if not torch.isfinite(found):
                 raise InputError(
-                    f"the loss became {found.item()} at step {self.state.global_step + 1}: try a lower --learning-rate, more "
-                    "--warmup, or --precision fp32; checkpoints stay"
+                    f"the loss became {found.item()} at step {self.state.global_step + 1}: try a lower --learning-rate "
+                    "or --precision fp32; checkpoints stay"
                 )
             return (found, {}) if return_outputs else found
 
@@ -249,7 +249,7 @@ def _said_plainly(problem: Exception, settings: Settings, folder: Path) -> Excep
         half = max(settings.batch // 2, 1)
         tries = [f"--batch {half} --accumulate {settings.accumulate * 2}"] if settings.batch > 1 else []
         tries += [] if settings.gradient_checkpointing else ["--gradient-checkpointing"]
-        tries += ["a smaller --max-length", "--lora, or a smaller --base"]
+        tries += ["shorter texts (--max-length, --max-text)", "a smaller --base, or LoRA where there is --lora"]
         return InputError(f"out of memory with batches of {settings.batch}: try {', then '.join(tries)}")
     full = getattr(problem, "errno", None) == 28 or "no space left" in text or "enforce fail at inline_container" in text
     if full or isinstance(problem, OSError):
