@@ -4,18 +4,21 @@ import json
 
 import counted_judges
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from germane import store
 from germane.judges import loading
 from germane.pipeline import ablate as ablation_stage
 from germane.pipeline import shootout as stage
+from germane.pipeline.leaderboard import leaderboard
 from germane.report import choosing
+from germane.text import query_digest
 from germane.training import ablation, cross_encoder
 from germane.training import shootout as training
 from germane.training.beside import Field
 from germane.training.folds import Cost, out_of_fold, recipe
-from germane.types import InputError, JudgeFacts
+from germane.types import InputError, JudgeFacts, Refusal
 
 NASTY = "<script>alert(1)</script>"
 
@@ -144,6 +147,55 @@ def test_a_tier_that_comes_twice_is_refused(shop, tier_files, tmp_path):
         stage.tiers(shop / "judgments.parquet", files, tmp_path / "out", scale="esci")
 
 
+@pytest.fixture(scope="module")
+def half_targeted(shop):
+    """People's grades with half of the queries targeted, and the others drawn with a known chance."""
+    gold = store.read_table(shop / "judgments.parquet", "judgments")
+    odd = [int(query[1:]) % 2 for query in gold["query_id"].to_pylist()]
+    gold = gold.append_column("part", pa.array(["targeted" if each else "random" for each in odd]))
+    gold = gold.append_column("inclusion_probability", pa.array([None if each else 0.5 for each in odd]))
+    pq.write_table(gold, shop / "half.parquet")
+    return shop / "half.parquet"
+
+
+def test_tiers_stand_on_the_random_part_of_gold_as_on_the_leaderboard(half_targeted, tier_files, tmp_path):
+    found = stage.tiers(half_targeted, tier_files, tmp_path / "out", scale="esci")
+    board = leaderboard(half_targeted, tier_files, scale="esci")
+    assert found.board.common == board.common == 120
+    assert [tier.found["macro F1"].value for tier in found.tiers] == [s.found["macro F1"].value for s in board.judges]
+    assert {pair.difference["exact"].n for pair in found.pairs} == {120}
+    assert found.board.judges[0].found["exact"].method.startswith("weighted")
+
+
+def test_trained_contestants_and_rungs_are_measured_on_the_random_part_too(shop, half_targeted, counted, tmp_path):
+    options = {"scale": "esci", "folds": 2}
+    shot = stage.shootout(shop / "pairs.parquet", half_targeted, tmp_path / "s", bases=["plain"], **options)
+    files = (shop / "docs.parquet", half_targeted, shop / "queries.parquet")
+    ladder = ablation_stage.ablate(*files, tmp_path / "l", fields=["title"], base="plain", **options)
+    assert (shot.board.common, ladder.board.common) == (120, 120)
+
+
+def test_a_tier_that_was_trained_on_golds_queries_is_refused_unless_allowed(shop, tier_files, tmp_path):
+    table = store.read_table(tier_files[1], "judgments")
+    said = {"fingerprint": table["fingerprint"][0].as_py(), "training_queries": [query_digest("w3a w3b w3c w3d"), "other"]}
+    store.write_table(table, tmp_path / "seen.parquet", "judgments", verb="label", parameters={}, extra={"judge": said})
+
+    def run(out, **options):
+        files = [tier_files[0], tmp_path / "seen.parquet"]
+        return stage.tiers(shop / "judgments.parquet", files, tmp_path / out, scale="esci", **options)
+
+    with pytest.raises(Refusal, match=r"trained on 1 of gold's 20 queries.*--allow trained-on-gold"):
+        run("a", queries=shop / "queries.parquet")
+    assert not (tmp_path / "a").exists()
+    allowed = run("a", queries=shop / "queries.parquet", allow=["trained-on-gold"])
+    assert allowed.board.overrides
+    assert allowed.board.overrides[0] in allowed.notes
+    assert "--allow trained-on-gold" in (tmp_path / "a" / "tiers.md").read_text()
+    assert any("cannot be seen without their texts (--queries)" in note for note in run("b").notes)
+    with pytest.raises(InputError, match="--allow no-card: there is no such override here"):
+        run("c", allow=["no-card"])
+
+
 def climb(shop, out, **options):
     given = {"scale": "esci", "fields": ["title", "brand", "description"], "base": "plain", "folds": 3} | options
     files = (shop / f"{kind}.parquet" for kind in ("docs", "judgments", "queries"))
@@ -191,7 +243,10 @@ def results(shop):
     [
         ("shootout", ("is the best by macro F1", "Pareto front", "Difference to the best", "cost a million")),
         ("ladder", ("With title alone macro F1 is", "Shown to help when added:", "+ brand", "Each step")),
-        ("tiers", ("No tier is shown to be replaceable", "worth its cost (noisy loses more than 0.02", "times as fast")),
+        (
+            "tiers",
+            ("No tier is shown to be replaceable", "worth its cost (noisy loses more than 0.02", "times as fast", "coverage"),
+        ),
     ],
 )
 def test_a_result_is_told_in_text_markdown_and_html(results, kind, said):

@@ -39,6 +39,19 @@ def test_five_folds_are_one_judge(rows, tmp_path):
     assert other["fingerprint"][0].as_py() != fingerprint
 
 
+def test_one_judge_of_random_weights_among_the_folds_makes_all_of_them_random(rows, tmp_path):
+    def load(folder):
+        judge = counted_judges.load(folder)
+        return RandomWeights(judge.about, judge.table) if folder.name == "fold-2" else judge
+
+    found = out_of_fold(rows, counted_judges.trainer(), name="counted", folder=tmp_path, load=load)
+    assert found.judgments["fingerprint"][0].as_py().startswith("random:folds:")
+
+
+class RandomWeights(counted_judges.Counted):
+    fingerprint = "random:1"
+
+
 def test_a_run_that_was_killed_goes_on_after_the_last_whole_fold(rows, tmp_path):
     log, count = [], 0
     inner = counted_judges.trainer(log=log)

@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import kendalltau
 
 from germane.cards import Experiment
-from germane.stats import agreement
+from germane.stats import agreement, ranks
 from germane.stats.clustered import Undefined
-from germane.training.beside import Field, differences, priced, tau_difference
+from germane.training.beside import Field, board, coverage, differences, priced, tau_difference
 from germane.training.folds import Cost, out_of_fold
 from germane.training.shootout import Shootout, Tiers, front, shootout, tiers
 from germane.types import InputError, JudgeFacts, Run
@@ -96,6 +96,36 @@ def test_the_difference_of_tau_is_that_of_scipy_with_a_jackknife_over_queries():
         tau_difference(people, np.ones(40), other, np.arange(40))
 
 
+def test_weights_count_a_list_that_often():
+    rng = np.random.default_rng(3)
+    people, one, other = rng.random((3, 30))
+    weights = rng.integers(1, 4, 30).astype(float)
+    found = tau_difference(people, one, other, np.arange(30), weights=weights)
+    tau = [ranks.kendall_tau_b(people, side, weights=weights).value for side in (one, other)]
+    assert found.value == pytest.approx(tau[0] - tau[1])
+
+
+def test_differences_are_of_the_random_part_and_by_the_weights_that_the_board_counts(shop, judged):
+    on = drawn_unevenly(shop[1])
+    sides = {"one": judged(0.0), "two": judged(0.95)}
+    stood = {s.name: s.found for s in board(on, as_tiers(judged, ("one", 0.0, None), ("two", 0.95, None))).judges}
+    found = differences(on, sides["one"], sides["two"])
+    assert found["exact"].n == 240
+    for name, gap in found.items():
+        assert gap.value == pytest.approx(stood["one"][name].value - stood["two"][name].value), name
+    even = differences(shop[1], sides["one"], sides["two"])
+    assert all(abs(even[name].value - gap.value) > 1e-6 for name, gap in found.items())
+
+
+def drawn_unevenly(on):
+    """Half of the queries are targeted; of the others, some were drawn ten times as often."""
+    number = [int(query[1:]) for query in on.gold["query_id"].to_pylist()]
+    part = pa.array(["targeted" if q % 2 else "random" for q in number])
+    chance = pa.array([None if q % 2 else 1.0 if q % 4 else 0.1 for q in number])
+    gold = on.gold.append_column("part", part).append_column("inclusion_probability", chance)
+    return replace(on, gold=gold)
+
+
 def test_contestants_stand_in_order_beside_the_best_on_the_same_folds(shop, tmp_path):
     rows, on = shop
     log = {"plain": [], "chance": []}
@@ -166,6 +196,45 @@ def test_tiers_are_merged_where_the_cheaper_is_shown_to_be_no_worse(labels, judg
     assert said["student", "tiny"].verdict == "worth its cost"
     assert said["teacher", "tiny"].difference["exact"].level == 0.9
     assert Tiers.from_json(found.to_json()) == found
+
+
+def answering(made, name, *, every):
+    """The tier answers one pair in so many."""
+    table, cost, facts = made[name]
+    grades = [grade if at % every == 0 else None for at, grade in enumerate(table["relevance"].to_pylist())]
+    outcome = pa.array(["abstained" if grade is None else "label" for grade in grades])
+    for column, value in (("relevance", pa.array(grades, pa.int16())), ("outcome", outcome)):
+        table = table.set_column(table.column_names.index(column), column, value)
+    return made | {name: (table, cost, facts)}
+
+
+def test_a_tier_that_leaves_pairs_open_cannot_take_the_place_of_one_that_answers_them(labels, judged):
+    made = as_tiers(judged, ("teacher", 0.0, 5.0), ("lazy", 0.0, 500.0))
+    found = tiers(labels, answering(made, "lazy", every=6))
+    (pair,) = found.pairs
+    assert (pair.verdict, pair.why) == ("worth its cost", "lazy answers only 16.7% of the pairs, teacher 100.0%")
+    assert pair.difference["coverage"].value == pytest.approx(-5 / 6)
+    assert {tier.name: round(tier.found["coverage"].value, 3) for tier in found.tiers} == {"teacher": 1.0, "lazy": 0.167}
+    (pair,) = tiers(labels, answering(made, "teacher", every=6)).pairs
+    assert pair.verdict == "can be merged"
+
+
+def test_a_tier_that_leaves_a_few_pairs_open_is_judged_by_the_margin(labels, judged):
+    made = as_tiers(judged, ("a", 0.0, 5.0), ("b", 0.0, 50.0))
+    table, cost, facts = made["b"]
+    made["b"] = (table.filter(pa.array(np.arange(len(table)) % 120 != 0)), cost, facts)
+    assert tiers(labels, made).pairs[0].verdict == "can be merged"
+    made["b"] = (table.slice(0, len(table) - 12), cost, facts)
+    (pair,) = tiers(labels, made).pairs
+    assert (pair.verdict, pair.why) == ("unclear", "n too small; b answers only 97.5% of the pairs, a 100.0%")
+    assert tiers(labels, made, margin=0.1).pairs[0].verdict == "can be merged"
+
+
+def test_coverage_is_of_the_random_part_and_weighted(shop, judged):
+    on = drawn_unevenly(shop[1])
+    whole = judged(0.0)
+    often = np.array([int(query[1:]) % 4 != 0 for query in whole["query_id"].to_pylist()])
+    assert coverage(on, whole.filter(pa.array(often)), whole).value == pytest.approx(-10 / 11)
 
 
 def test_who_is_cheaper_is_read_from_costs_and_else_from_the_order(labels, judged):

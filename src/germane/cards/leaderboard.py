@@ -95,7 +95,7 @@ def stand(
 def _restricted(board: Board, side: Side, rows: Rows, *, with_scores: bool) -> Side:
     """The judge on the common pairs alone, with its lists by expected gains, and by its grades where a ceiling is given."""
     common = side.pairs._replace(other=np.where(rows, side.pairs.other, -1))
-    side = side._replace(common=common, fine=_by_expected_gains(common, board.scale))
+    side = side._replace(common=common, fine=by_expected_gains(common, board.scale))
     if not _has_lists(board.experiment):
         return side
     drawn = ~common.targeted
@@ -104,7 +104,7 @@ def _restricted(board: Board, side: Side, rows: Rows, *, with_scores: bool) -> S
     return side._replace(scores=scores, expected=expected)
 
 
-def _by_expected_gains(pairs: Pairs, scale: Scale) -> tuple[Pairs, Scale] | None:
+def by_expected_gains(pairs: Pairs, scale: Scale) -> tuple[Pairs, Scale] | None:
     """The pairs graded by the judge's expected gains, on a scale as fine as these; None without probabilities."""
     if pairs.probs is None or not (given := (pairs.other >= 0) & ~np.isnan(pairs.probs).any(1)).any():
         return None

@@ -64,7 +64,7 @@ def ablate(
     def trainer(rows: Examples, place: Path) -> Trained:
         return cross_encoder.train(rows, None, place, recipe=how)
 
-    gold = sources.read_judgments(judgments, scale=of)
+    gold = sources.read_judgments(judgments, scale=of, more=cards.EXTRA)
     lists = cards.Experiment(tuple(sources.read_run(path) for path in runs), metric=metric, condensed=condensed)
     found = ablation.ablate(
         sources.read_docs(docs),

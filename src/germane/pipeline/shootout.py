@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import cards, scales, sources, store
 from germane.cards.admission import distinct
-from germane.cards.facts import said_of
+from germane.cards.facts import Said, said_of, trained_on
 from germane.report import choosing
 from germane.training import shootout as training
 from germane.training.beside import Field
@@ -61,7 +62,7 @@ def shootout(
     recipes = {
         name: recipe(cross_encoder.CrossEncoderRecipe, {**(options or {}), "base": base}) for name, base in names.items()
     }
-    gold = sources.read_judgments(judgments, scale=of)
+    gold = sources.read_judgments(judgments, scale=of, more=cards.EXTRA)
     found = training.shootout(
         examples(sources.read_pairs(pairs), gold, of),
         {name: _trainer(cross_encoder.train, each) for name, each in recipes.items()},
@@ -89,28 +90,41 @@ def tiers(
     condensed: bool = False,
     margin: float = 0.02,
     hour_price: float | None = None,
+    queries: Path | None = None,
+    allow: Collection[str] = (),
     level: float = 0.95,
 ) -> Tiers:
     """Judges as tiers, each pair side by side in quality, cost and latency: which can be merged? In a folder.
 
-    gold: people's grades. judgments: one file a tier, of the same pairs, the dearest first; speed, latency and cost are read
-    from the manifest that `label` wrote beside each. margin: the largest loss of macro F1 and of exact agreement that would
-    not matter. hour_price: of the machine, where no cost is said. More parameters than our seven: as `shootout`.
+    gold: people's grades; its targeted part is left out and its inclusion probabilities weigh, as in `check`. judgments: one
+    file a tier, of the same pairs, the dearest first; speed, latency and cost are read from the manifest that `label` wrote
+    beside each. margin: the largest loss of macro F1, of exact agreement and of coverage that would not matter. hour_price: of
+    the machine, where no cost is said. queries: gold's, whose words show who was trained on them. allow: "trained-on-gold".
+    More parameters than our seven: as `shootout`.
 
-    Raises: InputError for fewer than two tiers, a judge that comes twice, and judges that cannot be compared.
+    Raises: InputError for fewer than two tiers, a judge that comes twice, and judges that cannot be compared; Refusal naming
+    `--allow trained-on-gold` for a judge that was trained on gold's queries.
     """
+    if unknown := sorted(set(allow) - {"trained-on-gold"}):
+        raise InputError(f"--allow {unknown[0]}: there is no such override here; known is trained-on-gold")
     of = scale if isinstance(scale, Scale) else scales.get(scale)
     runs = _several(run)
     asked: dict[str, Any] = {"scale": of, "metric": metric, "condensed": condensed, "margin": margin, "level": level}
     asked |= {"hour_price": hour_price, "tiers": len(judgments), "runs": len(runs)}
+    asked |= {"queries": queries is not None, "allow": sorted(allow)}
     beside = [path for each in judgments if (path := store.manifest_path(each)).is_file()]
     work: dict[str, Any] = {"verb": "train shootout --tiers", "inputs": [gold, *judgments, *beside, *runs]}
+    work["inputs"] += [queries] if queries is not None else []
     work["parameters"] = asked
     if _made(out, "tiers", work):
         return Tiers.from_json((out / "tiers.json").read_text(encoding="utf-8"))
-    people = sources.read_judgments(gold, scale=of)
-    judged = _judged(judgments, of, hour_price)
-    found = training.tiers(Field(people, of, _lists(runs, metric, condensed), str(gold), level), judged, margin=margin)
+    people = sources.read_judgments(gold, scale=of, more=cards.EXTRA)
+    read = [_read(path, of, hour_price) for path in judgments]
+    notes, overrides = _trained_on([each.said for each in read], people, queries, allow)
+    on = Field(people, of, _lists(runs, metric, condensed), str(gold), level)
+    found = training.tiers(on, _judged(judgments, read), margin=margin)
+    board = replace(found.board, overrides=tuple(overrides))
+    found = replace(found, board=board, notes=tuple([*overrides, *found.notes, *notes]))
     _write(found, out, "tiers", work)
     return found
 
@@ -122,12 +136,11 @@ class _Judged(NamedTuple):
     fingerprint: str
     table: pa.Table
     cost: Cost
-    facts: JudgeFacts
+    said: Said
 
 
-def _judged(files: Sequence[Path], scale: Scale, hour_price: float | None) -> dict[str, tuple[pa.Table, Cost, JudgeFacts]]:
+def _judged(files: Sequence[Path], read: Sequence[_Judged]) -> dict[str, tuple[pa.Table, Cost, JudgeFacts]]:
     """Name -> judgments, costs and facts; files of judges of one name are told apart by their own names."""
-    read = [_read(path, scale, hour_price) for path in files]
     for at, each in enumerate(read):
         twin = next((i for i in range(at) if read[i].fingerprint and read[i].fingerprint == each.fingerprint), None)
         if twin is not None:
@@ -137,7 +150,7 @@ def _judged(files: Sequence[Path], scale: Scale, hour_price: float | None) -> di
         name if names.count(name) == 1 else f"{name} ({path.stem}{'' if path.stem not in _stems(files, at) else f', {at + 1}'})"
         for at, (name, path) in enumerate(zip(names, files, strict=True))
     ]
-    return {key: (each.table, each.cost, each.facts) for key, each in zip(keys, read, strict=True)}
+    return {key: (each.table, each.cost, each.said.facts) for key, each in zip(keys, read, strict=True)}
 
 
 def _stems(files: Sequence[Path], at: int) -> set[str]:
@@ -152,8 +165,8 @@ def _read(path: Path, scale: Scale, hour_price: float | None) -> _Judged:
     if len(made_by) != 1:
         raise InputError(f"{path} holds judgments of {len(made_by)} judges: a tier is one judge")
     ((name, fingerprint),) = made_by
-    facts = said_of(path, table, hour_price=hour_price).facts
-    return _Judged(name, fingerprint, table, _cost(facts, path), facts)
+    said = said_of(path, table, hour_price=hour_price)
+    return _Judged(name, fingerprint, table, _cost(said.facts, path), said)
 
 
 def _cost(facts: JudgeFacts, path: Path) -> Cost:
@@ -162,6 +175,20 @@ def _cost(facts: JudgeFacts, path: Path) -> Cost:
     alone = (manifest.extra.get("judge") or {}).get("latency_ms") if manifest and facts.rows_per_s else None
     latency = float(alone) if isinstance(alone, int | float) else None
     return Cost(facts.rows_per_s, latency, machine=facts.machine, per_million=facts.cost_per_million)
+
+
+def _trained_on(
+    judges: Sequence[Said], gold: pa.Table, queries: Path | None, allow: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Notes on manifests and training, and the overrides that were needed. Raises: Refusal, as the leaderboard."""
+    ids = {str(name) for name in gold["query_id"].unique().to_pylist()}
+    asked = None if queries is None else sources.read_queries(queries)
+    notes, overrides = [said.note for said in judges if said.note], []
+    for said in judges:
+        found, needed = trained_on(said, ids, asked, allow)
+        notes += found
+        overrides += needed
+    return notes, overrides
 
 
 def _trainer(train: Any, of: Any) -> Trainer:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from germane.cards import Experiment, lists
 from germane.cards.entrants import Entrant
 from germane.cards.gold import Pairs, joined
-from germane.cards.leaderboard import stand
-from germane.stats import retention
-from germane.stats.clustered import LeftOut, Undefined, limits
+from germane.cards.leaderboard import by_expected_gains, stand
+from germane.stats import clustered, retention
+from germane.stats.clustered import LeftOut, Undefined, codes, effective, limits, scaled
 from germane.training.folds import Cost
 from germane.types import Estimate, JudgeFacts, Leaderboard, Scale
 
@@ -50,17 +50,17 @@ def differences(on: Field, one: pa.Table, other: pa.Table, *, level: float | Non
     """`one` minus `other` on the pairs that both answered, by the name of the statistic; what has no value is left out.
 
     Of labels: macro F1, exact, quadratic kappa. Of lists, where there are any: tau-b of sDCG by labels and by expected gains.
-    Intervals over queries, paired: a query is left out of both at once.
+    Over gold's random part and by its weights, as on the board. Intervals over queries, paired: a query is left out of both
+    at once.
     """
     level = on.level if level is None else level
-    size = len(on.scale.labels)
-    a, b = joined(on.gold, one, None, size), joined(on.gold, other, None, size)
+    a, b = _sides(on, one, other)
     both = (a.other >= 0) & (b.other >= 0) & ~a.targeted
     found: dict[str, Estimate] = {}
     if not both.any():
         return found
     for name, statistic in OF_LABELS.items():
-        more: Any = {"of": statistic, "clusters": a.query[both], "level": level, "method": f"difference of {name}"}
+        more: Any = {"of": statistic, "level": level, "method": f"difference of {name}", **_design(a, both)}
         try:
             found[name] = retention.difference(a.gold[both], a.other[both], b.other[both], **more)
         except Undefined:
@@ -71,16 +71,41 @@ def differences(on: Field, one: pa.Table, other: pa.Table, *, level: float | Non
     return found
 
 
+def coverage(on: Field, one: pa.Table, other: pa.Table, *, level: float | None = None) -> Estimate | None:
+    """`one` minus `other` in the share of gold's random pairs that each answered, paired; None for a single query."""
+    a, b = _sides(on, one, other)
+    drawn = ~a.targeted
+    gap = (a.other >= 0).astype(np.float64) - (b.other >= 0)
+    level = on.level if level is None else level
+    more: Any = {"bounds": (-1.0, 1.0), "level": level, "method": "difference of coverage", **_design(a, drawn)}
+    try:
+        return clustered.mean(gap[drawn], **more)
+    except Undefined:
+        return None
+
+
+def _sides(on: Field, one: pa.Table, other: pa.Table) -> tuple[Pairs, Pairs]:
+    """Gold's pairs with the answers of each, in one order."""
+    size = len(on.scale.labels)
+    return joined(on.gold, one, None, size), joined(on.gold, other, None, size)
+
+
+def _design(pairs: Pairs, rows: NDArray[np.bool_]) -> dict[str, Any]:
+    """Queries and weights of these rows, as statistics take them."""
+    return {"clusters": pairs.query[rows], "weights": None if pairs.weight is None else pairs.weight[rows]}
+
+
 def _of_lists(on: Field, sides: Sequence[Pairs], level: float) -> dict[str, Estimate]:
     """The difference of tau-b of each list's sDCG, by grades and by expected gains."""
     found = {}
     graded: list[tuple[Pairs, Scale] | None] = [(side, on.scale) for side in sides]
-    for name, both in zip(OF_LISTS, (graded, [_expected(side, on.scale) for side in sides]), strict=True):
+    for name, both in zip(OF_LISTS, (graded, [by_expected_gains(side, on.scale) for side in sides]), strict=True):
         values = [lists.scores(each[0], ~each[0].targeted, on.experiment, each[1])[0] for each in both if each]
         if len(values) < 2 or values[0] is None or values[1] is None or len(values[0].query) != len(values[1].query):
             continue
+        a, b = values[0], values[1]
         try:
-            found[name] = tau_difference(values[0].people, values[0].judge, values[1].judge, values[0].query, level=level)
+            found[name] = tau_difference(a.people, a.judge, b.judge, a.query, weights=a.weight, level=level)
         except Undefined:
             continue
     return found
@@ -92,41 +117,39 @@ def tau_difference(
     other: NDArray[np.float64],
     clusters: NDArray[np.int64],
     *,
+    weights: NDArray[np.float64] | None = None,
     level: float = 0.95,
 ) -> Estimate:
     """Kendall's tau-b of `one` with people minus that of `other`, of numbers a list; a query's lists are left out at once.
 
+    weights: (lists,) as on the board, which count a list that often. It takes lists^2 steps.
     Source: Efron and Stein (1981), sec. 1, as `clustered.limits`. Raises: Undefined where a side is constant.
     """
-    from scipy.stats import kendalltau
-
-    def gap(rows: NDArray[np.bool_]) -> float:
-        return float(kendalltau(people[rows], one[rows]).statistic - kendalltau(people[rows], other[rows]).statistic)
-
-    queries = np.unique(clusters)
-    value = gap(np.ones(len(clusters), bool))
-    if not np.isfinite(value) or len(queries) < 2:
+    own, held = codes(clusters, len(people))
+    w = scaled(weights, len(people))
+    found = _taus(people, one, w, own, held) - _taus(people, other, w, own, held)
+    if not np.isfinite(found[0]) or held < 2:
         raise Undefined("difference of tau-b: a side is constant, or of one query")
-    left = np.array([gap(clusters != query) for query in queries])
-    ones = np.ones(len(queries), np.int64)
-    out = LeftOut(value, left, ones, float(len(queries)), len(clusters), True, False)
+    size = effective(np.asarray(np.bincount(own, weights=w, minlength=held), np.float64))
+    out = LeftOut(float(found[0]), found[1:], np.ones(held, np.int64), size, len(people), True, weights is not None)
     return limits(out, (-2.0, 2.0), level=level, method="difference of tau-b")
 
 
-def _expected(side: Pairs, scale: Scale) -> tuple[Pairs, Scale] | None:
-    """The judge's expected gains as grades of a scale as fine as they are, and people's on it; None without probabilities."""
-    if side.probs is None:
-        return None
-    given = (side.other >= 0) & ~np.isnan(side.probs).any(axis=1)
-    if not given.any():
-        return None
-    gains = np.asarray(scale.gains, np.float64)
-    probs = np.where(given[:, None], side.probs, 1.0)
-    expected = np.clip(probs @ gains / probs.sum(axis=1), gains[0], gains[-1])
-    steps = np.unique(np.concatenate([gains, expected[given]]))
-    fine = replace(scale, labels=tuple(map(str, range(len(steps)))), gains=tuple(steps.tolist()), aliases={})
-    other = np.where(given, np.searchsorted(steps, expected), -1)
-    return side._replace(gold=np.searchsorted(steps, gains[side.gold]), other=other), fine
+def _taus(
+    x: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64], own: NDArray[np.int64], held: int
+) -> NDArray[np.float64]:
+    """(1 + queries,) weighted tau-b of all lists, and without each query's; NaN where a side is constant."""
+    total, gone = np.zeros(3), np.zeros((held, 3))
+    for query in range(held):
+        rows = own == query
+        of_x, of_y = np.sign(x[:, None] - x[rows]), np.sign(y[:, None] - y[rows])
+        for part, signs in enumerate((of_x * of_y, abs(of_x), abs(of_y))):
+            pairs = w @ signs @ w[rows]
+            total[part] += pairs
+            gone[query, part] = 2 * pairs - w[rows] @ signs[rows] @ w[rows]
+    score, of_x, of_y = np.vstack([total, total - gone]).T
+    varied = (of_x > 1e-12 * w.sum() ** 2) & (of_y > 1e-12 * w.sum() ** 2)
+    return np.where(varied, score / np.sqrt(np.where(varied, of_x * of_y, 1.0)), np.nan)
 
 
 def _named(table: pa.Table, name: str) -> pa.Table:

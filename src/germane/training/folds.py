@@ -78,7 +78,8 @@ def out_of_fold(
 ) -> OutOfFold:
     """Each example judged by a judge that was trained without its query, k judges in all.
 
-    name: of the recipe; it is the judge's name, and its fingerprint is a digest of the k judges'. recipe: whatever decides
+    name: of the recipe; it is the judge's name, and its fingerprint is a digest of the k judges', which says so where one of
+    them has random weights. recipe: whatever decides
     what the trainer makes (a mapping, a dataclass), so that finished folds are used again by the same recipe only. folder:
     for finished folds; a call that was killed goes on after the last one. keep: the judges' folders too. load: from the
     folder to the judge. More parameters than our seven: each changes what is kept, or where.
@@ -187,7 +188,7 @@ def _joined(parts: list[_Part], order: NDArray[np.int64], name: str, *, keep: bo
     import pyarrow as pa
 
     prints = [part.fingerprint for part in parts]
-    kind = "random:folds" if all(text.startswith(("random:", "fake:")) for text in prints) else "folds"
+    kind = "random:folds" if any(text.startswith(("random:", "fake:")) for text in prints) else "folds"
     fingerprint = f"{kind}:{hashlib.sha256(json.dumps(prints).encode()).hexdigest()[:16]}"
     table = pa.concat_tables([part.judgments for part in parts]).take(np.argsort(order))
     for column, value in (("judge", name), ("fingerprint", fingerprint)):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from germane.judges import loading
 from germane.stats.clustered import FEW
 from germane.stats.equivalence import equivalence
-from germane.training.beside import Field, board, differences, priced
+from germane.training.beside import Field, board, coverage, differences, priced
 from germane.training.examples import Examples
 from germane.training.folds import Cost, Load, OutOfFold, Trainer, by_name, out_of_fold
 from germane.types import Equivalence, Estimate, InputError, JudgeFacts, Leaderboard, Standing, decode
@@ -21,11 +21,12 @@ from germane.types import Equivalence, Estimate, InputError, JudgeFacts, Leaderb
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHOWN = ("macro F1", "exact", "quadratic kappa", "score tau-b", "expected score tau-b")
+SHOWN = ("macro F1", "exact", "quadratic kappa", "score tau-b", "expected score tau-b", "coverage")
 """Statistics that stand side by side; the board holds the others."""
 
-DECIDING = ("macro F1", "exact")
-"""Statistics in which a cheaper tier must be shown to be no worse."""
+QUALITY = ("macro F1", "exact")
+DECIDING = (*QUALITY, "coverage")
+"""Statistics in which a cheaper tier must be shown to be no worse: a tier that answers the easy pairs alone replaces none."""
 
 CLOSE = 1.1
 """A judge that is less than so many times as fast as another is hardly faster: speed is measured once, on this machine."""
@@ -74,6 +75,8 @@ class Shootout:
 @dataclass(frozen=True)
 class TierPair:
     """Two tiers. difference: cheap minus dear, 90 % intervals. tests: of it against the margin. verdict: in words.
+
+    "coverage" is of gold's random pairs, the other differences of those that both answered.
 
     faster: pairs a second of the cheap over those of the dear; quicker: latency of the dear over that of the cheap; saved:
     share of the dear one's cost. None: not known. needed: queries that would show it if there is no difference.
@@ -159,8 +162,8 @@ def contested(
 
 
 def shown(standing: Standing) -> dict[str, Estimate]:
-    """The statistics that stand side by side."""
-    return {name: standing.found[name] for name in SHOWN if name in standing.found}
+    """The statistics that stand side by side: on the pairs that all answered, and the share of gold's that this one did."""
+    return {name: standing.found[name] for name in SHOWN if name in standing.found} | {"coverage": standing.coverage}
 
 
 def front(both: Mapping[str, tuple[float, float | None]]) -> set[str]:
@@ -180,9 +183,9 @@ def front(both: Mapping[str, tuple[float, float | None]]) -> set[str]:
 def tiers(on: Field, judged: Mapping[str, tuple[pa.Table, Cost, JudgeFacts]], *, margin: float = 0.02) -> Tiers:
     """Each pair of tiers in quality, cost and latency: may the cheaper one do the other's work?
 
-    margin: the largest loss in macro F1 and in exact agreement that would not matter. A tier can be merged into a cheaper
-    one where both losses are shown to be smaller (a one-sided test at 5 % each, over queries); it is worth its cost where
-    a larger loss is shown; otherwise the pairs are too few to say.
+    margin: the largest loss in macro F1, in exact agreement and in coverage (share of gold's pairs answered) that would not
+    matter. A tier can be merged into a cheaper one where all three losses are shown to be smaller (a one-sided test at 5 %
+    each, over queries); it is worth its cost where a larger loss is shown; otherwise the pairs are too few to say.
     judged: name -> judgments, what they cost, who judged; the dearest first, where costs are not known.
 
     Source: Schuirmann (1987) for the two one-sided tests; of these, non-inferiority asks one.
@@ -198,7 +201,8 @@ def tiers(on: Field, judged: Mapping[str, tuple[pa.Table, Cost, JudgeFacts]], *,
     real = [name for name in judged if any(s.name == name for s in found.judges)]
     if len(real) < 2:
         raise InputError("fakes and judges with random weights are no tiers: give two files of judges that learned something")
-    pairs = tuple(_pair(on, tables, costs, one, other, margin) for one, other in combinations(real, 2))
+    shares = {s.name: s.coverage.value for s in found.judges}
+    pairs = tuple(_pair(on, tables, costs, shares, one, other, margin) for one, other in combinations(real, 2))
     notes = [f"{s.name} is {s.why}: it is no tier" for s in found.speed_only]
     machines = {cost.machine for cost in costs.values() if cost.rows_per_s}
     if len(machines) > 1:
@@ -209,19 +213,29 @@ def tiers(on: Field, judged: Mapping[str, tuple[pa.Table, Cost, JudgeFacts]], *,
 
 
 def _pair(
-    on: Field, tables: Mapping[str, pa.Table], costs: Mapping[str, Cost], one: str, other: str, margin: float
+    on: Field,
+    tables: Mapping[str, pa.Table],
+    costs: Mapping[str, Cost],
+    shares: Mapping[str, float],
+    one: str,
+    other: str,
+    margin: float,
 ) -> TierPair:
-    """`one` stands before `other`: it counts as the dearer where costs do not say."""
+    """`one` stands before `other`: it counts as the dearer where costs do not say. shares: of gold's pairs answered."""
     cheaper = _cheaper(costs[one], costs[other])
     dear, cheap = (other, one) if cheaper is True else (one, other)
     found = differences(on, tables[cheap], tables[dear], level=0.9)
+    gap = coverage(on, tables[cheap], tables[dear], level=0.9)
+    found |= {} if gap is None else {"coverage": gap}
     tests = {name: equivalence(found[name], margin) for name in DECIDING if name in found}
-    few = any(found[name].df is not None and float(found[name].df or 0) + 1 < FEW for name in tests)
+    few = {name for name in tests if found[name].df is not None and float(found[name].df or 0) + 1 < FEW}
+    less = f"{cheap} answers only {shares[cheap]:.1%} of the pairs, {dear} {shares[dear]:.1%}"
+    less = less if gap is not None and gap.value < -margin else ""
     a, b = costs[dear], costs[cheap]
     faster = b.rows_per_s / a.rows_per_s if a.rows_per_s and b.rows_per_s else None
     quicker = a.latency_ms / b.latency_ms if a.latency_ms and b.latency_ms else None
     saved = 1 - b.per_million / a.per_million if a.per_million and b.per_million is not None else None
-    verdict, why = _verdict(tests, margin, few=few, known=cheaper is not None, cheap=cheap)
+    verdict, why = _verdict(tests, margin, few, known=cheaper is not None, cheap=cheap, less=less)
     needed = _needed(found, tests) if verdict == UNCLEAR else None
     return TierPair(dear, cheap, found, tests, verdict, why, faster, quicker, saved, needed)
 
@@ -235,14 +249,19 @@ def _cheaper(one: Cost, other: Cost) -> bool | None:
     return None
 
 
-def _verdict(tests: Mapping[str, Equivalence], margin: float, *, few: bool, known: bool, cheap: str) -> tuple[str, str]:
-    if few or len(tests) < len(DECIDING):
-        return UNCLEAR, "n too small"
-    if all(test.low > -margin for test in tests.values()):
-        return MERGE, f"no worse by more than {margin:g}" + (" and cheaper" if known else "; what each costs is not known")
-    if worse := [name for name, test in tests.items() if test.high < -margin]:
-        return WORTH, f"{cheap} loses more than {margin:g} in {' and '.join(worse)}"
-    return UNCLEAR, "n too small"
+def _verdict(
+    tests: Mapping[str, Equivalence], margin: float, few: set[str], *, known: bool, cheap: str, less: str
+) -> tuple[str, str]:
+    """Verdict and reason. few: tests of too few queries. less: what is to be said if the cheap one answers too few pairs."""
+    lost = [name for name, test in tests.items() if name not in few and test.high < -margin]
+    worse = [name for name in lost if name in QUALITY and not few & set(QUALITY)]
+    reasons = [f"{cheap} loses more than {margin:g} in {' and '.join(worse)}"] if worse else []
+    reasons += [less] if "coverage" in lost else []
+    if reasons:
+        return WORTH, "; ".join(reasons)
+    if less or few or len(tests) < len(DECIDING) or not all(test.low > -margin for test in tests.values()):
+        return UNCLEAR, f"n too small; {less}" if less else "n too small"
+    return MERGE, f"no worse by more than {margin:g}" + (" and cheaper" if known else "; what each costs is not known")
 
 
 def _needed(found: Mapping[str, Estimate], tests: Mapping[str, Equivalence]) -> int | None:
