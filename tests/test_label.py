@@ -194,8 +194,13 @@ def test_the_command_takes_an_engine_and_it_stands_in_the_manifest(student, pair
     told = run("--judge", student, "--pairs", pairs, "--out", out, "--engine", engine, "--coverage", 0.5)
     assert told.exit_code == 0, told.exception
     manifest = store.read_manifest(out)
-    assert manifest.extra["judge"]["engine"] == engine
-    assert manifest.extra["judge"]["machine"]
+    said = manifest.extra["judge"]
+    assert said["engine"] == engine
+    assert said["machine"]
+    assert set(store.read_table(out, "judgments")["fingerprint"].to_pylist()) == {said["fingerprint"]}
+    same = said["fingerprint"] == folder.read(student).fingerprint
+    assert same == (engine == "onnx")  # int8 changes labels: a judge of its own, taught by the folder's
+    assert same or said["lineage"][0] == folder.read(student).fingerprint
     assert manifest.parameters["engine"] == engine
 
 

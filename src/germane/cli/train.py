@@ -269,6 +269,8 @@ def shootout(
     folds: Folds = 5,
     margin: Annotated[float, typer.Option(help="With --tiers: the largest loss of quality that would not matter.")] = 0.02,
     hour_price: HourPrice = None,
+    queries: Annotated[Path | None, typer.Option(help="Gold's queries, whose words show who was trained on them.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="With --tiers: trained-on-gold.")] = None,
     loss: Annotated[str | None, typer.Option(help="cross-entropy, ordinal, soft or pairwise.")] = None,
     decision: Decision = None,
     max_length: MaxLength = None,
@@ -292,10 +294,11 @@ def shootout(
     if tiers:
         if base or pairs:
             raise InputError("--tiers compares judgments that are there: leave --base and --pairs out")
-        found = call(
-            "train shootout --tiers", labels, tiers, place(out, "reports", "tiers"), margin=margin, hour_price=hour_price, **on
-        )
+        on |= {"margin": margin, "hour_price": hour_price, "queries": queries, "allow": allow or ()}
+        found = call("train shootout --tiers", labels, tiers, place(out, "reports", "tiers"), **on)
     else:
+        if queries or allow:
+            raise InputError("--queries and --allow are of --tiers: leave them out")
         if not base or pairs is None:
             raise InputError("what is to be trained? give --pairs and a --base for each contestant, or --tiers")
         names = "loss decision max_length epochs max_steps batch accumulate learning_rate precision patience device"

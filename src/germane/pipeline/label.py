@@ -113,12 +113,12 @@ def label(
     with blocks:
         asked = _load(judge, scale, how, images)
         did = local.label(asked if images is None else _Unmarked(asked, images.names), asked_of, out, blocks)
-        facts |= {"machine": _machine(asked, how), "rows": did.computed}
+        facts = _as_asked(facts, asked) | {"machine": _machine(asked, how), "rows": did.computed}
         facts |= {"seconds": round(did.seconds, 3), "rows_per_s": round(did.rows_per_s, 2), "latency_ms": did.latency_ms}
         if server is not None:
             facts["server"] = dict(getattr(asked, "engine", {}))  # what it said of itself
         extra = {"judge": facts, "label": {"rows": did.rows, "computed": did.computed, "outcomes": did.outcomes}}
-        extra["label"]["notes"] = list(_notes(facts))
+        extra["label"]["notes"] = [*_notes(facts), *_other_text(judge, pairs)]
         kind = store.SCHEMAS["judgments"]
         store.write_manifest(out, **work, schema=f"{kind.kind} {kind.version}", rows=did.rows, extra=extra)
         blocks.remove()
@@ -250,6 +250,24 @@ class _Unmarked:
     def _plain(self, pair: Pair) -> Pair:
         doc_id = pair.doc.doc_id
         return pair._replace(doc=Doc(doc_id, {"text": pair.doc.fields["text"].removeprefix(_mark(self._names, doc_id))}))
+
+
+def _as_asked(facts: Mapping[str, Any], asked: Judge) -> dict[str, Any]:
+    """The facts of the judge that answered: an engine that changes labels is a judge of its own, taught by the folder's."""
+    if asked.fingerprint == facts["fingerprint"]:
+        return dict(facts)
+    return {**facts, "fingerprint": asked.fingerprint, "lineage": [facts["fingerprint"], *facts["lineage"]]}
+
+
+def _other_text(judge: str | Path, pairs: Path) -> list[str]:
+    """What is to be said where the texts were not made by the plan of those that the judge learned from."""
+    learned = None if str(judge) == FAKE else folder.learned_text(locate(judge))
+    manifest = store.read_manifest(pairs)
+    said = (manifest.extra.get("text") if manifest else None) or {}
+    shown = said.get("digest") if isinstance(said, Mapping) else None
+    if not learned or not shown or learned == shown:
+        return []
+    return ["these texts have other fields or budgets than those that the judge learned from: check it on texts like these"]
 
 
 def _notes(facts: Mapping[str, Any]) -> list[str]:
