@@ -1,5 +1,6 @@
 """The command line as a user meets it: what is printed where, exit codes, one line for wrong input, pipes."""
 
+import importlib
 import json
 import os
 import random
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from germane import cli, settings
-from germane.cli.app import TRAIN
+from germane.cli.app import PARTS, TRAIN
 from germane.types import InputError
 
 QRELS = "q1 0 a 3\nq1 0 b 0\nq1 0 c 1\nq2 0 a 2\nq2 0 d 0\nq3 0 e 1\n"
@@ -71,6 +72,12 @@ def test_the_help_of_a_verb_starts_with_a_question(germane, verb):
 @pytest.mark.parametrize("verb", [*(verb for verb in cli.VERBS if verb != "train"), *COMMANDS])
 def test_every_verb_can_print_json(germane, verb):
     assert "--output" in germane(*verb.split(), "--help")[1]
+
+
+@pytest.mark.parametrize("path", sorted({*cli.VERBS.values(), *PARTS.values()}))
+def test_every_command_leads_to_a_function(path):
+    module, _, name = path.partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_every_way_to_train_is_a_command(germane):

@@ -1,5 +1,6 @@
 """Several judges as one."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -59,3 +60,17 @@ def test_a_committee_needs_two_different_judges_on_one_scale(members, tmp_path):
     with pytest.raises(InputError, match="another guide or other grades"):
         convene([members[0], tmp_path / "other"], tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_the_command_convenes_once_and_never_over_a_member(members, tmp_path):
+    from typer.testing import CliRunner
+
+    from germane.cli import app
+
+    asked = ["train", "committee", *map(str, members), "--out", str(tmp_path / "both"), "--output", "json"]
+    first, again = (json.loads(CliRunner().invoke(app, asked, catch_exceptions=False).stdout) for _ in range(2))
+    assert (first["made"], again["made"]) == (True, False)
+    assert first["fingerprint"] == again["fingerprint"] == folder.read(tmp_path / "both").fingerprint
+    for out in (members[0], members[0] / "inside"):
+        with pytest.raises(InputError, match="one of the members, or lies inside one"):
+            convene(members, out)

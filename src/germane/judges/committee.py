@@ -51,11 +51,13 @@ def convene(members: Sequence[str | Path], out: Path, *, name: str | None = None
     theirs. What it learned from is
     theirs too: training.json lists all their queries.
 
-    Raises: InputError for fewer than two judges, the same one twice, and judges on different scales.
+    Raises: InputError for fewer than two judges, the same one twice, judges on different scales, and an `out` among them.
     """
     abouts = [folders.read(member) for member in members]
     if len(abouts) < 2:
         raise InputError(f"a committee of {len(abouts)}: name two judges or more")
+    if any(Path(member).resolve() in (out.resolve(), *out.resolve().parents) for member in members):
+        raise InputError(f"{out} is one of the members, or lies inside one: name another folder")
     first = abouts[0]
     for member, about in zip(members[1:], abouts[1:], strict=True):
         if (about.scale.labels, about.scale.version) != (first.scale.labels, first.scale.version):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from germane import cards, scales, sources, store
 from germane.report import choosing
-from germane.text import TextPlan
+from germane.text import TextPlan, text_fields
 from germane.training import ablation
 from germane.training.ablation import Ladder
 from germane.training.beside import Field
@@ -64,10 +64,13 @@ def ablate(
     def trainer(rows: Examples, place: Path) -> Trained:
         return cross_encoder.train(rows, None, place, recipe=how)
 
+    described = sources.read_docs(docs)
+    if missing := [name for name in fields if name not in text_fields(described)]:
+        raise InputError(f"{docs} has no field {missing[0]!r}: its fields are {', '.join(text_fields(described)) or 'none'}")
     gold = sources.read_judgments(judgments, scale=of, more=cards.EXTRA)
     lists = cards.Experiment(tuple(sources.read_run(path) for path in runs), metric=metric, condensed=condensed)
     found = ablation.ablate(
-        sources.read_docs(docs),
+        described,
         _pairs(gold, sources.read_queries(queries), queries),
         fields,
         trainer,

@@ -56,6 +56,10 @@ def shootout(
     work: dict[str, Any] = {"verb": "train shootout", "inputs": [pairs, judgments, *runs], "parameters": asked, "seed": seed}
     if _made(out, "shootout", work):
         return Shootout.from_json((out / "shootout.json").read_text(encoding="utf-8"))
+    from germane.judges.encoder import config_of
+
+    for base in bases:
+        config_of(base)  # what is no base is said before hours are spent on the others
     from germane.training import cross_encoder
 
     names = _names(bases)

@@ -14,6 +14,7 @@ from germane import scales, sources, store
 from germane.cards import facts
 from germane.cards.admission import distinct
 from germane.judges import folder, pictures
+from germane.judges.committee import convene
 from germane.judges.loading import contents, locate
 from germane.judges.pictures import Pictures
 from germane.text import query_digest
@@ -103,6 +104,26 @@ def student(given: Given, out: Path, *, options: Mapping[str, Any]) -> Summary:
     return _train(given, out, "train student", _recipe(training.StudentRecipe, options), training.train, soft=True)
 
 
+class Convened(NamedTuple):
+    """What a committee is."""
+
+    out: str
+    made: bool
+    judge: str
+    fingerprint: str
+    members: tuple[str, ...]
+
+
+def committee(members: Sequence[Path], out: Path, *, name: str | None = None) -> Convened:
+    """Several trained judges as one: `germane.judges.committee.convene`. The same members again do nothing."""
+    prints = tuple(folder.read(member).fingerprint for member in members)
+    known = folder.read(out) if (out / folder.ABOUT).is_file() else None
+    if known is not None and list(prints) == known.settings.get("members"):
+        return Convened(str(out), False, known.name, known.fingerprint, prints)
+    about = convene(members, out, name=name)
+    return Convened(str(out), True, about.name, about.fingerprint, prints)
+
+
 def _train(given: Given, out: Path, verb: str, recipe: Any, train: Any, *, soft: bool = False, before: bool = False) -> Summary:
     scale = _scale(given)
     work: dict[str, Any] = {"verb": verb, "inputs": given.files, "seed": recipe.settings.seed}
@@ -110,6 +131,8 @@ def _train(given: Given, out: Path, verb: str, recipe: Any, train: Any, *, soft:
     work["parameters"]["base"] = contents(recipe.base)
     work["parameters"] |= _more(given)
     made = out / folder.ABOUT
+    if (above := next((p for p in out.parents if p.exists()), None)) is not None and not above.is_dir():
+        raise InputError(f"--out {out}: {above} is a file")
     if out.exists() and not made.is_file() and (not out.is_dir() or any(out.iterdir())):  # known before hours of training
         raise InputError(f"{out} is there, and is no judge: name a new folder")
     if store.up_to_date(made, **work) and (manifest := store.read_manifest(made)):
