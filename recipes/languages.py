@@ -1,9 +1,9 @@
 """A judge trained on English reads German, Spanish and Japanese: what it keeps, and what helps it.
 
-    python benchmarks/languages.py [--base multilingual-e5-small] [--device cuda] [--out DIR] [--questions 1190]
+    python recipes/languages.py [--base multilingual-e5-small] [--device cuda] [--out DIR] [--questions 1190]
 
 XQuAD-R (questions and sentences, human translations, GERMANE_DATA/xquad_r_en_de_es) in three tasks of the same judge:
-question and answering sentence in one language. Half of the paragraphs teach, the other half test. Four judges:
+question and answering sentence in one language. Half of the paragraphs teach, the other half test. Three judges:
 
 - English: labels by people in English alone.
 - teacher-labelled: the English judge labels the English pairs of the teaching half, and their German and Spanish
