@@ -36,9 +36,9 @@ def int8(vectors: ArrayLike, *, by: str = "vector") -> Int8:
 
     Raises: InputError for another `by`, and for numbers that are not finite.
 
-    >>> small = int8([[1.0, -0.5], [0.02, 0.01]])
-    >>> small.codes.tolist(), small.floats().round(3).tolist()
-    ([[127, -64], [127, 64]], [[1.0, -0.504], [0.02, 0.01]])
+    >>> small = int8([[1.0, -0.4], [0.02, 0.012]])
+    >>> small.codes.tolist(), [round(float(x), 3) for x in small.floats().ravel()]
+    ([[127, -51], [127, 76]], [1.0, -0.402, 0.02, 0.012])
     """
     x = np.asarray(vectors, dtype=np.float32)
     if by not in ("vector", "dimension"):
@@ -46,5 +46,6 @@ def int8(vectors: ArrayLike, *, by: str = "vector") -> Int8:
     if not np.isfinite(x).all():
         raise InputError("vectors to store as int8 hold numbers that are not finite: encode those texts again")
     spread = np.abs(x).max(axis=1 if by == "vector" else 0, keepdims=True, initial=0.0)
-    scales = np.asarray(np.where(spread > 0, spread / LARGEST, 1.0), dtype=np.float32)
+    least = LARGEST * float(np.finfo(np.float32).tiny)  # below it a scale would be 0, and the numbers are as good as 0
+    scales = np.asarray(np.where(spread > least, spread / LARGEST, 1.0), dtype=np.float32)
     return Int8(np.clip(np.rint(x / scales), -LARGEST, LARGEST).astype(np.int8), scales)

@@ -23,6 +23,7 @@ from germane.pipeline.pairs import pairs
 from germane.pipeline.sample import sample, segment
 from germane.simulate import Marketplace
 from germane.simulate.raters import votes
+from germane.text import TextPlan
 from germane.types import Report
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def demo(out: Path = Path("demo"), *, seed: int = 1) -> Report:
     titles, every = out / "titles.parquet", out / "all-fields.parquet"
     collect(queries, docs, titles, fields=TITLE, k=K, design=design)
     collect(queries, docs, every, fields=EVERY, k=K, design=design)
-    texts: dict[str, Any] = {"queries": queries, "docs": docs, "design": design, "fields": market.fields}
+    texts: dict[str, Any] = {"queries": queries, "docs": docs, "design": design, "plan": TextPlan(market.fields)}
     pairs(titles, every, to_judge := out / "pairs.parquet", k=K, everything=True, **texts)
 
     step("asking people and the judge", 3)
