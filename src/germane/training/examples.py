@@ -155,7 +155,7 @@ def _varied(grade: NDArray[np.int64], target: NDArray[np.float64], scale: Scale)
     counts = Counter(grade.tolist())
     if not counts:
         raise InputError("no labelled pair with text has an answer: nothing can be learned")
-    if len(counts) < FEWEST and np.ptp(target, axis=0).max() < 0.01:  # a teacher of one grade may still tell more from less
+    if len(counts) < FEWEST and np.ptp(target, axis=0).max() < 1e-4:  # a teacher of one grade may still tell more from less
         (only,) = counts
         raise InputError(f"all {len(grade):,} labels are {scale.labels[only]!r}: a judge learns from at least two grades")
 
