@@ -7,6 +7,8 @@ shows how judges are made, not how good they can be: minutes on two cores are li
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -149,13 +151,17 @@ def bases(
     if encoder is None and Path(locate(ENCODER)).is_dir():
         encoder = ENCODER
     sizes: dict[str, Any] = {"width": size.width, "layers": size.layers, "pieces": size.pieces, "seed": seed}
+    key = hashlib.sha256(json.dumps([texts, sizes], sort_keys=True).encode()).hexdigest()[:8]
     made = []
     for named, make, name in ((encoder, scratch.encoder, "bert"), (language_model, scratch.language_model, "llama")):
         if named is not None:
             made.append(Base(named, f"from {named}", False))
         else:
-            count = make(out / name, texts, **sizes)
-            made.append(Base(str(out / name), f"from scratch, {count / 1e6:.1f}M parameters", True))
+            place = out / f"{name}-{key}"
+            if not (place / "parameters").is_file():  # pieces of words that are as frequent come in any order: made once
+                (place / "parameters").write_text(str(make(place, texts, **sizes)), encoding="utf-8")
+            count = int((place / "parameters").read_text(encoding="utf-8"))
+            made.append(Base(str(place), f"from scratch, {count / 1e6:.1f}M parameters", True))
     return made[0], made[1]
 
 
