@@ -57,9 +57,11 @@ def shootout(
     if _made(out, "shootout", work):
         return Shootout.from_json((out / "shootout.json").read_text(encoding="utf-8"))
     from germane.judges.encoder import config_of
+    from germane.judges.loading import locate
 
     for base in bases:
-        config_of(base)  # what is no base is said before hours are spent on the others
+        if Path(locate(base)).is_dir():
+            config_of(base)  # what is no base is said before hours are spent on the others
     from germane.training import cross_encoder
 
     names = _names(bases)
