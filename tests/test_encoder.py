@@ -8,8 +8,9 @@ import tiny_encoders as tiny
 
 pytest.importorskip("torch", reason="judging needs torch: pip install 'germane[train]'")
 
+from germane.extras import quietly
 from germane.judges import folder
-from germane.judges.encoder import CrossEncoder, Reader, prefixes_of, quietly, scored, shared, tokenizer_of
+from germane.judges.encoder import CrossEncoder, Reader, prefixes_of, scored, shared, tokenizer_of
 from germane.judges.loading import load
 from germane.training.cross_encoder import CrossEncoderRecipe, train
 from germane.training.running import Settings

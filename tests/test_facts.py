@@ -60,3 +60,14 @@ def test_a_manifest_of_another_judge_or_content_is_not_believed(files):
     place.write_text(json.dumps(said))
     with pytest.raises(InputError, match=r"extra\.judge\.lineage is 'a text': expected a list of texts"):
         check(*given(files), scale="trec")
+
+
+def test_labels_of_a_machine_and_of_people_together_keep_what_is_said_of_the_machine(files):
+    from germane.cards.facts import said_of
+
+    path = files / "said.parquet"
+    table, extra = store.read_table(path, "judgments"), store.read_manifest(path).extra
+    people = ["" if i % 2 else "two-tower:1" for i in range(table.num_rows)]
+    mixed = table.set_column(table.column_names.index("fingerprint"), "fingerprint", pa.array(people))
+    store.write_table(mixed, path, "judgments", verb="label", inputs=[], parameters={}, extra=extra)
+    assert said_of(path, mixed).facts.lineage == ("generative:2",)

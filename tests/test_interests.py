@@ -103,7 +103,7 @@ def test_a_folder_that_was_changed_or_holds_something_else_is_refused(base, tmp_
         predict(tmp_path, labelled())
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is there, and holds no interests"):
+    with pytest.raises(InputError, match="is there, and is no classifier of interests"):
         train(labelled(), tmp_path / "taken", base=base, recipe=Recipe(folds=2))
     train(labelled(), tmp_path / "out", base=base, recipe=Recipe(folds=2))
     with (tmp_path / "out" / "head.npz").open("ab") as file:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from germane.judges.encoder import quietly
+from germane.extras import quietly
 from germane.scales import get
 from germane.training.examples import Examples
 from germane.types import Doc, Pair, Query

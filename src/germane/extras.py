@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 from germane.types import InputError
 
@@ -34,3 +38,27 @@ def device(name: str | None) -> str:
             f"device {name!r} is not here: there is {' and '.join(kind for kind, found in there.items() if found)}"
         )
     return name
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """No progress bars, no reports of new or left-out heads, no old names that peft calls in transformers: all are expected."""
+    from transformers.utils import logging
+
+    said: Any = logging
+    verbosity, bars = said.get_verbosity(), said.is_progress_bar_enabled()
+    said.set_verbosity_error()
+    said.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*is deprecated and will be removed in v6", FutureWarning)
+            yield
+    finally:
+        said.set_verbosity(verbosity)
+        if bars:
+            said.enable_progress_bar()
+
+
+def first_line(problem: Exception) -> str:
+    """The first sentence of what a library says went wrong, at most 200 characters."""
+    return " ".join(str(problem).split(". ")[0].split())[:200] or type(problem).__name__

@@ -58,7 +58,7 @@ def said_of(source: Any, judgments: pa.Table, *, hour_price: float | None = None
     said = manifest.extra.get("judge") or {}
     if not isinstance(said, Mapping):
         raise InputError(f"{place}: extra.judge is {said!r:.60}: expected an object")
-    made_by = {fingerprint for _, fingerprint in distinct(judgments, "judge", "fingerprint")}
+    made_by = {fingerprint for _, fingerprint in distinct(judgments, "judge", "fingerprint") if fingerprint}  # people have none
     if said.get("fingerprint") and {said["fingerprint"]} != made_by:
         other = f"{name}: its manifest speaks of another judge's fingerprint: what it says of the judge was left out"
         return Said(name, note=other)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from germane.extras import needs
+from germane.extras import first_line, needs, quietly
 from germane.inference.encoding import Tower, Vectors
 from germane.inference.tokens import Ints
 from germane.types import InputError
@@ -100,7 +99,7 @@ def started(base: str, *, dimension: int | None = None) -> tuple[torch.nn.Module
             config = AutoConfig.from_pretrained(base, subfolder=inner)
             tokenizer = AutoTokenizer.from_pretrained(base, subfolder=inner)
         except (OSError, ValueError, KeyError, ImportError, TypeError) as problem:
-            raise InputError(f"base {base!r} could not be read: {_first_line(problem)}") from problem
+            raise InputError(f"base {base!r} could not be read: {first_line(problem)}") from problem
         _is_encoder(base, config, said=bool(pooling))
         if not tokenizer.is_fast:
             raise InputError(f"base {base!r} has no fast tokenizer (tokenizer.json): the student needs one")
@@ -242,7 +241,7 @@ def _file(base: str, name: str) -> Path | None:
     try:
         found = cached_file(base, name, _raise_exceptions_for_missing_entries=False)
     except OSError as problem:
-        raise InputError(f"base {base!r} could not be read: {_first_line(problem)}") from problem
+        raise InputError(f"base {base!r} could not be read: {first_line(problem)}") from problem
     return Path(found) if found else None
 
 
@@ -295,7 +294,7 @@ def _encoder(base: str, inner: str, config: Any) -> tuple[Any, bool]:
     try:
         return auto.from_pretrained(base, subfolder=inner, config=config, dtype=torch.float32, **bare), False
     except (OSError, ValueError, RuntimeError, KeyError) as problem:
-        raise InputError(f"the weights of {base!r} could not be read: {_first_line(problem)}") from problem
+        raise InputError(f"the weights of {base!r} could not be read: {first_line(problem)}") from problem
 
 
 def _most(config: Any) -> int:
@@ -304,24 +303,3 @@ def _most(config: Any) -> int:
     if most is None or config.model_type in _HALVES:
         return 1_000_000
     return int(most) - (int(config.pad_token_id or 0) + 1 if config.model_type in _OFFSET else 0)
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """No progress bars and no reports of left-out heads from transformers while the block runs: they are expected here."""
-    from transformers.utils import logging
-
-    said: Any = logging
-    verbosity, bars = said.get_verbosity(), said.is_progress_bar_enabled()
-    said.set_verbosity_error()
-    said.disable_progress_bar()
-    try:
-        yield
-    finally:
-        said.set_verbosity(verbosity)
-        if bars:
-            said.enable_progress_bar()
-
-
-def _first_line(problem: Exception) -> str:
-    return " ".join(str(problem).split(". ")[0].split())[:200] or type(problem).__name__

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from germane import extras
-from germane.extras import needs
+from germane.extras import first_line, needs, quietly
 from germane.judges import folder as folders
 from germane.judges.lexical import NAMES, features
 from germane.judges.loading import locate
@@ -179,7 +177,7 @@ def tokenizer_of(where: str) -> Any:
         try:
             tokenizer = AutoTokenizer.from_pretrained(where)
         except (OSError, ValueError, ImportError, KeyError, TypeError) as problem:
-            raise InputError(f"the tokenizer of {where} could not be read: {_first_line(problem)}") from problem
+            raise InputError(f"the tokenizer of {where} could not be read: {first_line(problem)}") from problem
     if not tokenizer.is_fast or len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise InputError(f"the tokenizer of {where} has no words: a base needs its tokenizer.json beside its config.json")
     if tokenizer.pad_token is None:
@@ -205,7 +203,7 @@ def config_of(base: str) -> Any:
         try:
             config = AutoConfig.from_pretrained(where)
         except (OSError, ValueError, KeyError) as problem:
-            raise InputError(f"base {base!r} could not be read: {_first_line(problem)}") from problem
+            raise InputError(f"base {base!r} could not be read: {first_line(problem)}") from problem
     if config.model_type not in _ENCODER_OF and type(config) not in READ_TEXT:
         raise InputError(
             f"base {base!r} is a {config.model_type!r}, no encoder of text: name a BERT, RoBERTa, T5, Llama or such"
@@ -257,7 +255,7 @@ def opened(where: str, config: Any, dtype: Any, **options: Any) -> tuple[Any, bo
                 where, config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
         except (OSError, ValueError, RuntimeError, KeyError) as problem:
-            raise InputError(f"the weights of {where} could not be read: {_first_line(problem)}") from problem
+            raise InputError(f"the weights of {where} could not be read: {first_line(problem)}") from problem
     body = f"{model.base_model_prefix}."
     lost = [name for name in found["missing_keys"] if name.startswith(body) and "pooler" not in name]
     if 2 * len(lost) > sum(name.startswith(body) for name in model.state_dict()):
@@ -332,28 +330,5 @@ def scored(model: Any, reader: Reader, rows: Sequence[Row], batch: int) -> Float
     return found
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """No progress bars, no reports of new heads, no old names that peft calls in transformers: all are expected here."""
-    from transformers.utils import logging
-
-    said: Any = logging
-    verbosity, bars = said.get_verbosity(), said.is_progress_bar_enabled()
-    said.set_verbosity_error()
-    said.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*is deprecated and will be removed in v6", FutureWarning)
-            yield
-    finally:
-        said.set_verbosity(verbosity)
-        if bars:
-            said.enable_progress_bar()
-
-
 def _weights(where: Path) -> bool:
     return any(any(where.glob(f"{name}*")) for name in ("model.safetensors", "model-", "pytorch_model", "adapter_model"))
-
-
-def _first_line(problem: Exception) -> str:
-    return " ".join(str(problem).split(". ")[0].split())[:200] or type(problem).__name__

@@ -82,30 +82,43 @@ class About:
 def writing(out: Path, about: About) -> Iterator[Path]:
     """A new folder to save weights into; when the block ends well, it becomes `out`, with judge.json in it.
 
-    A judge that stands at `out` is replaced at that moment, and stays if the block fails.
-
-    Raises: InputError where `out` is something else than a judge, and where the disk is full.
+    Raises: InputError as `replacing`.
     """
-    if out.exists() and not (out / ABOUT).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there, and is no judge: name a new folder")
-    part = out.with_name(f".{out.name}.{uuid4().hex[:8]}.part")
+    with replacing(out, ABOUT, "judge") as part:
+        yield part
+        whole = replace(about, files={name: digest for name, digest in digests(part).items() if name != ABOUT})
+        (part / ABOUT).write_text(whole.to_json(), encoding="utf-8")
+
+
+@contextmanager
+def replacing(out: Path, mark: str, kind: str) -> Iterator[Path]:
+    """A new folder to write into; when the block ends well, it becomes `out`, whole; what stood there stays if it fails.
+
+    mark: the file by which such a folder is known. kind: what it is called in messages.
+
+    Raises: InputError where `out` is something else than such a folder, and where the disk is full.
+    """
+    if out.exists() and not (out / mark).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there, and is no {kind}: name a new folder")
+    part, old = (out.with_name(f".{out.name}.{uuid4().hex[:8]}.{end}") for end in ("part", "old"))
     try:
         part.mkdir(parents=True)
         yield part
-        names = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
-        whole = replace(about, files={name: sha256(part / name) for name in names if name != ABOUT})
-        (part / ABOUT).write_text(whole.to_json(), encoding="utf-8")
-        old = out.with_name(f".{out.name}.{uuid4().hex[:8]}.old")
         if out.exists():
             os.replace(out, old)
         os.replace(part, out)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as problem:
-        raise InputError(
-            f"{out} could not be written ({problem.strerror or problem}): what stood there before still does"
-        ) from problem
+        kept = "what stood there before still does"
+        raise InputError(f"{out} could not be written ({problem.strerror or problem}): {kept}") from problem
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The sha256 of each file below a folder, by its path in it."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {name: sha256(folder / name) for name in names}
 
 
 def read(folder: str | Path, *, kind: str | None = None) -> About:

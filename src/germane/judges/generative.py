@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from germane import extras
+from germane.extras import quietly
 from germane.judges import folder as folders
 from germane.judges import saying
 from germane.judges.causal import ADAPTER, MODEL, digest, language_model, tokenizer_of
-from germane.judges.encoder import quietly
 from germane.judges.images import Images, without_image
 from germane.judges.prompts import Frame
 from germane.judges.reading import Reader

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from germane.extras import needs
+from germane.extras import needs, quietly
 from germane.judges import encoder, folder
 from germane.judges.loading import locate
 from germane.judges.saying import decide, probabilities
@@ -233,7 +233,7 @@ def _built(start: _Start, examples: Examples, recipe: CrossEncoderRecipe) -> tup
     if recipe.settings.gradient_checkpointing and not model.supports_gradient_checkpointing:
         raise InputError(f"base {recipe.base!r} cannot checkpoint gradients: leave --gradient-checkpointing out")
     if recipe.lora is not None:
-        with encoder.quietly():
+        with quietly():
             model = _with_adapters(model, recipe.lora, quantised=recipe.quantised)
     prefixes = recipe.prefixes if recipe.prefixes is not None else encoder.prefixes_of(recipe.base, config)
     length = min(recipe.max_length, encoder.limit_of(config) or recipe.max_length)
@@ -310,7 +310,7 @@ def _fitted(
             found = found + losses.order_of_gains(logits, wanted, query, gains.to(logits.device))
         return found
 
-    with encoder.quietly():
+    with quietly():
         history = fit(model, groups, collate=collate, loss=loss, folder=kept, settings=settings, score=score)
     return history._replace(rows_per_s=history.rows_per_s * len(examples) / len(groups))
 
@@ -349,13 +349,13 @@ def _stands(logits: Floats, dev: Examples, recipe: CrossEncoderRecipe) -> float:
 
 def _merged(model: Any, recipe: CrossEncoderRecipe) -> Any:
     """The model with its adapters merged in, but those over 4-bit weights, which stay adapters."""
-    with encoder.quietly():
+    with quietly():
         return model.merge_and_unload() if recipe.lora is not None and not recipe.quantised else model
 
 
 def _save(model: Any, reader: encoder.Reader, part: Path) -> None:
     """The checkpoint: whole weights, or adapters alone over 4-bit weights."""
-    with encoder.quietly(), _disk():
+    with quietly(), _disk():
         model.save_pretrained(part / encoder.MODEL)
         (part / encoder.MODEL / "README.md").unlink(missing_ok=True)  # peft's template; the judge has a card of its own
         reader.tokenizer.save_pretrained(part / encoder.MODEL)

@@ -7,7 +7,6 @@ An encoder makes a vector of the query, and a linear layer decides. By default t
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import warnings
 from collections import Counter
@@ -24,6 +23,7 @@ from germane.extras import needs
 from germane.inference import towers
 from germane.inference.encoding import encode
 from germane.inference.tokens import Tokens
+from germane.judges import folder
 from germane.judges.loading import locate
 from germane.stats.agreement import exact_agreement, macro_f1
 from germane.stats.calibration import calibration_error
@@ -277,23 +277,11 @@ class _Model:
 
     def save(self, out: Path, about: About) -> None:
         """The folder, whole or not at all; a classifier that stood there is replaced."""
-        if out.exists() and not (out / ABOUT).is_file() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out} is there, and holds no interests: name a new folder")
-        part = out.with_name(f".{out.name}.{uuid4().hex[:8]}.part")
-        try:
-            part.mkdir(parents=True)
+        with folder.replacing(out, ABOUT, "classifier of interests") as part:
             towers.save(self.tower.cpu(), self.tokenizer, part / ENCODER)
             np.savez(part / HEAD, weight=self.weight.astype(np.float32), bias=self.bias.astype(np.float32))
-            names = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
-            about = replace(about, files={name: sha256(part / name) for name in names})
-            (part / ABOUT).write_text(json.dumps(asdict(about), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            if out.exists():
-                shutil.rmtree(out)
-            os.replace(part, out)
-        except OSError as problem:
-            raise InputError(f"{out} could not be written: {problem.strerror or problem}") from problem
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+            whole = replace(about, files=folder.digests(part))
+            (part / ABOUT).write_text(json.dumps(asdict(whole), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _out_of_fold(

@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from germane.extras import needs
-from germane.judges.encoder import quietly
+from germane.extras import needs, quietly
 
 PIECES = 6_000
 CHAT = (

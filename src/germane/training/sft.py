@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from germane.extras import needs
+from germane.extras import needs, quietly
 from germane.judges import causal, folder
-from germane.judges.encoder import quietly
 from germane.judges.generative import LEAST_MASS
 from germane.judges.images import Images
 from germane.judges.prompts import Frame, Prompt, fenced, frame
