@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -104,7 +105,7 @@ class Reader:
         head = torch.tensor([self.frame.head], device=self.model.device)
         positions = torch.arange(head.shape[1], device=head.device)[None]
         given = self.model(input_ids=head, position_ids=positions, use_cache=True, logits_to_keep=1)
-        return given.past_key_values
+        return kept(given)
 
     def _as_text(self, rows: list[list[int]], prefix: Any) -> State:
         import torch
@@ -122,11 +123,11 @@ class Reader:
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
+            **{remembering(self.model): cache},
             use_cache=bool(self.frame.mark) or cache is not None,
             logits_to_keep=1,
         )
-        return State(out.logits[:, -1], mask, positions[:, -1] + 1, out.past_key_values if self.frame.mark else None)
+        return State(out.logits[:, -1], mask, positions[:, -1] + 1, kept(out) if self.frame.mark else None)
 
     def _with_images(self, rows: list[list[int]], pixels: list[Any]) -> State:
         import torch
@@ -137,7 +138,7 @@ class Reader:
         inner = getattr(self.model, "base_model", self.model)
         deltas = next((m.rope_deltas for m in inner.modules() if getattr(m, "rope_deltas", None) is not None), None)
         step = mask.sum(dim=1) + (deltas.reshape(-1).to(mask.device) if deltas is not None else torch.zeros_like(mask[:, 0]))
-        return State(out.logits[:, -1], mask, step, out.past_key_values if self.frame.mark else None)
+        return State(out.logits[:, -1], mask, step, kept(out) if self.frame.mark else None)
 
     def _padded(self, rows: list[list[int]]) -> tuple[Any, Any]:
         """Token ids and mask (rows, longest), padded on the left, so that every prompt ends in the last column."""
@@ -170,10 +171,9 @@ class Reader:
                 break
             mask = torch.cat([mask, mask.new_ones(n, 1)], dim=1)
             at = step[:, None].expand(3, n, 1) if three else step[:, None]
-            out = self.model(
-                input_ids=following[:, None], attention_mask=mask, position_ids=at, past_key_values=cache, use_cache=True
-            )
-            logits, cache, step = out.logits[:, -1], out.past_key_values, step + 1
+            known = {remembering(self.model): cache}
+            out = self.model(input_ids=following[:, None], attention_mask=mask, position_ids=at, use_cache=True, **known)
+            logits, cache, step = out.logits[:, -1], kept(out), step + 1
             for i in range(n):
                 if going[i] and tokenizer.decode(said[i][-12:]).rstrip(" ").endswith(MARK):
                     found[i], going[i] = logits[i], False
@@ -231,6 +231,17 @@ def batches(lengths: Sequence[int], apart: Sequence[bool], size: int) -> list[li
         rows = sorted((i for i, other in enumerate(apart) if other == kind), key=lambda i: (-lengths[i], i))
         made += [rows[i : i + size] for i in range(0, len(rows), size)]
     return made
+
+
+def remembering(model: Any) -> str:
+    """What a model's forward calls the keys and values that it is given: "cache" since transformers 5.24."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
+
+
+def kept(out: Any) -> Any:
+    """The keys and values that came back, under either name."""
+    return out.cache if hasattr(out, "cache") else out.past_key_values
 
 
 def padding(tokenizer: Any) -> int:

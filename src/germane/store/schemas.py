@@ -110,6 +110,13 @@ SCHEMAS: dict[str, Schema] = {
                 Column("guide_version", "string", "of the rubric it was made under, empty if unknown"),
                 Column("outcome", "string", "label, or why there is none: " + ", ".join(list(Outcome)[1:])),
                 Column("note", "string", "anything the judge added"),
+                Column(
+                    "self_agreement", "float64", "share of the judge's own samples that gave it", optional=True, nullable=True
+                ),
+                Column(
+                    "entropy", "float64", "of the judge's own samples over the grades, in bits", optional=True, nullable=True
+                ),
+                Column("cost", "float64", "of the answer, in the price table's currency", optional=True, nullable=True),
             ),
             key=("query_id", "doc_id", "judge", "fingerprint", "scale", "guide_version"),
         ),

@@ -126,7 +126,9 @@ class Judgment(NamedTuple):
 
     relevance: index on the scale, or None where there is no answer (`outcome` says why). probs: of each grade, or None.
     judge: `human:NAME` for people, otherwise the judge's name. fingerprint: of the judge that said it, "" for people.
-    guide_version: `Scale.version` under which it was made, "" when the source does not say.
+    guide_version: `Scale.version` under which it was made, "" when the source does not say. self_agreement: of a judge that
+    was asked several times, the share of its samples that gave this grade (one without an answer agrees with none). entropy:
+    of its samples over the grades, in bits. cost: of this answer, in the currency of the price table. None: not known.
     """
 
     query_id: str
@@ -139,6 +141,9 @@ class Judgment(NamedTuple):
     guide_version: str
     outcome: Outcome = Outcome.LABEL
     note: str = ""
+    self_agreement: float | None = None
+    entropy: float | None = None
+    cost: float | None = None
 
 
 class Judge(Protocol):
