@@ -282,7 +282,7 @@ def _names(scale: Scale) -> Names:
 
 
 def _folded(text: str) -> str:
-    return normalize("NFC", text.strip()).casefold()
+    return normalize("NFC", text.strip().lower())
 
 
 def _label(said: str, names: Names) -> Grade | None:
@@ -291,7 +291,7 @@ def _label(said: str, names: Names) -> Grade | None:
         return None
     for text in (said.strip(), said.strip(_AROUND)):
         folded = _folded(text)
-        if folded in names and text.isascii() == folded.isascii():  # folding turns a long s into s, a Kelvin sign into k
+        if folded in names and text.isascii() == folded.isascii():  # a Kelvin sign becomes a k
             return names[folded]
     return None
 
