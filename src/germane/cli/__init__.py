@@ -54,7 +54,7 @@ def wrong_usage(problem: Any) -> int:
 def fail(problem: Exception) -> int:
     """One line on stderr about what went wrong, and the exit code that it has."""
     if isinstance(problem, InputError | OSError):
-        what, code = str(problem), 2
+        what, code = str(problem), getattr(problem, "exit_code", 2)
     else:
         what = f"this is a fault of germane, not of your input: {type(problem).__name__}: {problem}"
         what, code = f"{what} (GERMANE_DEBUG=1 shows where; please report it)", 70

@@ -17,10 +17,15 @@ __all__ = ["Confused", "Fake", "People", "Recorded", "as_table", "ask", "pairs_o
 
 
 def pairs_of(table: pa.Table) -> Iterator[Pair]:
-    """The rows of a pairs table as pairs; the document has one field, "text", as a judge reads it."""
-    for batch in table.select(["query_id", "query", "doc_id", "text"]).to_batches(max_chunksize=65_536):
-        for query_id, query, doc_id, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            yield Pair(Query(str(query_id), query or ""), Doc(str(doc_id), {"text": text or ""}))
+    """The rows of a pairs table as pairs; the document has one field, "text", as a judge reads it.
+
+    A column `context`, if there is one, is what is known of the asker's situation.
+    """
+    names = ["query_id", "query", "doc_id", "text", *(["context"] if "context" in table.column_names else [])]
+    for batch in table.select(names).to_batches(max_chunksize=65_536):
+        for query_id, query, doc_id, text, *context in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            asked = Query(str(query_id), query or "", context=context[0] if context else None)
+            yield Pair(asked, Doc(str(doc_id), {"text": text or ""}))
 
 
 def ask(judge: Judge, pairs: pa.Table) -> pa.Table:

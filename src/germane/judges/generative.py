@@ -16,13 +16,12 @@ from germane.judges import folder as folders
 from germane.judges import saying
 from germane.judges.causal import ADAPTER, MODEL, digest, language_model, tokenizer_of
 from germane.judges.images import Images, without_image
+from germane.judges.likeliest import LEAST_MASS
 from germane.judges.prompts import Frame
 from germane.judges.reading import Reader
 from germane.types import InputError, Judgment, Outcome, Pair
 
 Floats = NDArray[np.float64]
-LEAST_MASS = 0.05
-"""Probability that the grades' tokens must have together: a model that would rather say something else gave no grade."""
 
 
 class Answer(NamedTuple):

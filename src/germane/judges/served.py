@@ -26,6 +26,7 @@ from germane.judges import saying
 from germane.judges.causal import ADAPTER, MODEL, tokenizer_of
 from germane.judges.generative import Answer, answered, graded
 from germane.judges.images import Images, without_image
+from germane.judges.likeliest import graded_tokens
 from germane.judges.prompts import Frame, Prompt, candidates
 from germane.judges.prompts.grading import MARK
 from germane.judges.reading import REASON_TOKENS
@@ -37,7 +38,6 @@ TOP = 20
 BLOCK = 1024
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 LONGEST_WAIT = 30.0
-SURELY = 1e-9  # a probability that is known to be under a bound, and not known, is at least this: its logarithm is a number
 
 
 @dataclass(frozen=True)
@@ -242,26 +242,11 @@ class Served:
         return whole, None
 
     def _graded(self, top: Mapping[str, float], reasons: str, note: str) -> Answer:
-        """Grades from the likeliest tokens. One that is not among them has less than the least of them, and than is left."""
-        known = {name: float(value) for name, value in top.items() if value is not None}
-        grades: Sequence[int | None] = self._frame.grades if self._frame is not None else [None] * len(self.scale.labels)
-        shares = np.array([_share(known, s, i) for s, i in zip(self._symbols(), grades, strict=True)])
-        mass = float(shares.sum())
-        if not np.isfinite(mass) or not mass > 0:
-            return graded(np.full(len(shares), np.nan), 0.0, reasons or f"it would say {next(iter(known), '')!r}")
-        unseen = shares == 0
-        bound = min(float(np.exp(min(known.values()))), max(1.0 - float(np.exp(list(known.values())).sum()), 0.0))
-        shares[unseen] = max(bound, SURELY)
-        names = [s for s, missing in zip(self._symbols(), unseen, strict=True) if missing]
-        told = f"not among the {len(known)} likeliest tokens: {', '.join(names)} (each under {max(bound, SURELY):.1g})"
-        return graded(np.log(shares), mass, reasons, "; ".join(filter(None, (note, told if names else ""))))
-
-
-def _share(known: Mapping[str, float], symbol: str, token: int | None) -> float:
-    """The probability of a symbol: of its token where tokens are named by id, else of all that read as the symbol."""
-    if token is not None and (named := [p for name, p in known.items() if name == f"token_id:{token}"]):
-        return float(np.exp(named[0]))
-    return float(np.exp([p for name, p in known.items() if name.strip() == symbol]).sum())
+        """The answer that the likeliest tokens are."""
+        found = graded_tokens(top, self._symbols(), self._frame.grades if self._frame is not None else None)
+        if not found.mass > 0:
+            return graded(found.shares, 0.0, reasons or found.why)
+        return graded(np.log(found.shares), found.mass, reasons, "; ".join(filter(None, (note, found.note))))
 
 
 def _tokens(choice: Mapping[str, Any]) -> tuple[list[str], list[dict[str, float]]]:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,7 @@ from germane.labelling.blocks import Blocks
 from germane.labelling.speed import FEW, latency_ms
 from germane.store.files import replacing
 from germane.store.tables import check_kind, explained_parquet
-from germane.types import InputError, Judge
+from germane.types import InputError, Judge, Judgment
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,16 +34,21 @@ SORTED = 16 * BLOCK
 PIECE = 65_536
 """Rows of a file that are read, and written, at once."""
 
+CONTEXT = "context"
 _READ = ("query_id", "query", "doc_id", "text")
 _LOG = logging.getLogger("germane")
 
 
 @dataclass(frozen=True)
 class PairsFile:
-    """A file of pairs, read in pieces if it is parquet. limit: only its first so many rows."""
+    """A file of pairs, read in pieces if it is parquet. limit: only its first so many rows.
+
+    context: a column of that name is read as well, for a judge that reads it, and makes pairs differ.
+    """
 
     path: Path
     limit: int | None = None
+    context: bool = False
 
     def pieces(self) -> Iterator[pa.Table]:
         """Tables of query_id, query, doc_id and text, in order, every row checked.
@@ -56,7 +61,8 @@ class PairsFile:
                 piece = piece.slice(0, left)
                 left -= piece.num_rows
             if piece.num_rows:
-                yield store.conform(piece, "pairs", name=str(self.path), at=_at(first)).select(list(_READ))
+                whole = store.conform(piece, "pairs", name=str(self.path), at=_at(first))
+                yield whole.select([*_READ, *([CONTEXT] if self.context and CONTEXT in whole.column_names else [])])
             first += piece.num_rows
             if left == 0:
                 return
@@ -74,7 +80,8 @@ class PairsFile:
         empty = file.schema_arrow.empty_table()
         check_kind(empty, "pairs", str(self.path))
         store.conform(empty, "pairs", name=str(self.path))  # names a column that is missing
-        batches = file.iter_batches(PIECE, columns=list(_READ))
+        more = [CONTEXT] if self.context and CONTEXT in empty.column_names else []
+        batches = file.iter_batches(PIECE, columns=[*_READ, *more])
         while True:
             with explained_parquet(self.path):
                 batch = next(batches, None)
@@ -87,6 +94,7 @@ class Labelled(NamedTuple):
     """What a job did. rows: written. computed: pairs of different content that the judge was asked, now or before a kill.
 
     outcomes: of rows. rows_per_s: that the judge answered. latency_ms: of one pair alone, None if nothing was left to ask.
+    cost: of all answers, None where one of them is not known.
     """
 
     rows: int
@@ -95,18 +103,21 @@ class Labelled(NamedTuple):
     seconds: float
     rows_per_s: float
     latency_ms: float | None
+    cost: float | None = None
 
 
-def label(judge: Judge, pairs: PairsFile, out: Path, blocks: Blocks) -> Labelled:
+def label(judge: Judge, pairs: PairsFile, out: Path, blocks: Blocks, *, block: int = BLOCK, timed: bool = True) -> Labelled:
     """Writes the judge's answer to each row of pairs, in their order, as a table of judgments at `out`.
 
-    blocks: opened; what is finished in it is not asked again.
+    blocks: opened; what is finished in it is not asked again. block: pairs that are put on disk together, a divisor of
+    SORTED. timed: a few pairs are asked alone afterwards, to measure the latency.
 
     Raises: InputError for a file without pairs, one pair twice, and a judge that loses some.
     """
     number, computed = same_content(pairs)
-    latency = _ask(judge, pairs, number, computed, blocks)
-    said, seconds = blocks.read(-(-computed // BLOCK))
+    some = _ask(judge, pairs, number, computed, blocks, block)
+    latency = None if some is None or not timed else latency_ms(judge, list(pairs_of(some)))
+    said, seconds = blocks.read(-(-computed // block))
     place = np.empty(computed, dtype=np.int64)
     place[said["row"].to_numpy()] = np.arange(computed)
     answers = said.drop_columns(["row"]).combine_chunks()
@@ -116,7 +127,9 @@ def label(judge: Judge, pairs: PairsFile, out: Path, blocks: Blocks) -> Labelled
     counts = Counter(code.indices.to_numpy()[place[number]].tolist())
     outcomes = {str(code.dictionary[at]): counts[at] for at in sorted(counts)}
     total = sum(seconds)
-    return Labelled(len(number), computed, outcomes, total, computed / max(total, 1e-9), latency)
+    paid = answers["cost"]
+    cost = None if paid.null_count else float(paid.to_numpy().sum())
+    return Labelled(len(number), computed, outcomes, total, computed / max(total, 1e-9), latency, cost)
 
 
 def same_content(pairs: PairsFile) -> tuple[NDArray[np.int64], int]:
@@ -128,6 +141,9 @@ def same_content(pairs: PairsFile) -> tuple[NDArray[np.int64], int]:
     for piece in pairs.pieces():
         columns: Any = [piece[name].to_pylist() for name in _READ]
         query_id, query, doc_id, text = columns
+        if CONTEXT in piece.column_names:
+            around = piece[CONTEXT].to_pylist()
+            query = [f"{asked}\x1f{said}" if said else asked for asked, said in zip(query, around, strict=True)]
         content += b"".join(map(_digest, query, text))
         ids += b"".join(map(_digest, query_id, doc_id))
     if not content:
@@ -157,33 +173,64 @@ def _first(digests: bytearray) -> NDArray[np.int64]:
     return first
 
 
-def _ask(judge: Judge, pairs: PairsFile, number: NDArray[np.int64], computed: int, blocks: Blocks) -> float | None:
-    """Finishes every block; the latency in milliseconds of one pair, if there was a block to finish."""
+def _ask(
+    judge: Judge, pairs: PairsFile, number: NDArray[np.int64], computed: int, blocks: Blocks, size: int
+) -> pa.Table | None:
+    """Finishes every block; a few pairs of different lengths, if there was a block to finish."""
     import pyarrow as pa
 
-    done, asked, began, some = 0, 0, time.perf_counter(), None
+    told = _Telling(judge, computed)
+    some = None
     for start, table in _distinct(pairs, number):
         order = _by_length(table)
-        for at in range(0, table.num_rows, BLOCK):
-            rows = order[at : at + BLOCK]
-            block = (start + at) // BLOCK
-            done += len(rows)
+        for at in range(0, table.num_rows, size):
+            rows = order[at : at + size]
+            block = (start + at) // size
             if blocks.has(block, len(rows)):
-                began = time.perf_counter() if not asked else began
+                told.done += len(rows)
                 continue
             if some is None:  # spread over the lengths, as the file's pairs are
                 some = table.take(np.linspace(0, table.num_rows - 1, min(FEW, table.num_rows)).astype(np.int64))
             since = time.perf_counter()
-            said = as_table(judge(pairs_of(table.take(rows))))
+            said = as_table(told.watched(judge(pairs_of(table.take(rows)))))
             if said.num_rows != len(rows):
                 raise InputError(f"judge {judge.name!r} gave {said.num_rows:,} answers for {len(rows):,} pairs: it is broken")
             kept = said.drop_columns(["query_id", "doc_id"]).append_column("row", pa.array(start + rows))
             blocks.commit(block, kept, seconds=time.perf_counter() - since)
-            asked += len(rows)
-            rate = asked / (time.perf_counter() - began)
-            told = f"{done:,} of {computed:,} pairs, {rate:,.0f} a second"
-            _LOG.info(told, extra={"done": done, "total": computed})
-    return None if some is None else latency_ms(judge, list(pairs_of(some)))
+    return some
+
+
+class _Telling:
+    """Says how far a job is while answers come in, at most twice a second."""
+
+    def __init__(self, judge: Judge, total: int) -> None:
+        self.judge, self.total = judge, total
+        self.done, self.asked, self.without = 0, 0, 0
+        self.began = self.last = time.perf_counter()
+
+    def watched(self, answers: Iterable[Judgment]) -> Iterator[Judgment]:
+        for answer in answers:
+            self.done += 1
+            self.asked += 1
+            self.without += answer.relevance is None
+            if (now := time.perf_counter()) - self.last > 0.5:
+                self.last = now
+                self.tell(now)
+            yield answer
+        self.tell(time.perf_counter())
+
+    def tell(self, now: float) -> None:
+        rate = self.asked / max(now - self.began, 1e-9)
+        left = (self.total - self.done) / max(rate, 1e-9)
+        parts = [
+            f"{self.done:,} of {self.total:,} pairs",
+            f"{rate:,.0f} a second" if rate >= 1 else f"{60 * rate:.0f} a minute",
+        ]
+        parts += [f"{left / 60:,.0f} min left"] if left >= 90 else []
+        parts += [f"{self.without:,} without a grade"] if self.without else []
+        money = getattr(getattr(self.judge, "spent", None), "money", 0.0)  # of a judge that costs money
+        parts += [f"${money:,.2f}"] if money else []
+        _LOG.info(", ".join(parts), extra={"done": self.done, "total": self.total})
 
 
 def _distinct(pairs: PairsFile, number: NDArray[np.int64]) -> Iterator[tuple[int, pa.Table]]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from germane import scales, store
+from germane import scales, settings, store
 from germane.judges import Fake, folder
+from germane.judges.calls import Spent
 from germane.judges.folder import About, trained_on
 from germane.judges.images import Images
+from germane.judges.llm import LLM
 from germane.judges.loading import load, locate
 from germane.judges.pictures import Pictures, digest
+from germane.judges.prices import Price
 from germane.labelling import local
+from germane.labelling.annotators import REPLIES, Annotator, admitted, is_annotator
 from germane.labelling.blocks import Blocks
 from germane.labelling.speed import machine
 from germane.types import Doc, InputError, Judge, Judgment, Outcome, Pair
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 FAKE = "fake"
 TORCH, SERVED = "torch", "served"
+ANNOTATED = 8 * local.BLOCK
+"""Pairs of a language model that are put on disk together: each of its replies is kept by itself."""
 
 
 class Server(NamedTuple):
@@ -36,13 +42,14 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class How:
-    """How a trained judge is asked. engine: of a judge of two towers. pictures, server: of a teacher."""
+    """How a judge is asked. engine: of a judge of two towers. pictures, server: of a teacher. annotator: of "llm:..."."""
 
     device: str | None = None
     batch: int | None = None
     engine: str | None = None
     pictures: Pictures | None = None
     server: Server | None = None
+    annotator: Annotator | None = None
 
 
 class Labelling(NamedTuple):
@@ -64,6 +71,8 @@ class Labelling(NamedTuple):
     latency_ms: float | None
     machine: str
     notes: tuple[str, ...]
+    cost: str = ""
+    calls: str = ""
 
 
 def label(
@@ -78,14 +87,18 @@ def label(
     engine: str | None = None,
     pictures: Pictures | None = None,
     server: Server | None = None,
+    annotator: Annotator | None = None,
+    retry: bool = False,
 ) -> Labelling:
     """A judgment of each row of pairs, in their order, at `out`; killed at any moment, the same call goes on.
 
     judge: the folder of a trained judge, or "fake", which needs a scale. device, batch: of a trained judge, as torch names
     it and pairs at once. limit: only the first so many rows. engine: "torch", "onnx" or "onnx-int8", of a judge of two
-    towers. pictures: the documents' images, of a teacher that learned from them. server: asks the teacher's model there.
-    Pairs of the same query, text and image are asked once. What is finished lies beside `out` until all is; another judge,
-    file or parameter that may change an answer starts anew. Ten parameters: each is an option of the command.
+    towers. pictures: the documents' images, of a teacher that learned from them, and of an annotator that is to see them.
+    server: asks the teacher's model there. annotator: how a language model is asked, where the judge is one ("llm:...").
+    retry: asks again where the table that is there has no answer. Pairs of the same query, text and image are asked once.
+    What is finished lies beside `out` until all is; another judge, file or parameter that may change an answer starts anew.
+    Twelve parameters: each is an option of the command.
 
     Raises: InputError for a folder without a judge, pairs that cannot be read, another scale than the judge's, and a way of
     asking that this judge does not know.
@@ -94,31 +107,40 @@ def label(
         raise InputError(f"{out}: a table of judgments is a .parquet file")
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}: give at least one row")
-    how = How(device, batch, engine, pictures, server)
+    how = How(device, batch, engine, pictures, server, annotator)
     facts = _facts(judge, scale, how)
-    asked_of = local.PairsFile(pairs, limit)
+    asked_of = local.PairsFile(pairs, limit, context=annotator is not None)
     images = None if pictures is None else pictures.open()
     parameters = {"judge": facts["fingerprint"], "device": device, "batch": batch, "limit": limit, **_changing(how)}
     if images is not None:
         parameters["images"] = digest(images, (str(i) for piece in asked_of.pieces() for i in piece["doc_id"].to_pylist()))
-        asked_of = _WithImages(pairs, limit, images.names)
+        asked_of = _WithImages(pairs, limit, asked_of.context, images.names)
     inputs = [pairs, *([pictures.docs] if pictures else [])]
     work: dict[str, Any] = {"verb": "label", "inputs": inputs, "parameters": parameters}
-    if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
+    if not retry and store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
         return _told(out, False, manifest.extra)
+    overrides = [] if annotator is None else _admitted(annotator, asked_of)
+    size = local.BLOCK if annotator is None else ANNOTATED
     blocks = Blocks(
         out.with_name(f".{out.name}.parts"),
-        {"block": local.BLOCK, "sorted": local.SORTED, "pairs": store.sha256(pairs), **parameters},
+        {"block": size, "sorted": local.SORTED, "pairs": store.sha256(pairs), **parameters},
     )
     with blocks:
-        asked = _load(judge, scale, how, images)
-        did = local.label(asked if images is None else _Unmarked(asked, images.names), asked_of, out, blocks)
+        asked = _load(judge, scale, how, images, out)
+        whole = asked if images is None else _Unmarked(asked, images.names)
+        did = local.label(whole, asked_of, out, blocks, block=size, timed=annotator is None)
         facts = _as_asked(facts, asked) | {"machine": _machine(asked, how), "rows": did.computed}
         facts |= {"seconds": round(did.seconds, 3), "rows_per_s": round(did.rows_per_s, 2), "latency_ms": did.latency_ms}
-        if server is not None:
+        if server is not None or annotator is not None:
             facts["server"] = dict(getattr(asked, "engine", {}))  # what it said of itself
         extra = {"judge": facts, "label": {"rows": did.rows, "computed": did.computed, "outcomes": did.outcomes}}
-        extra["label"]["notes"] = [*_notes(facts), *_other_text(judge, pairs)]
+        extra["label"]["notes"] = [*overrides, *_notes(facts), *_other_text(judge, pairs)]
+        if isinstance(asked, LLM):
+            facts["cost"] = did.cost
+            facts["latency_ms"] = asked.latency_ms
+            extra["label"] |= {"overrides": overrides, "spent": _spent(asked.spent, did, asked.prices)}
+            extra["label"]["notes"] += _of_engines(asked)
+            asked.replies.close()
         kind = store.SCHEMAS["judgments"]
         store.write_manifest(out, **work, schema=f"{kind.kind} {kind.version}", rows=did.rows, extra=extra)
         blocks.remove()
@@ -133,6 +155,9 @@ def _facts(judge: str | Path, scale: str | Path | None, how: How) -> dict[str, A
         _fits(FAKE, None, how)
         fake = Fake(scales.get(scale))
         return {"kind": FAKE, "name": fake.name, "fingerprint": fake.fingerprint, "random_weights": False}
+    if how.annotator is not None:
+        _annotated(how)
+        return how.annotator.facts(how.annotator.asked())
     place = locate(judge)
     about = folder.read(place)
     if scale is not None and scales.get(scale).version != about.scale.version:
@@ -177,8 +202,16 @@ def _fits(judge: str, about: About | None, how: How) -> None:
         raise InputError("--device says nothing to a server, which has its own: leave it out with --url")
 
 
+def _annotated(how: How) -> None:
+    """Raises: InputError for an option that says nothing to a language model."""
+    if how.engine is not None or how.server is not None or how.device is not None or how.batch is not None:
+        raise InputError("--engine, --device, --batch and --model are of trained judges: a language model takes --at-once")
+
+
 def _changing(how: How) -> dict[str, Any]:
     """What of it may change an answer; the address of a server does not."""
+    if how.annotator is not None:
+        return {"offline": how.annotator.offline}
     if how.server is not None:
         return {"engine": SERVED, "model": how.server.model}
     return {} if how.engine in (None, TORCH) else {"engine": how.engine}
@@ -196,9 +229,11 @@ def _host(url: str) -> str:
     return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}{'' if port is None else f':{port}'}"
 
 
-def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images | None) -> Judge:
+def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images | None, out: Path) -> Judge:
     if str(judge) == FAKE and scale is not None:
         return Fake(scales.get(scale))
+    if how.annotator is not None:
+        return how.annotator.open(how.annotator.asked(), out.parent / REPLIES, images)
     if how.server is not None:
         from germane.judges.served import Calling, Served
 
@@ -209,6 +244,8 @@ def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images 
 
 
 def _machine(asked: Judge, how: How) -> str:
+    if how.annotator is not None:
+        return f"asked at {', '.join(dict.fromkeys(how.annotator.facts(how.annotator.asked())['hosts']))}"
     if how.server is not None:
         return f"server at {_host(how.server.url)}"
     used = "cpu" if how.engine not in (None, TORCH) else getattr(asked, "device", how.device)
@@ -261,7 +298,7 @@ def _as_asked(facts: Mapping[str, Any], asked: Judge) -> dict[str, Any]:
 
 def _other_text(judge: str | Path, pairs: Path) -> list[str]:
     """What is to be said where the texts were not made by the plan of those that the judge learned from."""
-    learned = None if str(judge) == FAKE else folder.learned_text(locate(judge))
+    learned = None if str(judge) == FAKE or is_annotator(judge) else folder.learned_text(locate(judge))
     manifest = store.read_manifest(pairs)
     said = (manifest.extra.get("text") if manifest else None) or {}
     shown = said.get("digest") if isinstance(said, Mapping) else None
@@ -271,6 +308,8 @@ def _other_text(judge: str | Path, pairs: Path) -> list[str]:
 
 
 def _notes(facts: Mapping[str, Any]) -> list[str]:
+    if facts["kind"] == "llm" and facts["fingerprint"].startswith("fake:"):
+        return ["simulated: no model wrote these replies; they show the path, and say nothing about any model"]
     if facts["kind"] == FAKE:
         return ["fake: these grades are made up by hash, and say nothing but how fast labelling is"]
     if facts["random_weights"]:
@@ -296,4 +335,33 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
         judge["latency_ms"],
         judge["machine"],
         tuple(did["notes"]),
+        *(did.get("spent") or ()),
     )
+
+
+# --- language models --------------------------------------------------------------------------------------------------
+
+
+def _admitted(annotator: Annotator, pairs: local.PairsFile) -> list[str]:
+    """Overrides that were needed to ask it about these pairs. Raises: InputError without a key; Refusal without a card."""
+    asked, project = annotator.asked(), settings.load()
+    annotator.ready(asked)
+    return admitted(annotator, asked, pairs, project.folder("cards") if project.path else None)
+
+
+def _spent(spent: Spent, did: local.Labelled, prices: Sequence[Price | None]) -> list[str]:
+    """What the labels and this run have cost, and how many calls, as the summary says it."""
+    if None in prices:
+        cost = "not known: no price of this model (--prices FILE)"
+    else:
+        each = did.cost / max(did.computed, 1) if did.cost is not None else 0.0
+        cost = f"${did.cost or 0:,.4f} in all, ${each:.6f} a label; ${spent.money:,.4f} of it now"
+    calls = f"{spent.calls:,} answered, {spent.known:,} known from before"
+    again = spent.tries - spent.calls
+    return [cost, f"{calls}, {again:,} without an answer" if again else calls]
+
+
+def _of_engines(asked: LLM) -> list[str]:
+    names = sorted(name for name in asked.spent.engines if name)
+    told = f"the model changed while it was asked: {', '.join(names[:4])}: check it on an anchor set"
+    return [told] if len(names) > 1 else []

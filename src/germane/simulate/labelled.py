@@ -179,4 +179,6 @@ def judgments_of(
     columns |= {"query_id": pairs["query_id"], "doc_id": pairs["doc_id"], "relevance": pa.array(grade, pa.int16())}
     kind = schema.field("probs").type
     columns["probs"] = pa.nulls(n, kind) if probs is None else pa.array(probs.astype(np.float32).tolist(), kind)
+    for name in set(schema.names) - set(columns):  # what only a judge that was asked several times, or for money, has
+        columns[name] = pa.nulls(n, schema.field(name).type)
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)

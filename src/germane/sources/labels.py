@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BEIR = {"query_id", "corpus_id", "score"}
+_OF_SAMPLES = ("self_agreement", "entropy", "cost")
 
 
 def read_judgments(obj: Any, *, scale: Scale | None = None, judge: str | None = None, more: Sequence[Column] = ()) -> pa.Table:
@@ -57,6 +58,7 @@ def judgments_of(raw: Raw, scale: Scale | None, judge: str | None, more: Sequenc
     answered = pc.if_else(pc.is_valid(columns["relevance"]), str(Outcome.LABEL), str(Outcome.ABSTAINED))
     columns["outcome"] = _text(raw, "outcome", answered)
     columns["note"] = _text(raw, "note", "")
+    columns |= {name: source[found] for name in _OF_SAMPLES if (found := raw.find([name]))}
     table = pa.Table.from_arrays(list(columns.values()), list(columns))
     table = conform(table, "judgments", name=raw.name, at=raw.at, parse=raw.text)
     for column in more:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from germane.store.checks import compute, conform, short
 from germane.store.duck import database
 from germane.store.files import create_bytes
-from germane.store.schemas import SCHEMAS
+from germane.store.schemas import SCHEMAS, arrow_type
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -48,9 +48,10 @@ class JudgmentStore:
         judgments = conform(judgments, "judgments", name="judgments to store")
         if not judgments.num_rows:
             return 0
-        if "probs" not in judgments.column_names:
-            none: Any = pa.nulls(judgments.num_rows, pa.list_(pa.float32()))
-            judgments = judgments.append_column("probs", none)
+        for column in SCHEMAS["judgments"].columns:  # every part has all of them, so that parts can be read together
+            if column.name not in judgments.column_names:
+                none: Any = pa.nulls(judgments.num_rows, arrow_type(column.type))
+                judgments = judgments.append_column(column.name, none)
         with database(said=_numbered(judgments), keyed=_keyed(pairs)) as query:
             stored = query(
                 "SELECT said.* EXCLUDE (row), query_key, document_key FROM said LEFT JOIN keyed USING (query_id, doc_id) "
@@ -79,6 +80,7 @@ class JudgmentStore:
         """
         import duckdb
         import pyarrow as pa
+        import pyarrow.parquet as pq
 
         columns = [c.name for c in SCHEMAS["judgments"].columns]
         parts = self._parts()
@@ -88,13 +90,14 @@ class JudgmentStore:
         if judge is not None:
             said["judge"] = judge
         wanted = " AND ".join(f"s.{column} = {_quoted(value)}" for column, value in said.items())
-        kept = ", ".join(f"s.{c}" for c in columns if c not in ("query_id", "doc_id"))
+        there = {name for part in parts for name in pq.read_schema(part).names}  # parts of an earlier version have fewer
+        kept = ", ".join(f"s.{c}" if c in there else f"NULL AS {c}" for c in columns if c not in ("query_id", "doc_id"))
         files = ", ".join(_quoted(_literal(part)) for part in parts)
         try:
             with database(keyed=_keyed(pairs)) as query:
                 found = query(
                     f"""SELECT keyed.query_id, keyed.doc_id, {kept}
-                    FROM read_parquet([{files}], filename = true, file_row_number = true) s
+                    FROM read_parquet([{files}], filename = true, file_row_number = true, union_by_name = true) s
                     JOIN keyed ON s.query_key = keyed.query_key AND s.document_key = keyed.document_key
                     WHERE {wanted} AND s.relevance IS NOT NULL
                     QUALIFY row_number() OVER (

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from germane.extras import needs, quietly
 from germane.judges import causal, folder
-from germane.judges.generative import LEAST_MASS
 from germane.judges.images import Images
+from germane.judges.likeliest import LEAST_MASS
 from germane.judges.prompts import Frame, Prompt, fenced, frame
 from germane.judges.prompts.grading import MARK
 from germane.judges.reading import REASON_TOKENS, Pixels, Reader, Reading, prepared

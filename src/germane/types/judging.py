@@ -80,12 +80,16 @@ class Scale:
 
 
 class Query(NamedTuple):
-    """What somebody asked. `stratum` is where it stands in the design, if it was sampled."""
+    """What somebody asked. `stratum` is where it stands in the design, if it was sampled.
+
+    context: what is known of the asker's situation that a judge may read (a category that was open, a place, earlier queries).
+    """
 
     query_id: str
     text: str
     language: str | None = None
     stratum: str | None = None
+    context: str | None = None
 
 
 class Doc(NamedTuple):

@@ -1,0 +1,411 @@
+"""Calls to a language model: bounded in number and money, tried again where that is worth it, each reply kept at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+from germane.judges.prices import Price
+from germane.judges.providers import Endpoint, Model, chat
+from germane.judges.replies import NONE, Replies, Reply, Usage, key_of
+from germane.judges.sample import Recording
+from germane.types import InputError, Outcome
+
+AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529)
+LONGEST_WAIT = 60.0
+TOP = 20  # likeliest tokens that are asked for in the mode "symbol": the most that OpenAI and vLLM give
+A_TOKEN = 3.5  # characters, about: for estimates before anything is known
+GUESSED = 150  # tokens that a reply is thought to have, before one came
+
+
+class Stopped(InputError):
+    """The job ended before its end on purpose, and nothing is lost: the same command goes on. CLI exit code 1."""
+
+    exit_code = 1
+
+
+class Failure(NamedTuple):
+    """A call without a reply, for this pair. It is not kept: another run asks again."""
+
+    outcome: Outcome
+    why: str
+
+
+@dataclass(frozen=True)
+class Calling:
+    """How a model is called. at_once: calls in flight at most. timeout: seconds for one. tries: of one call in all. wait:
+    seconds before the second try, doubled each time. budget: dollars at most, kept replies not counted.
+    """
+
+    at_once: int = 16
+    timeout: float = 120.0
+    tries: int = 5
+    wait: float = 0.5
+    budget: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.at_once < 1 or self.tries < 1 or not self.timeout > 0 or self.wait < 0:
+            raise InputError("calls: at least one at once, one try, and a time limit above 0 seconds")
+        if self.budget is not None and not self.budget > 0:
+            raise InputError(f"--budget {self.budget:g}: give dollars above 0, or leave it out")
+
+
+@dataclass
+class Spent:
+    """What a run has cost so far. known: replies that were there. tries: calls that were sent, repeated ones included."""
+
+    calls: int = 0
+    known: int = 0
+    tries: int = 0
+    usage: Usage = NONE
+    money: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    engines: Counter[str] = field(default_factory=Counter)
+    limits: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reply: Reply, price: Price | None) -> None:
+        self.calls += 1
+        self.usage += reply.usage
+        self.money += price.of(reply.usage) if price else 0.0
+        if len(self.seconds) < 10_000:
+            self.seconds.append(reply.seconds)
+
+
+class Gate:
+    """How many calls may be in flight: halved when the server says that it is too much, and raised again bit by bit.
+
+    A server that says how long to wait is left alone for so long, by all calls.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.allowed = most, float(most)
+        self.inside, self.until, self._slowed = 0, 0.0, 0.0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        while self._waiting and self._waiting[0].done():  # who stopped waiting
+            self._waiting.popleft()
+        if self.inside >= int(self.allowed) or self._waiting:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self.leave()  # its place was given to it at the same moment
+                raise
+        else:
+            self.inside += 1
+        while (left := self.until - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+
+    def leave(self) -> None:
+        self.inside -= 1
+        self._next()
+
+    def well(self) -> None:
+        self.allowed = min(self.most, self.allowed + 1 / self.allowed)
+
+    def too_much(self, wait: float) -> None:
+        now = time.monotonic()
+        self.until = max(self.until, now + wait)
+        if now - self._slowed > 1.0:  # one burst of refusals halves it once
+            self.allowed, self._slowed = max(1.0, self.allowed / 2), now
+
+    def _next(self) -> None:
+        while self._waiting and self.inside < int(self.allowed):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.inside += 1
+                turn.set_result(None)
+
+
+class Caller:
+    """One model at one place, asked through LangChain. price: None where it is not known. offline: kept replies alone.
+    recording: what answers in the model's place.
+
+    Made and used inside one event loop. `spent` is what it has cost; a reply is in `replies` before it is given out.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        endpoint: Endpoint,
+        calling: Calling,
+        replies: Replies,
+        *,
+        price: Price | None,
+        spent: Spent,
+        gate: Gate,
+        symbol: bool = False,
+        offline: bool = False,
+        recording: Recording | None = None,
+    ) -> None:
+        self.model, self.endpoint, self.calling, self.replies = model, endpoint, calling, replies
+        self.price, self.spent, self.gate, self.symbol, self.offline = price, spent, gate, symbol, offline
+        self.recording = recording
+        self._reserved = 0.0
+        self._chat: Any = None
+        self._client: Any = None
+        self._bound: dict[str, Any] = {}
+        self._asking: dict[str, asyncio.Future[Reply | Failure]] = {}
+
+    def open(self, schema: Mapping[str, Any]) -> None:
+        """Makes the chat model. schema: of a verdict, for models that are bound to it.
+
+        Raises: InputError for a missing package or key.
+        """
+        if self.offline or self.recording is not None:
+            return
+        self._client = _fast_client(self.calling)
+        self._chat = chat(self.model, self.endpoint, timeout=self.calling.timeout, client=self._client)
+        if self.symbol:
+            self._bound = {"logprobs": True, "top_logprobs": TOP}
+        elif self.model.structured == "schema":
+            form = {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": dict(schema)}}
+            self._bound = {"extra_body": {"response_format": form}}
+        elif self.model.structured == "tool":
+            tool = {"title": "verdict", "description": "The verdict on the pair.", **schema}
+            self._chat = self._chat.bind_tools([tool], tool_choice="verdict")
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def ask(self, messages: Sequence[Mapping[str, Any]], *, marker: str, sample: int) -> Reply | Failure:
+        """The reply to these messages: a kept one, or a new one, which is then kept.
+
+        Raises: InputError for what would fail for every pair (no model, no access); Stopped at the budget.
+        """
+        if self.recording is not None:
+            said = self.recording.reply(messages, sample) if len(messages) == 2 else None  # nobody answers a question back
+            self.spent.known += said is not None
+            return said or Failure(Outcome.ABSTAINED, "not in the recording")
+        key = key_of([*self.model.decides, self.symbol], messages, marker, sample)
+        known = self.replies.get(key)
+        if known is not None:
+            self.spent.known += 1
+            return known
+        if self.offline:
+            return Failure(Outcome.ABSTAINED, "not among the recorded replies")
+        if (same := self._asking.get(key)) is not None:  # the same call is in flight for another pair
+            return await asyncio.shield(same)
+        self._asking[key] = asyncio.get_running_loop().create_future()
+        try:
+            found = await self._tried(messages, key)
+            self._asking[key].set_result(found)
+            return found
+        except BaseException:
+            self._asking[key].cancel()
+            raise
+        finally:
+            del self._asking[key]
+
+    async def _tried(self, messages: Sequence[Mapping[str, Any]], key: str) -> Reply | Failure:
+        why, outcome = "", Outcome.TIMEOUT
+        for number in range(1, self.calling.tries + 1):
+            await self.gate.enter()
+            try:
+                guess = self._afford(messages)
+                self.spent.tries += 1
+                began = time.perf_counter()
+                try:
+                    found: Reply | _Problem = self._read(await self._invoke(messages), time.perf_counter() - began)
+                except Exception as problem:
+                    found = self._failed(problem)
+                finally:
+                    self._reserved -= guess
+                if isinstance(found, Reply):
+                    self.replies.put(key, found)
+                    self.spent.add(found, self.price)
+                    self.gate.well()
+                    return found
+                if found.fatal:
+                    raise InputError(found.why)
+                if not found.again:
+                    self.spent.failures[found.outcome] += 1
+                    return Failure(found.outcome, found.why)
+                why, outcome, wait = found.why, found.outcome, found.wait
+                if found.crowded:
+                    self.gate.too_much(wait)
+            finally:
+                self.gate.leave()
+            if number < self.calling.tries:
+                backoff = self.calling.wait * 2 ** (number - 1) * (1 + random.random() / 4)
+                await asyncio.sleep(min(max(wait, backoff), LONGEST_WAIT))
+        self.spent.failures[outcome] += 1
+        return Failure(outcome, f"no answer in {self.calling.tries} tries: {why}" if self.calling.tries > 1 else why)
+
+    async def _invoke(self, messages: Sequence[Mapping[str, Any]]) -> Any:
+        return await asyncio.wait_for(self._chat.ainvoke(list(messages), **self._bound), self.calling.timeout + 5)
+
+    def _afford(self, messages: Sequence[Mapping[str, Any]]) -> float:
+        """Dollars that this call may cost, now reserved. Raises: Stopped where the budget does not hold them."""
+        if self.calling.budget is None or self.price is None:
+            return 0.0
+        calls = self.spent.calls
+        written = self.spent.usage.written / calls if calls else GUESSED
+        guess = self.price.of(Usage(int(_characters(messages) / A_TOKEN), 0, int(written)))
+        if self.spent.money + self._reserved + guess > self.calling.budget:
+            raise Stopped(
+                f"stopped before the budget of ${self.calling.budget:g} was passed: ${self.spent.money:.4f} are spent in "
+                f"{self.spent.calls:,} calls, and every reply is kept: run the same command again with more, and it goes on"
+            )
+        self._reserved += guess
+        return guess
+
+    def _read(self, said: Any, seconds: float) -> Reply:
+        """LangChain's message as a reply."""
+        told = dict(getattr(said, "response_metadata", None) or {})
+        text = said.content if isinstance(said.content, str) else _texts(said.content)
+        calls = getattr(said, "tool_calls", None) or []
+        if calls and not self.symbol:
+            import json
+
+            text = json.dumps(calls[-1].get("args"), ensure_ascii=False)
+        counted = getattr(said, "usage_metadata", None) or {}
+        cached = (counted.get("input_token_details") or {}).get("cache_read") or 0
+        usage = Usage(int(counted.get("input_tokens") or 0), int(cached), int(counted.get("output_tokens") or 0))
+        engine = {k: str(told[k])[:100] for k in ("model_name", "system_fingerprint") if told.get(k)}
+        self.spent.engines["/".join(engine.values())] += 1
+        headers = told.get("headers") or {}
+        self.spent.limits.update({k: str(v)[:40] for k, v in headers.items() if k.lower().startswith("x-ratelimit-limit")})
+        ended = str(told.get("finish_reason") or told.get("stop_reason") or "stop")
+        refusal = (getattr(said, "additional_kwargs", None) or {}).get("refusal") or ""
+        return Reply(text, ended, str(refusal)[:500], _tops(told.get("logprobs")), usage, engine, round(seconds, 4))
+
+    def _failed(self, problem: Exception) -> _Problem:
+        return _classed(problem, self.model, self.endpoint, self.calling.timeout)
+
+
+class _Problem(NamedTuple):
+    outcome: Outcome
+    why: str
+    again: bool = False
+    fatal: bool = False
+    crowded: bool = False
+    wait: float = 0.0
+
+
+def _classed(problem: Exception, model: Model, endpoint: Endpoint, timeout: float) -> _Problem:
+    """What a failed call means: for this pair, for every pair, and whether to try again."""
+    status, said, name = _status(problem), _said(problem, model, endpoint), type(problem).__name__
+    where = endpoint.host(model)
+    if isinstance(problem, TimeoutError) or "Timeout" in name:
+        return _Problem(Outcome.TIMEOUT, f"no reply in {timeout:g} s", again=True)
+    if status is None and ("Connection" in name or "Connect" in name or isinstance(problem, OSError)):
+        return _Problem(Outcome.TIMEOUT, f"nothing answers at {where} ({name})", again=True)
+    if status in (401, 403):
+        return _Problem(Outcome.REFUSED, f"{where} does not accept the key for {model}: {said}", fatal=True)
+    if status in (404, 405):
+        return _Problem(Outcome.REFUSED, f"{where} has no model {model.name!r}: {said}", fatal=True)
+    if status == 429 and "insufficient_quota" in said:
+        return _Problem(Outcome.REFUSED, f"{where}: the account has no quota left: {said}", fatal=True)
+    if status in AGAIN or (status is not None and status >= 500):
+        return _Problem(Outcome.TIMEOUT, said, again=True, crowded=status in (429, 503, 529), wait=_asked_to_wait(problem))
+    if status is not None:
+        for word, hint in _UNSUPPORTED.items():
+            if word in said and ("support" in said.lower() or "unknown" in said.lower() or "unrecognized" in said.lower()):
+                return _Problem(Outcome.REFUSED, f"{where} does not take {word!r} ({said}): {hint}", fatal=True)
+        filtered = any(word in said for word in ("content_filter", "content management", "ContentFilter"))
+        return _Problem(Outcome.FILTERED if filtered else Outcome.REFUSED, said)
+    if "ContentFilter" in name:
+        return _Problem(Outcome.FILTERED, "the server's content filter stopped it")
+    return _Problem(Outcome.UNPARSEABLE, f"the reply has not the shape that {model.provider} promises ({name})", again=True)
+
+
+_UNSUPPORTED = {
+    "response_format": "try --structured tool or --structured text",
+    "json_schema": "try --structured tool or --structured text",
+    "tool_choice": "try --structured text",
+    "logprobs": "leave --mode symbol out",
+    "temperature": "leave --temperature out",
+    "reasoning_effort": "leave --effort out",
+    "image": "leave --images out",
+}
+
+
+def _status(problem: Exception) -> int | None:
+    """The HTTP status that a provider's exception carries, in any of the ways they have."""
+    for holder in (problem, getattr(problem, "response", None)):
+        for name in ("status_code", "http_status", "code"):
+            value = getattr(holder, name, None)
+            if isinstance(value, int) and 100 <= value < 600:
+                return value
+    return None
+
+
+def _said(problem: Exception, model: Model, endpoint: Endpoint) -> str:
+    """What the server told of an error, in a line of at most 200 characters, without our key."""
+    body = getattr(problem, "body", None)
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        text = " ".join(str(error[k]) for k in ("code", "type", "message") if error.get(k))
+    else:
+        text = str(error or problem)
+    status = _status(problem)
+    told = " ".join(f"{status or ''} {text}".split())
+    try:
+        key = endpoint.key(model)
+    except InputError:
+        key = ""
+    return (told.replace(key, "***") if key else told)[:200]
+
+
+def _asked_to_wait(problem: Exception) -> float:
+    """Seconds that the server asks to be left alone: Retry-After in seconds or as a date; 0 where it asks nothing."""
+    headers = getattr(getattr(problem, "response", None), "headers", None) or {}
+    said = str(headers.get("retry-after-ms") or "")
+    if said.replace(".", "", 1).isdigit():
+        return min(float(said) / 1000, LONGEST_WAIT)
+    said = str(headers.get("retry-after") or "").strip()
+    try:
+        return min(max(float(said), 0.0), LONGEST_WAIT)
+    except ValueError:
+        pass
+    try:
+        return min(max(parsedate_to_datetime(said).timestamp() - time.time(), 0.0), LONGEST_WAIT)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+def _characters(messages: Sequence[Mapping[str, Any]]) -> int:
+    total = 0
+    for message in messages:
+        content = message["content"]
+        parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
+        total += sum(map(len, parts))
+    return total
+
+
+def _texts(content: Any) -> str:
+    """The text of a reply in parts; reasoning and other kinds of parts are left out."""
+    parts = content if isinstance(content, list) else []
+    return "".join(
+        p if isinstance(p, str) else str(p.get("text", "")) if p.get("type") in ("text", None) else "" for p in parts
+    )
+
+
+def _tops(logprobs: Any) -> dict[str, float]:
+    """The likeliest tokens at the first place of a reply."""
+    try:
+        return {str(t["token"]): float(t["logprob"]) for t in logprobs["content"][0]["top_logprobs"]}
+    except (TypeError, KeyError, IndexError, ValueError):
+        return {}
+
+
+def _fast_client(calling: Calling) -> Any:
+    """An HTTP client that costs half as much a call as the usual one; None where aiohttp is not installed."""
+    try:
+        from openai import DefaultAioHttpClient
+
+        return DefaultAioHttpClient(timeout=calling.timeout)
+    except (ImportError, RuntimeError):
+        return None

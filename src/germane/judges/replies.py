@@ -1,0 +1,163 @@
+"""What language models said, kept reply by reply: nothing is paid for twice, and a run can be read again by other rules.
+
+A folder of JSON lines, one file for each process that ever added to it. A reply is on disk before it is used, in one write;
+a line that was cut off by a kill is left out when the folder is read. A reply is found by a digest of all that was asked
+(model, decoding, messages); texts, addresses and keys are not in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+from uuid import uuid4
+
+from germane.store.files import explained
+
+_SUFFIX = ".replies.jsonl"
+_WIDE = 40  # bits of a place that tell where in the file
+
+
+class Usage(NamedTuple):
+    """Tokens of one call: read, of these known from before (cached), and written, reasoning included."""
+
+    read: int = 0
+    cached: int = 0
+    written: int = 0
+
+    def __add__(self, other: Usage) -> Usage:  # type: ignore[override]
+        return Usage(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+NONE = Usage()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back of one call. text: as the model wrote it. ended: "stop", "length", "content_filter", ...
+
+    refusal: the model's own, if it is told apart. tops: at the first token, the likeliest with their log-probabilities.
+    engine: what the server said of itself. seconds: that the call took, waiting and tries left out.
+    """
+
+    text: str
+    ended: str = "stop"
+    refusal: str = ""
+    tops: Mapping[str, float] = field(default_factory=dict)
+    usage: Usage = NONE
+    engine: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_json(self, key: str) -> bytes:
+        said = {"key": key, **{k: v for k, v in self.__dict__.items() if v or k == "text"}}
+        return json.dumps(said, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Reply:
+        known = {name: said[name] for name in cls.__dataclass_fields__ if name in said}
+        return cls(**{**known, "usage": Usage(*known.get("usage", ()))})
+
+
+def key_of(model: Sequence[Any], messages: Sequence[Mapping[str, Any]], marker: str, sample: int) -> str:
+    """32 hex digits of what was asked: the model and its decoding, the messages without the marker, and which sample."""
+    asked = json.dumps([model, messages, sample], ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256((asked.replace(marker, "") if marker else asked).encode("utf-8", "replace")).hexdigest()[:32]
+
+
+class Replies:
+    """The replies in a folder; without one, those of this process. `get` and `put` by the key of `key_of`.
+
+    Raises: InputError for a folder that cannot be read or written.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._held: dict[str, Reply] = {}
+        self._places: dict[bytes, int] = {}  # a file's number and the place in it, as one number: millions of them fit
+        self._files: list[Path] = []
+        self._open: dict[int, BinaryIO] = {}
+        self._out: int | None = None
+        self._own = -1
+        if folder is not None and folder.is_dir():
+            with explained(folder):
+                for path in sorted(folder.glob(f"*{_SUFFIX}")):
+                    self._index(path)
+
+    def __len__(self) -> int:
+        return len(self._held) + len(self._places)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._held or bytes.fromhex(key) in self._places
+
+    def get(self, key: str) -> Reply | None:
+        if self.folder is None:
+            return self._held.get(key)
+        place = self._places.get(bytes.fromhex(key))
+        if place is None:
+            return None
+        number, at = place >> _WIDE, place & ((1 << _WIDE) - 1)
+        if number not in self._open:
+            self._open[number] = self._files[number].open("rb")
+        file = self._open[number]
+        file.seek(at)
+        return Reply.from_json(json.loads(file.readline()))
+
+    def put(self, key: str, reply: Reply) -> None:
+        """Keeps a reply: once this returns, a killed process has not lost it."""
+        if self.folder is None:
+            self._held[key] = reply
+            return
+        with explained(self.folder):
+            if self._out is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                path = self.folder / f"{uuid4().hex[:12]}{_SUFFIX}"
+                self._out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+                self._files.append(path)
+                self._own, self._end = len(self._files) - 1, 0
+            line = reply.to_json(key)
+            written = os.write(self._out, line)
+            if written < len(line):  # a full disk: the line is cut off, and the next begins anew
+                os.write(self._out, b"\n")
+                raise OSError(28, "no space left on device")
+        self._places[bytes.fromhex(key)] = self._own << _WIDE | self._end
+        self._end += len(line)
+
+    def close(self) -> None:
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+        if self._out is not None:
+            os.close(self._out)
+            self._out = None
+
+    def all(self) -> Iterator[Reply]:
+        """Every reply, each once."""
+        yield from list(self._held.values())
+        for key in list(self._places):
+            reply = self.get(key.hex())
+            assert reply is not None
+            yield reply
+
+    def _index(self, path: Path) -> None:
+        number, at = len(self._files), 0
+        self._files.append(path)
+        with path.open("rb") as file:
+            for line in file:
+                key = _key(line)
+                if key is not None:
+                    self._places.setdefault(key, number << _WIDE | at)
+                at += len(line)
+
+
+def _key(line: bytes) -> bytes | None:
+    """The key of a whole line; None for one that was cut off, or is not ours."""
+    try:
+        said = json.loads(line) if line.endswith(b"\n") else None
+        key = bytes.fromhex(said["key"]) if isinstance(said, dict) and isinstance(said.get("text"), str) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return key if key is not None and len(key) == 16 else None

@@ -1,0 +1,259 @@
+"""From what a user says of an annotator to an annotator that can be asked: models, examples, prices, replies, and the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from germane import cards, sources, store
+from germane.judges import providers
+from germane.judges.calls import Calling
+from germane.judges.graph import Voting
+from germane.judges.images import Images
+from germane.judges.llm import LLM, Asked, facts
+from germane.judges.prices import Price, price
+from germane.judges.prompts.annotating import Example, Instructions
+from germane.judges.prompts.examples import Examples
+from germane.judges.providers import PREFIX, SAMPLE, Endpoint, Model
+from germane.judges.replies import Replies
+from germane.judges.sample import Recording
+from germane.labelling.local import PairsFile
+from germane.text import pair_digest, query_digest
+from germane.types import InputError, JudgeCard, Refusal, Scale
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+UNCHECKED = "the annotator has no passing card for this scale and guide"
+NO_CARD = "no-card"
+_SPLIT = store.Column("split", "string", "dev or test, of a sealed golden set", nullable=True)
+REPLIES = "replies"  # the folder beside the output, where no other is named
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """Where few-shot examples come from: pairs, and people's grades of them. sealed: pairs that must not be among them.
+
+    each: examples of every grade that are shown.
+    """
+
+    pairs: Path
+    labels: Path
+    sealed: Path | None = None
+    each: int = 1
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """An annotator as options name it. judge: "llm:PROVIDER/MODEL". first: a cheaper model that is asked before it.
+
+    temperature: None: the model's own with one sample, 1 with several. replies: the folder where replies are kept. card:
+    of this annotator; golden: people's judgments, whose pairs it may label without one. allow: overrides.
+    """
+
+    judge: str
+    scale: Scale
+    url: str | None = None
+    key_env: str | None = None
+    first: str | None = None
+    mode: str = "reasons"
+    phrasing: int = 0
+    voting: Voting = field(default_factory=Voting)
+    temperature: float | None = None
+    most: int = 1024
+    effort: str | None = None
+    structured: str | None = None
+    few_shot: FewShot | None = None
+    prices: Path | None = None
+    calling: Calling = field(default_factory=Calling)
+    replies: Path | None = None
+    offline: bool = False
+    images: bool = False
+    card: Path | None = None
+    golden: Path | None = None
+    allow: tuple[str, ...] = ()
+
+    def asked(self) -> Asked:
+        """What the annotator is. Raises: InputError for what cannot be, as a model of an unknown provider."""
+        instructions = Instructions(self.scale, self.phrasing, self.mode)
+        several = self.voting.n > 1 and self.mode != "symbol"
+        temperature = 1.0 if self.temperature is None and several and not self.effort else self.temperature
+        options: dict[str, Any] = {"temperature": temperature, "effort": self.effort}
+        options["most"] = 1 if self.mode == "symbol" else self.most
+        if self.structured is not None:
+            if self.structured not in ("schema", "tool", "text"):
+                raise InputError(f"--structured {self.structured}: expected schema, tool or text")
+            options["structured"] = self.structured
+        if self.first and SAMPLE in (
+            self.first.removeprefix(PREFIX).split("/")[0],
+            self.judge.removeprefix(PREFIX).split("/")[0],
+        ):
+            raise InputError("a recorded sample stands alone: leave --first out")
+        models = tuple(Model.named(name, **options) for name in (self.first, self.judge) if name)
+        if len(models) == 2 and models[0] == models[1]:
+            raise InputError(f"--first {self.first} is the judge itself: name a cheaper model, or leave it out")
+        return Asked(instructions, models, self.voting, _examples(self), self.images)
+
+    def endpoints(self, asked: Asked) -> tuple[Endpoint, ...]:
+        """Where each model is: --url and --key-env are of the judge's provider."""
+        return tuple(
+            Endpoint(self.url, self.key_env) if model.provider == asked.models[-1].provider else Endpoint()
+            for model in asked.models
+        )
+
+    def ready(self, asked: Asked) -> None:
+        """Raises: InputError for a missing key, saying which variable to set, and for a missing package."""
+        for model, endpoint in zip(asked.models, self.endpoints(asked), strict=True):
+            if not self.offline and model.provider != SAMPLE:
+                endpoint.key(model)
+                providers.installed(model)
+
+    def priced(self, asked: Asked) -> tuple[Price | None, ...]:
+        return tuple(price(model.provider, model.name, self.prices) for model in asked.models)
+
+    def open(self, asked: Asked, folder: Path, images: Images | None = None) -> LLM:
+        """The annotator, ready. folder: where replies are kept, unless `replies` names another.
+
+        Raises: InputError for a missing package, key or price.
+        """
+        from germane.judges.injection import suspicions
+
+        recorded = asked.models[-1].provider == SAMPLE
+        kept = self.replies or folder
+        return LLM(
+            asked,
+            self.endpoints(asked),
+            replies=Replies(None if recorded else kept),
+            recording=Recording(kept) if recorded else None,
+            calling=self.calling,
+            prices=self.priced(asked),
+            offline=self.offline,
+            images=images,
+            suspicious=lambda query, item: suspicions(item, query=query),
+        )
+
+    def facts(self, asked: Asked) -> dict[str, Any]:
+        """What the manifest says of it."""
+        return dict(facts(asked, self.endpoints(asked)))
+
+
+def is_annotator(judge: str | Path) -> bool:
+    """True for the name of a language model: "llm:openai/o3".
+
+    >>> is_annotator("llm:openai/o3"), is_annotator("judges/mine")
+    (True, False)
+    """
+    return str(judge).startswith(PREFIX)
+
+
+def admitted(options: Annotator, asked: Asked, pairs: PairsFile, folder: Path | None) -> list[str]:
+    """Overrides that were needed to let an annotator label these pairs, as sentences; [] for none.
+
+    It may label golden pairs, so that it can be checked; for others it needs a card that passed, of its own fingerprint,
+    scale and guide: `card`, or one below `folder`.
+
+    Raises: Refusal `--allow no-card`.
+    """
+    if asked.models[-1].provider == SAMPLE:
+        return []
+    card = _card(options, asked, folder)
+    why = _objection(card, asked)
+    if not why:
+        return []
+    outside = _outside(pairs, options.golden, options.scale)
+    if outside == 0:
+        return []
+    if NO_CARD in options.allow:
+        return [f"--allow {NO_CARD}: {UNCHECKED}"]
+    many = "these pairs are not known to be golden" if outside is None else f"{outside:,} of these pairs are not golden"
+    raise Refusal(
+        f"{why}, and {many}. Label the golden pairs first (--golden GOLD names people's judgments), then germane check, then "
+        "--card CARD.",
+        f"--allow {NO_CARD}",
+    )
+
+
+def _card(options: Annotator, asked: Asked, folder: Path | None) -> JudgeCard | None:
+    if options.card is not None:
+        return cards.read(options.card)
+    if folder is None or not folder.is_dir():
+        return None
+    return cards.find(folder, asked.fingerprint, asked.scale.name, asked.scale.version)
+
+
+def _objection(card: JudgeCard | None, asked: Asked) -> str:
+    if card is None:
+        return f"{asked.name} ({asked.fingerprint}) has no judge card on scale {asked.scale.name!r}"
+    if (card.fingerprint, card.scale, card.guide_version) != (asked.fingerprint, asked.scale.name, asked.scale.version):
+        return (
+            f"the card is of {card.fingerprint} on scale {card.scale!r}, guide {card.guide_version}, and this annotator is "
+            f"{asked.fingerprint} on {asked.scale.name!r}, guide {asked.scale.version}"
+        )
+    return "" if card.bars and card.passed else f"the card of {asked.name} does not meet its bars"
+
+
+def _outside(pairs: PairsFile, golden: Path | None, scale: Scale) -> int | None:
+    """How many pairs people did not judge; None without a golden set."""
+    if golden is None:
+        return None
+    gold = sources.read_judgments(golden, scale=scale)
+    machines = {str(j) for j in gold["fingerprint"].unique().to_pylist() if j}
+    if machines:
+        raise InputError(f"--golden {golden}: it holds a machine's judgments, and golden ones are people's")
+    known = set(zip(gold["query_id"].to_pylist(), gold["doc_id"].to_pylist(), strict=True))
+    rows = (row for piece in pairs.pieces() for row in _ids(piece))
+    return sum(row not in known for row in rows)
+
+
+def _ids(piece: pa.Table) -> Iterable[tuple[Any, Any]]:
+    return zip(piece["query_id"].to_pylist(), piece["doc_id"].to_pylist(), strict=True)
+
+
+def _examples(options: Annotator) -> Examples | None:
+    """The graded pairs that few-shot examples are chosen from. Raises: InputError for sealed ones, and for none."""
+    few = options.few_shot
+    if few is None:
+        return None
+    texts = sources.read_pairs(few.pairs)
+    gold = sources.read_judgments(few.labels, scale=options.scale, more=(_SPLIT,))
+    if any(fingerprint for fingerprint in gold["fingerprint"].unique().to_pylist()):
+        raise InputError(f"{few.labels}: examples are graded by people, and these are a machine's judgments")
+    _not_test(few.labels, gold["split"].unique().to_pylist() if "split" in gold.column_names else ())
+    grades: dict[tuple[str, str], set[int]] = {}
+    for query_id, doc_id, grade in zip(*(gold[c].to_pylist() for c in ("query_id", "doc_id", "relevance")), strict=True):
+        if grade is not None:
+            grades.setdefault((query_id, doc_id), set()).add(grade)
+    rows = zip(*(texts[c].to_pylist() for c in ("query_id", "doc_id", "query", "text")), strict=True)
+    found = [
+        Example(query, text, grades[query_id, doc_id].pop())
+        for query_id, doc_id, query, text in rows
+        if len(grades.get((query_id, doc_id), ())) == 1 and query and text  # where raters differ there is no example
+    ]
+    if not found:
+        raise InputError(f"no pair of {few.pairs} has a grade in {few.labels}: there is no example to show")
+    if few.sealed is not None:
+        _apart(found, few)
+    return Examples(tuple(found), options.scale, few.each)
+
+
+def _not_test(labels: Path, parts: Collection[Any]) -> None:
+    """Raises: InputError where the file says itself that it holds the sealed test part."""
+    manifest = store.read_manifest(labels)
+    said: Mapping[str, Any] = manifest.extra if manifest else {}
+    if "test" in parts or said.get("split") == "test":
+        raise InputError(f"{labels} holds golden test: examples are taken from dev, never from what a judge is checked on")
+
+
+def _apart(found: Iterable[Example], few: FewShot) -> None:
+    sealed = sources.read_pairs(few.sealed)
+    asked, items = ([str(text) for text in sealed[name].to_pylist()] for name in ("query", "text"))
+    queries = set(map(query_digest, asked))
+    pairs = set(map(pair_digest, asked, items))
+    held = sum(query_digest(e.query) in queries or pair_digest(e.query, e.item) in pairs for e in found)
+    if held:
+        raise InputError(
+            f"{held:,} examples are of queries in the sealed pairs {few.sealed}: the judge would be checked on what it was "
+            "shown. Take examples from other queries"
+        )
