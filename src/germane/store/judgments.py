@@ -50,7 +50,8 @@ class JudgmentStore:
             return 0
         for column in SCHEMAS["judgments"].columns:  # every part has all of them, so that parts can be read together
             if column.name not in judgments.column_names:
-                none: Any = pa.nulls(judgments.num_rows, arrow_type(column.type))
+                kind: Any = arrow_type(column.type)
+                none: Any = pa.nulls(judgments.num_rows, kind)
                 judgments = judgments.append_column(column.name, none)
         with database(said=_numbered(judgments), keyed=_keyed(pairs)) as query:
             stored = query(
@@ -90,7 +91,10 @@ class JudgmentStore:
         if judge is not None:
             said["judge"] = judge
         wanted = " AND ".join(f"s.{column} = {_quoted(value)}" for column, value in said.items())
-        there = {name for part in parts for name in pq.read_schema(part).names}  # parts of an earlier version have fewer
+        try:  # parts of an earlier version have fewer columns
+            there = {name for part in parts for name in pq.read_schema(part).names}
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"judgment store {self.folder} cannot be read: {error}: restore that part") from error
         kept = ", ".join(f"s.{c}" if c in there else f"NULL AS {c}" for c in columns if c not in ("query_id", "doc_id"))
         files = ", ".join(_quoted(_literal(part)) for part in parts)
         try:
