@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from germane.judges.prices import Price
-from germane.judges.providers import Endpoint, Model, chat
+from germane.judges.providers import PROVIDERS, Endpoint, Model, chat
 from germane.judges.replies import NONE, Replies, Reply, Usage, key_of
 from germane.judges.sample import Recording
 from germane.types import InputError, Outcome
@@ -166,14 +166,17 @@ class Caller:
             return
         self._client = _fast_client(self.calling)
         self._chat = chat(self.model, self.endpoint, timeout=self.calling.timeout, client=self._client)
+        body: dict[str, Any] = {} if self.model.provider == "openai" else {"max_tokens": self.model.most}
         if self.symbol:
             self._bound = {"logprobs": True, "top_logprobs": TOP}
         elif self.model.structured == "schema":
             form = {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": dict(schema)}}
-            self._bound = {"extra_body": {"response_format": form}}
+            body["response_format"] = form
         elif self.model.structured == "tool":
             tool = {"title": "verdict", "description": "The verdict on the pair.", **schema}
             self._chat = self._chat.bind_tools([tool], tool_choice="verdict")
+        if PROVIDERS[self.model.provider].shape and body:
+            self._bound["extra_body"] = body
 
     async def close(self) -> None:
         if self._client is not None:
@@ -219,7 +222,7 @@ class Caller:
                 try:
                     found: Reply | _Problem = self._read(await self._invoke(messages), time.perf_counter() - began)
                 except Exception as problem:
-                    found = self._failed(problem)
+                    found = self._failed(problem, time.perf_counter() - began)
                 finally:
                     self._reserved -= guess
                 if isinstance(found, Reply):
@@ -281,8 +284,8 @@ class Caller:
         refusal = (getattr(said, "additional_kwargs", None) or {}).get("refusal") or ""
         return Reply(text, ended, str(refusal)[:500], _tops(told.get("logprobs")), usage, engine, round(seconds, 4))
 
-    def _failed(self, problem: Exception) -> _Problem:
-        return _classed(problem, self.model, self.endpoint, self.calling.timeout)
+    def _failed(self, problem: Exception, seconds: float) -> _Problem:
+        return _classed(problem, self.model, self.endpoint, seconds >= 0.9 * self.calling.timeout, self.calling.timeout)
 
 
 class _Problem(NamedTuple):
@@ -294,13 +297,16 @@ class _Problem(NamedTuple):
     wait: float = 0.0
 
 
-def _classed(problem: Exception, model: Model, endpoint: Endpoint, timeout: float) -> _Problem:
-    """What a failed call means: for this pair, for every pair, and whether to try again."""
+def _classed(problem: Exception, model: Model, endpoint: Endpoint, late: bool, timeout: float) -> _Problem:
+    """What a failed call means: for this pair, for every pair, and whether to try again.
+
+    late: it took as long as it may; clients call other broken connections a timeout too.
+    """
     status, said, name = _status(problem), _said(problem, model, endpoint), type(problem).__name__
     where = endpoint.host(model)
-    if isinstance(problem, TimeoutError) or "Timeout" in name:
+    if late and (isinstance(problem, TimeoutError) or "Timeout" in name):
         return _Problem(Outcome.TIMEOUT, f"no reply in {timeout:g} s", again=True)
-    if status is None and ("Connection" in name or "Connect" in name or isinstance(problem, OSError)):
+    if status is None and (any(word in name for word in ("Timeout", "Connect")) or isinstance(problem, OSError)):
         return _Problem(Outcome.TIMEOUT, f"nothing answers at {where} ({name})", again=True)
     if status in (401, 403):
         return _Problem(Outcome.REFUSED, f"{where} does not accept the key for {model}: {said}", fatal=True)
@@ -337,7 +343,7 @@ def _status(problem: Exception) -> int | None:
     for holder in (problem, getattr(problem, "response", None)):
         for name in ("status_code", "http_status", "code"):
             value = getattr(holder, name, None)
-            if isinstance(value, int) and 100 <= value < 600:
+            if isinstance(value, int) and 400 <= value < 600:
                 return value
     return None
 

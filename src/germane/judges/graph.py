@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from germane.judges import voting
-from germane.judges.calls import Caller, Failure
+from germane.judges.calls import Caller, Failure, Stopped
 from germane.judges.likeliest import graded_tokens
 from germane.judges.prompts.annotating import Example, Instructions, Material
 from germane.judges.prompts.examples import Examples
@@ -244,10 +244,13 @@ def marker_of(messages: Sequence[Mapping[str, Any]]) -> str:
 
 
 async def _all(calls: Any) -> list[Any]:
-    """The results of calls, in order; the first that fails ends the others, which are waited for."""
+    """The results of calls, in order; the first that fails ends the others. At the budget those in flight, paid for, end."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
         return list(await asyncio.gather(*tasks))
+    except Stopped:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
     except BaseException:
         for task in tasks:
             task.cancel()

@@ -13,7 +13,7 @@ import statistics
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,7 +21,7 @@ from typing import Any
 
 from germane.extras import needs
 from germane.judges import saying
-from germane.judges.calls import Caller, Calling, Gate, Spent
+from germane.judges.calls import Caller, Calling, Gate, Spent, Stopped
 from germane.judges.graph import Case, Graph, Voting
 from germane.judges.images import Images, without_image
 from germane.judges.prices import Price
@@ -144,6 +144,9 @@ class LLM:
                     if not waiting:
                         return
                     yield from waiting.popleft().result()
+            except Stopped:  # what is in flight is paid for
+                wait(waiting)
+                raise
             finally:
                 for each in waiting:
                     each.cancel()
@@ -176,6 +179,7 @@ class LLM:
     async def _closed(self, graph: Graph) -> None:
         for caller in graph.callers:
             await caller.close()
+        self.replies.close()
 
     async def _judged(self, graph: Graph, pairs: Sequence[Pair]) -> list[Judgment]:
         texts = [saying.reads(without_image(pair)) for pair in pairs]

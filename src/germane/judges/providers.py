@@ -139,11 +139,11 @@ def chat(model: Model, endpoint: Endpoint, *, timeout: float, client: Any = None
     if model.temperature is not None:
         options["temperature"] = model.temperature
     if of.shape:
-        options |= {"api_key": key or "none", "max_completion_tokens": model.most, "include_response_headers": True}
+        options |= {"api_key": key or "none", "include_response_headers": True}
+        if model.provider == "openai":  # servers of one's own know the older name, which LangChain does not send
+            options["max_completion_tokens"] = model.most
         options |= {"use_responses_api": False, "stream_usage": False}
         options |= {name: value for name, value in (("base_url", url), ("http_async_client", client)) if value}
-        if model.provider != "openai":  # servers of one's own know the older name
-            options["max_tokens"] = options.pop("max_completion_tokens")
         if model.effort:
             options["reasoning_effort"] = model.effort
     else:

@@ -81,7 +81,7 @@ class Replies:
         self._files: list[Path] = []
         self._open: dict[int, BinaryIO] = {}
         self._out: int | None = None
-        self._own = -1
+        self._own, self._end = -1, 0  # the file of this process, and how long it is
         if folder is not None and folder.is_dir():
             with explained(folder):
                 for path in sorted(folder.glob(f"*{_SUFFIX}")):
@@ -112,12 +112,12 @@ class Replies:
             self._held[key] = reply
             return
         with explained(self.folder):
-            if self._out is None:
+            if self._own < 0:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                path = self.folder / f"{uuid4().hex[:12]}{_SUFFIX}"
-                self._out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-                self._files.append(path)
+                self._files.append(self.folder / f"{uuid4().hex[:12]}{_SUFFIX}")
                 self._own, self._end = len(self._files) - 1, 0
+            if self._out is None:
+                self._out = os.open(self._files[self._own], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             line = reply.to_json(key)
             written = os.write(self._out, line)
             if written < len(line):  # a full disk: the line is cut off, and the next begins anew
@@ -127,6 +127,7 @@ class Replies:
         self._end += len(line)
 
     def close(self) -> None:
+        """Closes its files; they are opened again when they are needed."""
         for file in self._open.values():
             file.close()
         self._open.clear()

@@ -140,7 +140,6 @@ def label(
             facts["latency_ms"] = asked.latency_ms
             extra["label"] |= {"overrides": overrides, "spent": _spent(asked.spent, did, asked.prices)}
             extra["label"]["notes"] += _of_engines(asked)
-            asked.replies.close()
         kind = store.SCHEMAS["judgments"]
         store.write_manifest(out, **work, schema=f"{kind.kind} {kind.version}", rows=did.rows, extra=extra)
         blocks.remove()

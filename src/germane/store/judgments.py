@@ -12,6 +12,7 @@ from germane.store.checks import compute, conform, short
 from germane.store.duck import database
 from germane.store.files import create_bytes
 from germane.store.schemas import SCHEMAS, arrow_type
+from germane.store.tables import explained_parquet
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -91,10 +92,10 @@ class JudgmentStore:
         if judge is not None:
             said["judge"] = judge
         wanted = " AND ".join(f"s.{column} = {_quoted(value)}" for column, value in said.items())
-        try:  # parts of an earlier version have fewer columns
-            there = {name for part in parts for name in pq.read_schema(part).names}
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"judgment store {self.folder} cannot be read: {error}: restore that part") from error
+        there: set[str] = set()
+        for part in parts:  # those of an earlier version have fewer columns
+            with explained_parquet(part):
+                there |= set(pq.read_schema(part).names)
         kept = ", ".join(f"s.{c}" if c in there else f"NULL AS {c}" for c in columns if c not in ("query_id", "doc_id"))
         files = ", ".join(_quoted(_literal(part)) for part in parts)
         try:
