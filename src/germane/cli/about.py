@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from germane.cli.app import (
+    SCALES,
     Output,
     OutputOption,
     SeedOption,
@@ -33,12 +34,21 @@ def demo(
 
 
 @app.command("doctor")
-def doctor(output: OutputOption = Output.TEXT) -> None:
-    """Is this machine ready?
+def doctor(
+    judge: Annotated[
+        str | None, typer.Option(help="A language model to look at instead: llm:PROVIDER/MODEL.", show_default=False)
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Where it is served, as http://localhost:8000/v1.")] = None,
+    key_env: Annotated[str | None, typer.Option(help="The environment variable with its key.")] = None,
+    scale: Annotated[str, typer.Option(help=SCALES)] = "five-level",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Is this machine ready? Is this language model?
 
-    Python, packages, extras, data, disk, settings, and what to do about each fault.
+    Python, packages, extras, data, disk, settings, and what to do about each fault; or, of a model, whether it answers, keeps
+    to a schema, gives logprobs, sees images, and which limits its server names.
     """
-    findings = call("doctor", Path())
+    findings = call("doctor", Path()) if judge is None else call("doctor --judge", judge, scale, url=url, key_env=key_env)
     show(findings, as_json=output == Output.JSON)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)

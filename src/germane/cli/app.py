@@ -51,6 +51,7 @@ TRAIN = {
 
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
 PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
+PARTS |= {"doctor --judge": "germane.pipeline.doctor:doctor_of"}
 PARTS |= {"label --plan": "germane.pipeline.forecast:plan", "label --sample": "germane.pipeline.recorded:sample"}
 PARTS |= {"train shootout --tiers": "germane.pipeline.shootout:tiers"}
 PARTS |= {f"train {what}": function for what, function in TRAIN.items()}

@@ -307,7 +307,7 @@ def _classed(problem: Exception, model: Model, endpoint: Endpoint, late: bool, t
     if late and (isinstance(problem, TimeoutError) or "Timeout" in name):
         return _Problem(Outcome.TIMEOUT, f"no reply in {timeout:g} s", again=True)
     if status is None and (any(word in name for word in ("Timeout", "Connect")) or isinstance(problem, OSError)):
-        return _Problem(Outcome.TIMEOUT, f"nothing answers at {where} ({name})", again=True)
+        return _Problem(Outcome.TIMEOUT, f"nothing answers at {where}, or the line broke", again=True)
     if status in (401, 403):
         return _Problem(Outcome.REFUSED, f"{where} does not accept the key for {model}: {said}", fatal=True)
     if status in (404, 405):

@@ -41,6 +41,26 @@ def doctor(folder: Path) -> tuple[Finding, ...]:
     )
 
 
+def doctor_of(
+    judge: str, scale: str | Path, *, url: str | None = None, key_env: str | None = None, structured: str | None = None
+) -> tuple[Finding, ...]:
+    """What a language model can do, found with a few small calls: it costs next to nothing, and needs the key.
+
+    Raises: InputError for a name that is no model's, and for a missing key or package.
+    """
+    from germane import scales
+    from germane.judges.providers import Endpoint, Model, installed
+    from germane.labelling.checkup import checkup
+
+    model = Model.named(judge, **({"structured": structured} if structured else {}))
+    if model.provider == "sample":
+        raise InputError("a recorded sample needs no doctor: it is a file")
+    endpoint = Endpoint(url, key_env)
+    installed(model)
+    endpoint.key(model)
+    return tuple(Finding(*found) for found in checkup(model, endpoint, scales.get(scale)))
+
+
 def healthy(findings: tuple[Finding, ...]) -> bool:
     """True if nothing that germane needs is broken."""
     return all(finding.state != BROKEN for finding in findings)

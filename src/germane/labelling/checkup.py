@@ -1,0 +1,98 @@
+"""Is this language model ready to be asked? One small call for each thing that an annotator may want of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import zlib
+from collections.abc import Callable, Coroutine
+from typing import NamedTuple
+
+from germane.judges.calls import Caller, Calling, Failure, Gate, Spent
+from germane.judges.graph import marker_of
+from germane.judges.prompts.annotating import Instructions, Material
+from germane.judges.providers import Endpoint, Model
+from germane.judges.replies import Replies, Reply
+from germane.judges.verdicts import Verdict, schema, verdict
+from germane.types import InputError, Scale
+
+PAIR = Material("red garden chair", "title: Garden chair, red, of steel")
+OK, ABSENT, BROKEN = "ok", "absent", "broken"
+
+
+class Looked(NamedTuple):
+    """What was found of one thing. state: "ok", "absent" (it can be done without) or "broken"."""
+
+    subject: str
+    state: str
+    found: str
+    advice: str = ""
+
+
+def checkup(model: Model, endpoint: Endpoint, scale: Scale, *, timeout: float = 30.0) -> tuple[Looked, ...]:
+    """What a model can do, asked with four small calls: answer at all, keep to a schema, give logprobs, see an image."""
+    return tuple(asyncio.run(_checkup(model, endpoint, scale, timeout)))
+
+
+async def _checkup(model: Model, endpoint: Endpoint, scale: Scale, timeout: float) -> list[Looked]:
+    spent = Spent()
+
+    async def ask(*, image: str = "", symbol: bool = False, structured: str = "text") -> Reply | Failure:
+        one = Model(model.provider, model.name, model.temperature, 1 if symbol else model.most, model.effort, structured)
+        calling = Calling(1, timeout, tries=1)
+        caller = Caller(one, endpoint, calling, Replies(), price=None, spent=spent, gate=Gate(1), symbol=symbol)
+        try:
+            caller.open(schema(scale))
+            instructions = Instructions(scale, mode="symbol" if symbol else "reasons")
+            messages = instructions.messages(PAIR._replace(image=image))
+            return await caller.ask(messages, marker=marker_of(messages), sample=0)
+        finally:
+            await caller.close()
+
+    try:
+        first = await ask()
+    except InputError as problem:
+        return [Looked(f"{model}", BROKEN, str(problem), "see docs/annotator.md")]
+    if isinstance(first, Failure):
+        return [Looked(f"{model}", BROKEN, first.why, "is the address right, and the server up?")]
+    said = verdict(first.text, scale)
+    words = f"answers in {first.seconds:.2f} s as {first.engine.get('model_name', model.name)}"
+    told = f", in words: {scale.labels[said.relevance]}" if isinstance(said, Verdict) and said.relevance is not None else ""
+    found = [Looked(f"{model}", OK, words + told)]
+    bound = model.structured if model.structured != "text" else "schema"
+    kept = _kept(scale)
+    found.append(await _of("structured output", ask(structured=bound), kept, "--structured tool, or --structured text"))
+    found.append(await _of("logprobs", ask(symbol=True), lambda r: bool(r.tops), "no --mode symbol with this model"))
+    no_images = "no --images with this model: captions are text (germane enrich)"
+    found.append(await _of("images", ask(image=_dot()), lambda r: True, no_images))
+    limits = ", ".join(f"{name.removeprefix('x-ratelimit-limit-')} {value}" for name, value in sorted(spent.limits.items()))
+    found.append(Looked("limits", OK if limits else ABSENT, limits or "the server names none in its headers"))
+    return found
+
+
+async def _of(
+    subject: str, asking: Coroutine[object, object, Reply | Failure], sees: Callable[[Reply], bool], advice: str
+) -> Looked:
+    try:
+        reply = await asking
+    except InputError as problem:
+        return Looked(subject, ABSENT, str(problem)[:200], advice)
+    if isinstance(reply, Failure):
+        return Looked(subject, ABSENT, reply.why, advice)
+    return Looked(subject, OK, "yes") if sees(reply) else Looked(subject, ABSENT, "taken, and not done", advice)
+
+
+def _kept(scale: Scale) -> Callable[[Reply], bool]:
+    return lambda reply: isinstance(verdict(reply.text, scale), Verdict)
+
+
+def _dot() -> str:
+    """A white image of 32 x 32 pixels as a data address, without any package for images."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
+
+    head = (32).to_bytes(4) * 2 + bytes([8, 0, 0, 0, 0])
+    rows = zlib.compress((b"\0" + b"\xff" * 32) * 32)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
