@@ -279,7 +279,7 @@ async def _closed(made: asyncio.Server, lines: set[asyncio.Transport]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--port", type=int, default=0, help="0: any that is free")
     parser.add_argument("--delay", type=float, default=0.2, help="seconds before each reply")
     parser.add_argument("--grade", default="E")
     options = parser.parse_args()

@@ -105,7 +105,9 @@ def decided(votes: Votes, size: int, *, n: int, rule: str = "median") -> bool:
 
 
 def wave(votes: Votes, size: int, *, n: int, rule: str = "median") -> int:
-    """How many samples to send next: the fewest that could decide on a grade; 0 where it is decided.
+    """How many samples to send next: the fewest that could decide it; 0 where it is decided.
+
+    Waves of this size ask for no sample that could turn out to be of no use; the first is half of n, rounded up.
 
     >>> wave([], 4, n=5), wave([3, 3, 2], 4, n=5), wave([3, 3, 3], 4, n=5)
     (3, 1, 0)
@@ -114,11 +116,9 @@ def wave(votes: Votes, size: int, *, n: int, rule: str = "median") -> int:
     left = n - len(votes)
     if _decided(counts, left, n, rule):
         return 0
-    for more in range(1, left):
-        for grade in range(size):  # copies of one grade decide on it soonest
-            if _decided(counts + more * np.eye(size, dtype=int)[grade], left - more, n, rule):
-                return more
-    return left
+    # Copies of one grade decide on it soonest; samples without an answer, the row of zeros, decide soonest that there is none.
+    ways = np.eye(size + 1, size, dtype=np.int64)
+    return next((k for k in range(1, left) if any(_decided(counts + k * way, left - k, n, rule) for way in ways)), left)
 
 
 def _counted(votes: Votes, size: int, n: int, rule: str) -> tuple[np.ndarray, int]:
