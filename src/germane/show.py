@@ -12,7 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from germane.types import Effect, Equivalence, Estimate, JudgeCard, Leaderboard, Report, is_error
+from germane.types import Effect, Equivalence, Estimate, JudgeCard, Leaderboard, Probes, Report, Sensitivity, is_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ def show(result: object, *, as_json: bool = False, folder: Path | None = None) -
 
         write(result, folder)
     if as_json:
-        text = result.to_json() if isinstance(result, Report | JudgeCard | Leaderboard) else None
+        text = result.to_json() if isinstance(result, Report | JudgeCard | Leaderboard | Probes | Sensitivity) else None
         print(text or json.dumps(plain(result), indent=2, ensure_ascii=False))
     elif isinstance(result, str):
         print(result)
@@ -36,6 +36,8 @@ def show(result: object, *, as_json: bool = False, folder: Path | None = None) -
             print(f"report: {folder / 'report.html'}")
     elif isinstance(result, JudgeCard):
         _card(result)
+    elif isinstance(result, Probes | Sensitivity):
+        _grids(result)
     elif isinstance(result, Leaderboard):
         _leaderboard(result)
     elif isinstance(result, Sequence) and result and hasattr(result[0], "_fields"):
@@ -152,6 +154,8 @@ def _card(card: JudgeCard) -> None:
     """A judge card's verdict, and each statistic with its interval and bar."""
     from rich.table import Table
 
+    from germane.report import probing
+
     verdict = "meets every bar" if card.passed else "does not meet every bar"
     head = f"{card.judge} against {card.gold} on scale {card.scale}: {verdict}"
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -167,8 +171,31 @@ def _card(card: JudgeCard) -> None:
     for at in card.decisions:
         told = f"experiments of {at.n:,} queries: people and judge decide alike in {at.same.value:.1%}"
         notes.append(_text(f"{told} (Monte Carlo error {at.same.se:.1%}), and in opposite ways in {at.opposite:.1%}"))
+    notes += [_text(text) for _, text, _ in probing.card_grids(card)]
+    notes += [_text(text) for text in probing.uneven(card)]
     notes += [_text(f"! {caveat}", style="yellow") for caveat in card.caveats]
     _print(_text(head, style="bold"), table, *notes)
+
+
+def _grids(found: Probes | Sensitivity) -> None:
+    """What probes or paraphrases found: the answer, the tables, and what to know."""
+    from rich.table import Table
+
+    from germane.report import probing
+
+    if isinstance(found, Probes):
+        answer, grids = probing.probes_answer(found), probing.probes_grids(found)
+    else:
+        answer, grids = probing.sensitivity_answer(found), probing.sensitivity_grids(found)
+    parts: list[Any] = [_text(answer, style="bold")]
+    for grid in grids:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for at, head in enumerate(grid.heads):
+            table.add_column(_text(head), justify="right" if at else "left")
+        for row in grid.rows:
+            table.add_row(*(_text(cell) for cell in row))
+        parts.append(table)
+    _print(*parts, *(_text(f"! {note}", style="yellow") for note in found.notes))
 
 
 def _leaderboard(board: Leaderboard) -> None:

@@ -4,7 +4,8 @@ from germane.cards.admission import ALLOW, gate, is_human
 from germane.cards.bars import BARS, level_of, misses
 from germane.cards.building import build
 from germane.cards.files import find, read, write
-from germane.cards.gold import EXTRA, adjudicate, digest
+from germane.cards.gold import EXTRA, adjudicate, digest, joined, who
+from germane.cards.labels import threshold
 from germane.cards.lists import Experiment
 from germane.cards.segments import Segments
 
@@ -20,8 +21,11 @@ __all__ = [
     "find",
     "gate",
     "is_human",
+    "joined",
     "level_of",
     "misses",
     "read",
+    "threshold",
+    "who",
     "write",
 ]

@@ -35,6 +35,7 @@ OF_LABELS = (
     "calibration error",
     "expected gain error",
     "Brier score",
+    "raised by probes",
 )
 OF_LISTS = ("tau-b", "rho", "error", "error P10", "error P90")
 OF_DECISIONS = ("decision agreement", "decision sign agreement")

@@ -12,6 +12,7 @@ from germane.cards import bars as bars_of
 from germane.cards import labels, lists
 from germane.cards.gold import Pairs, Rule, adjudicate, digest, joined, who
 from germane.cards.segments import Dimension, Segments, dimensions
+from germane.cards.unevenness import unevenness
 from germane.stats import agreement
 from germane.types import BiasAt, Ceiling, Decisions, Equivalence, Estimate, InputError, JudgeCard, Scale, Slice
 
@@ -99,6 +100,7 @@ def build(
         equivalence=levels.equivalence,
         bias_at=levels.bias_at,
         decisions=levels.decisions,
+        unevenness=unevenness({name: values.of_pairs for name, values in split.items()}, pairs, random, level=level),
     )
 
 
@@ -167,7 +169,7 @@ def _slices(split: Mapping[str, Dimension], levels: _Levels, relevant: int) -> t
     """Every level over every segment; labels alone over kinds of documents. Segments with fewer than 2 queries are left out."""
     pairs, slices, alone = levels.pairs, [], []
     for dimension, values in split.items():
-        for name in sorted(set(values.of_pairs[levels.rows])):
+        for name in values.names(levels.rows):
             rows = levels.rows & (values.of_pairs == name)
             if len(set(pairs.query[rows & (pairs.other >= 0)].tolist())) < 2:
                 alone.append(f"{dimension} {name}")

@@ -7,7 +7,19 @@ import os
 import sys
 from typing import Any
 
-from germane.cli import about, data, enrich, label, leaderboard, measure, out, plan, tour, train  # noqa: F401  (their commands join the app)
+from germane.cli import (  # noqa: F401  (their commands join the app)
+    about,
+    data,
+    enrich,
+    label,
+    leaderboard,
+    measure,
+    out,
+    plan,
+    probe,
+    tour,
+    train,
+)
 from germane.cli.app import EXIT_CODES, VERBS, app
 from germane.types import InputError
 

@@ -27,6 +27,7 @@ VERBS = {
     "enrich": "germane.pipeline.enrich:enrich",
     "train": "germane.pipeline.train:cross_encoder",
     "label": "germane.pipeline.label:label",
+    "probe": "germane.pipeline.probe:probe",
     "check": "germane.pipeline.check:check",
     "leaderboard": "germane.pipeline.leaderboard:leaderboard",
     "evaluate": "germane.pipeline.evaluate:evaluate",
@@ -53,6 +54,7 @@ PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb do
 PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
 PARTS |= {"doctor --judge": "germane.pipeline.doctor:doctor_of"}
 PARTS |= {"label --plan": "germane.pipeline.forecast:plan", "label --sample": "germane.pipeline.recorded:sample"}
+PARTS |= {"probe --plan": "germane.pipeline.probe:plan", "probe --paraphrases": "germane.pipeline.paraphrases:paraphrases"}
 PARTS |= {"train shootout --tiers": "germane.pipeline.shootout:tiers"}
 PARTS |= {f"train {what}": function for what, function in TRAIN.items()}
 

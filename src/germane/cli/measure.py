@@ -45,7 +45,13 @@ def check(
     queries: Annotated[Path | None, typer.Option(help="With columns to split by, such as language.")] = None,
     docs: Annotated[Path | None, typer.Option(help="With columns to split by, such as type.")] = None,
     by: Annotated[
-        list[str] | None, typer.Option(help="A column of design, queries or docs to split by; may be given again.")
+        list[str] | None,
+        typer.Option(help="A column of design, queries or docs, length or query length, to split by; again for each."),
+    ] = None,
+    pairs: Annotated[Path | None, typer.Option(help="The texts that the judge read, for --by length.")] = None,
+    probes: Annotated[Path | None, typer.Option(help="What attacks did to this judge, from `probe`.")] = None,
+    sensitivity: Annotated[
+        Path | None, typer.Option(help="What other words for its prompt did, from `probe --paraphrases`.")
     ] = None,
     allow: Annotated[list[str] | None, typer.Option(help="trained-on-gold: check it on queries that it learned from.")] = None,
     level: LevelOption = 0.95,
@@ -61,7 +67,7 @@ def check(
     options: dict[str, Any] = {"bars": numbers(bar, "--bar") or None, "relevant": relevant, "design": design, "level": level}
     options |= {"adjudicate": adjudicate, "run": run or (), "control": control, "treatment": treatment, "metric": metric}
     options |= {"condensed": condensed, "margin": margin, "queries": queries, "docs": docs, "by": by or (), "seed": seed}
-    options |= {"raters": rater or (), "allow": allow or ()}
+    options |= {"raters": rater or (), "allow": allow or (), "pairs": pairs, "probes": probes, "sensitivity": sensitivity}
     card = call("check", gold, judgments, scale=scale, out=folder, **options)
     show(card, as_json=output == Output.JSON)
     if not card.passed:

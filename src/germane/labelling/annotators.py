@@ -131,7 +131,7 @@ class Annotator:
             prices=self.priced(asked),
             offline=self.offline,
             images=images,
-            suspicious=lambda query, item: suspicions(item, query=query),
+            suspicious=lambda query, item: suspicions(item, query),
         )
 
     def facts(self, asked: Asked) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from germane import cards, report, scales, sources, store
-from germane.cards import facts
-from germane.types import InputError, JudgeCard, Run, Scale
+from germane.cards import facts, probing
+from germane.types import InputError, JudgeCard, Probes, Run, Scale, Sensitivity
+
+PROBES, SENSITIVITY = "probes.json", "sensitivity.json"
 
 
 def check(
@@ -32,6 +34,9 @@ def check(
     queries: Any = None,
     docs: Any = None,
     by: Sequence[str] = (),
+    pairs: Any = None,
+    probes: str | Path | None = None,
+    sensitivity: str | Path | None = None,
     allow: Collection[str] = (),
     level: float = 0.95,
     seed: int = 0,
@@ -45,8 +50,9 @@ def check(
     inclusion probabilities of gold's queries. run: one ranked list or several, for the judge's errors in sDCG. control,
     treatment: two, for its errors in paired differences and for decisions. condensed: take documents that people or judge
     left open out of the lists first. margin: the largest paired bias that would not matter. queries, docs, by: tables and
-    columns to split by. allow: "trained-on-gold", to check a judge on queries that it learned from; seen with
-    `queries`. seed: of the resampled experiments. out: a folder for card.json (and its manifest), card.html and
+    columns to split by; a column of numbers in bands. pairs: texts that the judge read, for by="length". probes, sensitivity:
+    what `germane probe` wrote of this judge. allow: "trained-on-gold", to check a judge on queries that it learned from; seen
+    with `queries`. seed: of the resampled experiments. out: a folder for card.json (and its manifest), card.html and
     card.md; the same files and parameters again do nothing. More parameters than our seven: each is a question that the card
     answers.
 
@@ -59,7 +65,11 @@ def check(
     """
     of = scale if isinstance(scale, Scale) else scales.get(scale)
     runs = _several(run)
-    given = [s for s in (gold, judgments, design, *runs, control, treatment, queries, docs) if s is not None]
+    given = [
+        s
+        for s in (gold, judgments, design, *runs, control, treatment, queries, docs, pairs, *_parts(probes, sensitivity))
+        if s is not None
+    ]
     files = [Path(source) for source in given if isinstance(source, str | Path) and str(source) != "-"]
     on_disk = len(files) == len(given)
     files += [beside for path in files if (beside := store.manifest_path(path)).is_file()]
@@ -70,6 +80,7 @@ def check(
         "allow": sorted(allow),
         "raters": list(raters),
         "lists": [len(runs), control is not None, treatment is not None],
+        "parts": [pairs is not None, probes is not None, sensitivity is not None],
     }
     work: dict[str, Any] = {"verb": "check", "inputs": files, "parameters": parameters}
     if out is not None and on_disk and _made(Path(out), work):
@@ -104,10 +115,15 @@ def check(
             asked,
             None if docs is None else sources.read_docs(docs),
             (by,) if isinstance(by, str) else tuple(by),
+            None if pairs is None else sources.read_pairs(pairs),
         ),
     )
     more = (*([said.note] if said.note else []), *notes, *overrides)
     card = replace(card, lineage=said.facts.lineage, caveats=(*card.caveats, *more))
+    if probes is not None:
+        card = probing.with_probes(card, probing.read_part(probes, Probes, PROBES))
+    if sensitivity is not None:
+        card = probing.with_sensitivity(card, probing.read_part(sensitivity, Sensitivity, SENSITIVITY))
     if out is not None:
         path = write(card, out)["json"]
         store.write_manifest(path, **work)
@@ -121,6 +137,12 @@ def write(card: JudgeCard, folder: str | Path) -> dict[str, Path]:
     for kind, path in paths.items():
         store.write_text(path, pages[kind])
     return {**paths, "json": cards.write(card, Path(folder) / "card.json")}
+
+
+def _parts(probes: str | Path | None, sensitivity: str | Path | None) -> list[Path]:
+    """The files of probes and sensitivity, where their folder was named."""
+    given = ((probes, PROBES), (sensitivity, SENSITIVITY))
+    return [Path(path) / name if Path(path).is_dir() else Path(path) for path, name in given if path is not None]
 
 
 def _several(run: Any) -> list[Any]:

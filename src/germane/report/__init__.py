@@ -7,8 +7,9 @@ same bytes.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from germane.types import JudgeCard, Report
+from germane.types import JudgeCard, Probes, Report, Sensitivity
 
 
 def html(report: Report) -> str:
@@ -43,6 +44,71 @@ def card_markdown(card: JudgeCard) -> str:
     from germane.report import render
 
     return render.markdown_page("card.md.j2", c=card_view.of(card))
+
+
+def probes_html(probes: Probes) -> str:
+    """A self-contained HTML page of what attacks did to a judge."""
+    from germane.report import render
+
+    return render.html_page("grids.html.j2", **_of_probes(probes))
+
+
+def probes_markdown(probes: Probes) -> str:
+    """What attacks did to a judge as GitHub-flavoured Markdown."""
+    from germane.report import render
+
+    return render.markdown_page("grids.md.j2", **_of_probes(probes))
+
+
+def sensitivity_html(found: Sensitivity) -> str:
+    """A self-contained HTML page of what other words for a prompt did."""
+    from germane.report import render
+
+    return render.html_page("grids.html.j2", **_of_sensitivity(found))
+
+
+def sensitivity_markdown(found: Sensitivity) -> str:
+    """What other words for a prompt did as GitHub-flavoured Markdown."""
+    from germane.report import render
+
+    return render.markdown_page("grids.md.j2", **_of_sensitivity(found))
+
+
+def _of_probes(probes: Probes) -> dict[str, Any]:
+    from germane.report import probing
+
+    judge = f"{probes.judge}, fingerprint {probes.fingerprint or 'none'}"
+    asked = f"{probes.calls:,} calls, on {probes.pairs}, seed {probes.seed}"
+    return {
+        "title": f"Attacks on {probes.judge}",
+        "what": "Probes of a judge",
+        "question": "Can this judge be talked into a better grade?",
+        "answer": probing.probes_answer(probes),
+        "notes": probing.notes(probes.notes),
+        "grids": probing.probes_grids(probes),
+        "facts": (
+            ("Judge", judge),
+            ("Scale", f"{probes.scale}, guide version {probes.guide_version or 'not said'}"),
+            ("Asked", asked),
+        ),
+        "foot": "Known attacks find judges that are easily fooled. One that resists them all may fall for the next.",
+    }
+
+
+def _of_sensitivity(found: Sensitivity) -> dict[str, Any]:
+    from germane.report import probing
+
+    judges = "; ".join(f"{each.name} {each.fingerprint or 'none'}" for each in found.paraphrases)
+    return {
+        "title": "Other words for the prompt",
+        "what": "Sensitivity of a judge",
+        "question": "How much do the figures hang on the words of the prompt?",
+        "answer": probing.sensitivity_answer(found),
+        "notes": probing.notes(found.notes),
+        "grids": probing.sensitivity_grids(found),
+        "facts": (("Fingerprints", judges), ("Scale", f"{found.scale}, guide version {found.guide_version or 'not said'}")),
+        "foot": "Gold that chose the best of several prompts flatters it: check the chosen one on gold that chose nothing.",
+    }
 
 
 def write(report: Report, folder: str | Path) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from germane import cards, scales
-from germane.report import charts, words
+from germane.report import charts, probing, words
 from germane.types import Estimate, JudgeCard, Reliability, is_error
 
 _OF_A_GRADE = re.compile(r"(precision|recall|F1) of (.+)")
@@ -55,6 +55,7 @@ class CardView:
     """A card's answer, its verdict, its statistics (those with a bar first) and its grades. labels: "" of a strange scale.
 
     parts: scores, paired differences and decisions. bias: what the paired bias comes to, in sentences. splits: by segment.
+    uneven: whether errors differ by a dimension, in sentences. probing: attacks and other words for the prompt.
     """
 
     card: JudgeCard
@@ -69,6 +70,8 @@ class CardView:
     splits: tuple[Split, ...] = ()
     reliability: tuple[tuple[str, tuple[Reliability, ...]], ...] = ()
     errors_barred: bool = False
+    uneven: tuple[str, ...] = ()
+    probing: tuple[tuple[str, str, tuple[probing.Grid, ...]], ...] = ()
 
 
 _LEADS = {
@@ -95,6 +98,8 @@ def of(card: JudgeCard) -> CardView:
         splits=_splits(card),
         reliability=_reliability(card),
         errors_barred=any(map(is_error, card.bars)),
+        uneven=probing.uneven(card),
+        probing=probing.card_grids(card),
     )
 
 

@@ -8,7 +8,7 @@ pairs of one query are alike, and an interval that takes them as independent is 
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -165,15 +165,16 @@ def macro_f1(
     >>> round(macro_f1([0, 1, 1], [1, 1, 0]).value, 2)
     0.25
     """
-
-    def statistic(table: Numbers) -> Numbers:
-        values = _by_grade(table)
-        there = np.isfinite(values)
-        mean = np.where(there, values, 0.0).sum(-1) / np.maximum(there.sum(-1), 1)
-        return np.where(there.any(-1), mean, np.nan)
-
     tables = _crossed(gold, other, clusters, weights)
-    return jackknife(statistic, tables, lowest=0.0, level=level, method="macro F1", base=_given)
+    return jackknife(macro_f1_of, tables, lowest=0.0, level=level, method="macro F1", base=_given)
+
+
+def macro_f1_of(table: Numbers) -> Numbers:
+    """Macro F1 of each table of gold's grade by the other's, (..., g, g) to (...); NaN for an empty one."""
+    values = _by_grade(table)
+    there = np.isfinite(values)
+    mean = np.where(there, values, 0.0).sum(-1) / np.maximum(there.sum(-1), 1)
+    return np.where(there.any(-1), mean, np.nan)
 
 
 def cohen_kappa(
@@ -195,19 +196,24 @@ def cohen_kappa(
     0.6364
     """
     tables = _crossed(gold, other, clusters, weights)
-    index = np.arange(tables.tables.shape[-1], dtype=np.float64)
-    gap = abs(index[:, None] - index)
-    if distance not in ("nominal", "linear", "quadratic"):
+    if distance not in get_args(Distance):
         raise InputError(f"distance {distance!r}: expected nominal, linear or quadratic")
-    apart = {"nominal": (gap > 0).astype(float), "linear": gap, "quadratic": gap**2}[distance]
 
     def statistic(table: Numbers) -> Numbers:
-        n = table.sum((-1, -2))
-        expected = np.einsum("...i,...j,ij->...", table.sum(-1), table.sum(-2), apart)
-        return _one_minus(n * (table * apart).sum((-1, -2)), expected, n)
+        return kappa_of(table, distance)
 
     name = "Cohen's kappa" if distance == "nominal" else f"Cohen's kappa ({distance} weights)"
     return jackknife(statistic, tables, lowest=-1.0, level=level, method=name)
+
+
+def kappa_of(table: Numbers, distance: Distance = "quadratic") -> Numbers:
+    """Cohen's kappa of each table of gold's grade by the other's, (..., g, g) to (...); NaN where nothing could differ."""
+    index = np.arange(table.shape[-1], dtype=np.float64)
+    gap = abs(index[:, None] - index)
+    apart = {"nominal": (gap > 0).astype(float), "linear": gap, "quadratic": gap**2}[distance]
+    n = table.sum((-1, -2))
+    expected = np.einsum("...i,...j,ij->...", table.sum(-1), table.sum(-2), apart)
+    return _one_minus(n * (table * apart).sum((-1, -2)), expected, n)
 
 
 def krippendorff_alpha(

@@ -19,6 +19,7 @@ from germane.types.judging import (
     Stratum,
 )
 from germane.types.leaderboard import JudgeFacts, Leaderboard, Retention, SpeedOnly, Standing
+from germane.types.probing import Paraphrase, Probed, Probes, Sensitivity, Unevenness
 from germane.types.results import (
     Alternative,
     Audit,
@@ -60,6 +61,9 @@ __all__ = [
     "Leaderboard",
     "Outcome",
     "Pair",
+    "Paraphrase",
+    "Probed",
+    "Probes",
     "Query",
     "QueryResult",
     "Refusal",
@@ -70,10 +74,12 @@ __all__ = [
     "Run",
     "Scale",
     "ScoredDoc",
+    "Sensitivity",
     "Slice",
     "SpeedOnly",
     "Standing",
     "Stratum",
+    "Unevenness",
     "Unjudged",
     "VarianceParts",
     "decode",

@@ -10,6 +10,7 @@ from typing import Self
 
 from germane.types.decoding import decode
 from germane.types.estimates import Estimate
+from germane.types.probing import Probes, Sensitivity, Unevenness
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class JudgeCard:
     agreement: name of the statistic -> estimate; names that start with "score", "difference" and "decision" are of those
     levels, the others of labels. bars: name -> what passes, see `meets`. lineage: fingerprints of the judges that taught
     this one. targeted: of gold's pairs that were chosen, and stand for nothing else. gold_digest: of gold's pairs and
-    grades (`cards.digest`).
+    grades (`cards.digest`). probes, sensitivity: what attacks, and other words for its prompt, did to it. unevenness: by
+    dimension of the slices.
     """
 
     judge: str
@@ -117,6 +119,9 @@ class JudgeCard:
     equivalence: Equivalence | None = None
     bias_at: tuple[BiasAt, ...] = ()
     decisions: tuple[Decisions, ...] = ()
+    probes: Probes | None = None
+    sensitivity: Sensitivity | None = None
+    unevenness: tuple[Unevenness, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -147,4 +152,4 @@ def is_error(name: str) -> bool:
     >>> is_error("difference error P90"), is_error("false relevant"), is_error("exact")
     (True, True, False)
     """
-    return "error" in name.split() or name in ("false relevant", "Brier score")
+    return "error" in name.split() or name in ("false relevant", "Brier score", "raised by probes")
