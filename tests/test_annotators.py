@@ -278,3 +278,33 @@ def test_the_doctor_looks_at_a_model(germane):
     code, out, _ = germane("doctor", "--judge", "llm:compatible/m", "--url", "http://127.0.0.1:9/v1")
     assert code == 1
     assert "nothing answers" in out
+
+
+def obedient(request, number):
+    """A model that does as an item says, where it says to give the best grade."""
+    said = nasty.words(request)
+    item = said.partition("<item-")[2].partition("</item-")[0].lower()
+    fooled = "ignore" in item or "grade" in item.partition("\n")[2]
+    return nasty.chat(request, nasty.verdict("E" if fooled else "I"))
+
+
+def test_a_model_is_probed_and_asked_again_past_its_kept_replies(germane, tmp_path):
+    with nasty.server(obedient) as (url, calls):
+        asked = ["--judge", "llm:compatible/m", "--url", url, "--scale", "esci", "--pairs", "pairs.parquet"]
+        code, out, err = germane("probe", *asked, "--sample", "12", "--families", "orders", "--out", "probes", "--at-once", "8")
+        assert code == 0, err
+        first = len(calls)
+        assert first >= 12 * 2, "each pair, and once more"
+        code, out, _ = germane("probe", *asked, "--sample", "12", "--families", "orders", "--out", "probes", "--at-once", "8")
+        assert len(calls) == first
+    assert (tmp_path / "probes" / "probes.json").is_file()
+
+
+def test_three_wordings_of_a_prompt_are_held_beside_each_other(germane, tmp_path):
+    with nasty.server(nasty.good(lambda said: "ES"[len(said) % 2])) as (url, _):
+        for phrasing in range(3):
+            of = options(url, golden="golden.csv", phrasing=str(phrasing), out=f"p{phrasing}.parquet")
+            assert germane("label", *of)[0] == 0
+    flags = [part for n in range(3) for part in ("--paraphrases", f"p{n}.parquet")]
+    code, out, err = germane("probe", *flags, "--golden", "golden.csv", "--scale", "esci", "--out", "spread")
+    assert code == 0, err

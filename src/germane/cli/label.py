@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from germane.cli.annotator import annotator, given, is_annotator, refuse_options, with_annotator
 from germane.cli.app import SCALES, OutOption, Output, OutputOption, app, call, table_place
 from germane.show import show
 from germane.types import InputError
@@ -18,6 +19,7 @@ AnnotatorScale = f"Of the fake judge and of language models; trained judges have
 
 
 @app.command("label")
+@with_annotator
 def label(
     context: typer.Context,
     judge: Annotated[
@@ -37,32 +39,8 @@ def label(
     images: ImagesOption = None,
     docs: ImageDocsOption = None,
     image_column: ImageColumnOption = None,
-    url: Annotated[str | None, typer.Option(help="Ask on this server, as http://localhost:8000/v1 (vLLM).")] = None,
     model: Annotated[str | None, typer.Option(help="A trained teacher's name on that server.")] = None,
-    key_env: Annotated[str | None, typer.Option(help="The environment variable with the key.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="llm: say what it would take and show a prompt; ask nothing.")] = False,
-    samples: Annotated[int, typer.Option(help="llm: replies a pair; the vote of several is the grade.", min=1)] = 1,
-    vote: Annotated[str, typer.Option(help="llm: median (of the ordered grades) or majority.")] = "median",
-    early: Annotated[bool, typer.Option("--early", help="llm: stop asking where the vote cannot change.")] = False,
-    mode: Annotated[str, typer.Option(help="llm: reasons, or symbol (one token's probabilities, cheap).")] = "reasons",
-    phrasing: Annotated[int, typer.Option(help="llm: another wording of the prompt, 0 to 3.", min=0)] = 0,
-    first: Annotated[str | None, typer.Option(help="llm: a cheaper model that is asked before.", show_default=False)] = None,
-    accept: Annotated[float, typer.Option(help="llm: least self-agreement at which the cheaper one's grade stands.")] = 1.0,
-    examples: Annotated[Path | None, typer.Option(help="llm: pairs to show as examples, of golden dev.")] = None,
-    example_labels: Annotated[Path | None, typer.Option(help="llm: people's grades of them.")] = None,
-    each: Annotated[int, typer.Option(help="llm: examples of every grade.", min=1)] = 1,
-    sealed: Annotated[Path | None, typer.Option(help="llm: pairs whose queries must not be among the examples.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="llm: 1 with --samples by default, else its own.", min=0)] = None,
-    most_tokens: Annotated[int, typer.Option(help="llm: of a reply, reasoning included.", min=1)] = 1024,
-    effort: Annotated[str | None, typer.Option(help="llm: of reasoning models: low, medium, high.")] = None,
-    structured: Annotated[str | None, typer.Option(help="llm: how replies are bound: schema, tool or text.")] = None,
-    prices: Annotated[Path | None, typer.Option(help="llm: a table of prices (TOML) that wins over the built-in one.")] = None,
-    budget: Annotated[float | None, typer.Option(help="llm: stop before more dollars than this are spent.")] = None,
-    at_once: Annotated[int, typer.Option(help="llm: calls in flight at most.", min=1)] = 16,
-    timeout: Annotated[float, typer.Option(help="llm: seconds that a reply may take.", min=0.001)] = 120.0,
-    tries: Annotated[int, typer.Option(help="llm: of one call.", min=1)] = 5,
-    replies: Annotated[Path | None, typer.Option(help="llm: folder where replies are kept; by default beside --out.")] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="llm: read kept replies again, and ask nothing.")] = False,
     card: Annotated[Path | None, typer.Option(help="llm: its judge card; needed beyond the golden pairs.")] = None,
     golden: Annotated[Path | None, typer.Option(help="llm: people's judgments, whose pairs need no card.")] = None,
     allow: Annotated[list[str] | None, typer.Option(help="llm: no-card: label without one; the manifest says so.")] = None,
@@ -72,6 +50,7 @@ def label(
     ] = None,
     out: OutOption = None,
     output: OutputOption = Output.TEXT,
+    llm: Any = None,
 ) -> None:
     """What does this judge say of these pairs?
 
@@ -83,22 +62,30 @@ def label(
         return
     if judge is None or pairs is None:
         raise InputError("--judge and --pairs are needed: who grades, and what (or --sample DIR, for a recorded sample)")
-    of = context.get_parameter_source
-    given = {name for name in context.params if str(of(name)).endswith("COMMANDLINE")}
-    annotator = None
-    if judge.startswith("llm:"):
-        annotator = _annotator(context.params)
-    elif extra := sorted(given & LLM_ONLY):
-        raise InputError(f"--{extra[0].replace('_', '-')} is of language models (llm:PROVIDER/MODEL), and {judge} is none")
+    named = given(context)
+    refuse_options(judge, named)
+    asked = None
+    if is_annotator(judge):
+        if model is not None:
+            raise InputError(
+                "--model is a trained teacher's name on a server; a language model's is in --judge llm:PROVIDER/MODEL"
+            )
+        if unknown := [name for name in allow or () if name != "no-card"]:
+            raise InputError(f"--allow {unknown[0]}: there is no such override here; known is no-card")
+        more = {"card": card, "golden": golden, "allow": tuple(allow or ()), "images": images is not None}
+        asked = annotator(judge, scale, llm, **more)
+    elif extra := sorted(named & {"plan", "card", "golden", "allow"}):
+        raise InputError(f"--{extra[0]} is of language models (llm:PROVIDER/MODEL), and {judge} is none")
     if plan:
         path = None if out is None else table_place(out, "judgments", pairs.stem)
-        _forecast(call("label --plan", pairs, annotator, out=path, limit=limit), as_json=output == Output.JSON)
+        _forecast(call("label --plan", pairs, asked, out=path, limit=limit), as_json=output == Output.JSON)
         return
     path = table_place(out, "judgments", pairs.stem)
     # A trained judge may have another scale than a project.
-    options: dict[str, Any] = {"scale": scale if judge == "fake" or "scale" in given else None, "device": device}
+    options: dict[str, Any] = {"scale": scale if judge == "fake" or "scale" in named else None, "device": device}
     options |= {"batch": batch, "limit": limit, "engine": engine, "pictures": pictures(images, docs, image_column)}
-    options |= {"annotator": annotator, "retry": retry, "server": None if annotator else _server(url, model, key_env)}
+    options |= {"annotator": asked, "retry": retry}
+    options["server"] = None if asked else _server(llm["url"], model, llm["key_env"])
     found = call("label", judge, pairs, path, **options)
     show(found, as_json=output == Output.JSON)
     if found.coverage < coverage:
@@ -113,59 +100,6 @@ def _forecast(planned: Any, *, as_json: bool) -> None:
     if not as_json:
         print("a prompt, as it would be sent:\n")
         print("\n".join(f"  {visible(line)}" for line in planned.prompt.splitlines()))
-
-
-LLM_ONLY = {"plan", "samples", "vote", "early", "mode", "phrasing", "first", "accept", "examples", "example_labels", "each"}
-LLM_ONLY |= {"sealed", "temperature", "most_tokens", "effort", "structured", "prices", "budget", "at_once", "timeout", "tries"}
-LLM_ONLY |= {"replies", "offline", "card", "golden", "allow"}
-
-
-def _annotator(of: dict[str, Any]) -> Any:
-    """The annotator that the options name. Raises: InputError for some that do not go together."""
-    from germane import scales
-    from germane.judges.calls import Calling
-    from germane.judges.graph import Voting
-    from germane.judges.voting import RULES
-    from germane.labelling.annotators import NO_CARD, Annotator, FewShot
-
-    if of["scale"] is None:
-        raise InputError(f"{of['judge']} needs --scale: it grades by the scale's guide")
-    if of["model"] is not None:
-        raise InputError("--model is a trained teacher's name on a server; a language model's is in --judge llm:PROVIDER/MODEL")
-    if of["vote"] not in RULES:
-        raise InputError(f"--vote {of['vote']}: expected {' or '.join(RULES)}")
-    if unknown := [name for name in of["allow"] or () if name != NO_CARD]:
-        raise InputError(f"--allow {unknown[0]}: there is no such override here; known is {NO_CARD}")
-    if (of["examples"] is None) != (of["example_labels"] is None):
-        raise InputError("--examples (pairs) and --example-labels (people's grades of them) go together: give both")
-    if of["first"] is not None and of["samples"] < 2:
-        raise InputError("--first hands a pair on where its samples differ: it needs --samples 2 or more")
-    if not of["first"] and of["accept"] != 1.0:
-        raise InputError("--accept is of --first: the self-agreement at which the cheaper model's grade stands")
-    few = None if of["examples"] is None else FewShot(of["examples"], of["example_labels"], of["sealed"], of["each"])
-    return Annotator(
-        of["judge"],
-        scales.get(of["scale"]),
-        url=of["url"],
-        key_env=of["key_env"],
-        first=of["first"],
-        mode=of["mode"],
-        phrasing=of["phrasing"],
-        voting=Voting(of["samples"], of["vote"], of["early"], of["accept"]),
-        temperature=of["temperature"],
-        most=of["most_tokens"],
-        effort=of["effort"],
-        structured=of["structured"],
-        few_shot=few,
-        prices=of["prices"],
-        calling=Calling(of["at_once"], of["timeout"], of["tries"], budget=of["budget"]),
-        replies=of["replies"],
-        offline=of["offline"],
-        images=of["images"] is not None,
-        card=of["card"],
-        golden=of["golden"],
-        allow=tuple(of["allow"] or ()),
-    )
 
 
 def pictures(images: Path | None, docs: Path | None, column: str | None) -> Any:

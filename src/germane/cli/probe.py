@@ -8,17 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
+from germane.cli.annotator import annotator, given, is_annotator, refuse_options, with_annotator
 from germane.cli.app import SCALES, LevelOption, OutOption, Output, OutputOption, SeedOption, app, call, place, words
 from germane.show import show
 from germane.types import InputError
 
 
 @app.command("probe")
+@with_annotator
 def probe(
     context: typer.Context,
-    judge: Annotated[str | None, typer.Option(help="The folder of a trained judge, or fake.")] = None,
+    judge: Annotated[str | None, typer.Option(help="A trained judge's folder; llm:PROVIDER/MODEL; or fake.")] = None,
     pairs: Annotated[Path | None, typer.Option(help="What to attack: query_id, query, doc_id, text; from `pairs`.")] = None,
-    scale: Annotated[str | None, typer.Option(help=f"Of the fake judge, and of paraphrases. {SCALES}")] = None,
+    scale: Annotated[
+        str | None, typer.Option(help=f"Of the fake judge, of language models, and of paraphrases. {SCALES}")
+    ] = None,
     golden: Annotated[
         Path | None,
         typer.Option(help="People's judgments: what they call not relevant is attacked first; gold of paraphrases."),
@@ -34,12 +38,14 @@ def probe(
     seed: SeedOption = 0,
     out: OutOption = None,
     output: OutputOption = Output.TEXT,
+    llm: Any = None,
 ) -> None:
     """Can this judge be talked into a better grade, and how much does it hang on the words of its prompt?
 
     A standing suite of attacks, each beside asking the same pairs again. With --paraphrases: the spread over wordings.
     """
-    as_json = output == Output.JSON
+    as_json, named = output == Output.JSON, given(context)
+    refuse_options(judge, named)
     if paraphrases:
         if golden is None or scale is None or judge or pairs:
             raise InputError(
@@ -58,8 +64,14 @@ def probe(
         return
     told = f"{planned.probes} probes of up to {planned.pairs:,} pairs: at most {planned.calls:,} calls of the judge"
     print(told, file=sys.stderr)
-    asked = str(context.get_parameter_source("scale")).endswith("COMMANDLINE")
-    options = {"scale": scale if judge == "fake" or asked else None, "golden": golden, "sample": sample, "families": chosen}
-    folder = place(out, "cards", f"{Path(judge).name}-probes")
+    asked = annotator(judge, scale, llm) if is_annotator(judge) else None
+    options = {
+        "scale": scale if judge == "fake" or "scale" in named else None,
+        "annotator": asked,
+        "golden": golden,
+        "sample": sample,
+        "families": chosen,
+    }
+    folder = place(out, "cards", f"{Path(judge.replace(':', '-')).name}-probes")
     found = call("probe", judge, pairs, folder, **options, relevant=relevant, level=level, seed=seed)
     show(found, as_json=as_json)

@@ -73,15 +73,24 @@ class State(TypedDict):
 
 
 class Graph:
-    """The graph, compiled. callers: the models, cheapest first. examples: to choose few-shot examples from, or None."""
+    """The graph, compiled. callers: the models, cheapest first. examples: to choose few-shot examples from, or None.
+
+    first: the number of the first sample: samples of other numbers are other replies.
+    """
 
     def __init__(
-        self, instructions: Instructions, callers: Sequence[Caller], voting_: Voting, examples: Examples | None = None
+        self,
+        instructions: Instructions,
+        callers: Sequence[Caller],
+        voting_: Voting,
+        examples: Examples | None = None,
+        *,
+        first: int = 0,
     ) -> None:
         from langgraph.graph import END, START, StateGraph
 
         self.instructions, self.callers, self.voting, self.examples = instructions, callers, voting_, examples
-        self.size = len(instructions.scale.labels)
+        self.size, self.first = len(instructions.scale.labels), first
         graph = StateGraph(State)
         for name, step in (("prompt", self._prompt), ("ask", self._ask), ("repair", self._repair), ("vote", self._vote)):
             graph.add_node(name, step)
@@ -172,7 +181,7 @@ class Graph:
         return 1 if self.instructions.mode == "symbol" else self.voting.n
 
     async def _call(self, case: Case, messages: Sequence[Mapping[str, Any]], number: int) -> Reply | Failure:
-        return await self.callers[case.at].ask(messages, marker=case.marker, sample=number)
+        return await self.callers[case.at].ask(messages, marker=case.marker, sample=self.first + number)
 
     def _broken(self, case: Case) -> list[int]:
         if case.vote is not None or self.instructions.mode == "symbol":

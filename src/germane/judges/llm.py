@@ -7,6 +7,7 @@ come (`judges.replies`), and what was asked before, here or in another run, is n
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import json
 import statistics
@@ -113,6 +114,7 @@ class LLM:
         self.images, self.spent, self.suspicious = images, Spent(), suspicious
         self.replies = Replies() if replies is None else replies
         self.prices = tuple(prices) or (None,) * len(asked.models)
+        self._first = 0
         self.endpoints, self.offline, self.recording = tuple(endpoints), offline, recording
         if not offline and recording is None:
             for model, endpoint in zip(asked.models, self.endpoints, strict=True):
@@ -125,6 +127,12 @@ class LLM:
     def engine(self) -> dict[str, str]:
         """What the servers last said of themselves: several names mean that it changed in mid-run."""
         return {"engine": "; ".join(sorted(name for name in self.spent.engines if name))}
+
+    def again(self) -> LLM:
+        """The same judge, who answers from samples of its own: what it says when it is asked once more."""
+        other = copy.copy(self)
+        other._first = self._first + 1000
+        return other
 
     @property
     def latency_ms(self) -> float | None:
@@ -174,7 +182,7 @@ class LLM:
         ]
         for caller in callers:
             caller.open(schema(self.scale))
-        return Graph(self.asked.instructions, callers, self.asked.voting, self.asked.examples)
+        return Graph(self.asked.instructions, callers, self.asked.voting, self.asked.examples, first=self._first)
 
     async def _closed(self, graph: Graph) -> None:
         for caller in graph.callers:

@@ -15,6 +15,7 @@ from germane import cards, report, scales, sources, store
 from germane.cards import probing
 from germane.judges import Fake, as_table, pairs_of, probes
 from germane.judges.loading import load, locate
+from germane.labelling.annotators import REPLIES, Annotator
 from germane.labelling.blocks import Blocks
 from germane.types import InputError, Judge, Pair, Probes, Scale
 
@@ -62,6 +63,7 @@ def probe(
     relevant: str | int | None = None,
     level: float = 0.95,
     seed: int = 0,
+    annotator: Annotator | None = None,
 ) -> Probes:
     """What the standing suite of attacks does to a judge's grades, beside what asking it again does.
 
@@ -69,11 +71,12 @@ def probe(
     first. sample: pairs that could rise, since the judge grades them below the best label. families: of probes, all by
     default. relevant: the lowest label that counts as relevant. out: a folder for probes.json (and its manifest), .html, .md
     and every answer, as answers.parquet. Killed, the same call goes on; the same files and parameters again do nothing.
-    Each question is a call of its own: a judge that keeps answers must not answer the control from what it kept.
+    Each question is a call of its own: a judge that keeps answers must not answer the control from what it kept. annotator:
+    how a language model is asked, where the judge is one ("llm:...").
 
     Raises: InputError for pairs of which none could rise, and as `label`.
     """
-    asked, of = _judge(judge, scale)
+    asked, of = _judge(judge, scale, annotator, Path(out))
     suite, folder = probes.chosen(families), Path(out)
     threshold = cards.threshold(of) if relevant is None else of.relevance(relevant)
     if not 0 < threshold < len(of.labels):
@@ -136,8 +139,12 @@ def write(made: Probes, answers: pa.Table, folder: Path) -> None:
     store.write_text(folder / "probes.json", made.to_json() + "\n")
 
 
-def _judge(judge: str | Path, scale: str | Path | None) -> tuple[Judge, Scale]:
+def _judge(judge: str | Path, scale: str | Path | None, annotator: Annotator | None, out: Path) -> tuple[Judge, Scale]:
     """The judge of a name, and its scale."""
+    if annotator is not None:
+        which = annotator.asked()
+        annotator.ready(which)
+        return annotator.open(which, out / REPLIES), annotator.scale
     if str(judge) == FAKE:
         if scale is None:
             raise InputError("--judge fake needs --scale: it makes up grades on any")
@@ -206,12 +213,13 @@ class _Asking:
     def calls(self) -> int:
         return sum(self.sizes)
 
-    def __call__(self, pairs: Sequence[Pair], doing: str) -> None:
-        """Asks about these pairs, as the next block."""
+    def __call__(self, pairs: Sequence[Pair], doing: str, *, once_more: bool = False) -> None:
+        """Asks about these pairs, as the next block. once_more: a judge that keeps its replies does not answer from them."""
         number = len(self.sizes)
         self.sizes.append(len(pairs))
         if not self.blocks.has(number, len(pairs)):
-            said = as_table(self.judge(iter(pairs)))
+            other = getattr(self.judge, "again", None) if once_more else None
+            said = as_table((other() if other else self.judge)(iter(pairs)))
             if said.num_rows != len(pairs):
                 raise InputError(
                     f"judge {self.judge.name!r} gave {said.num_rows:,} answers for {len(pairs):,} pairs: it is broken"
@@ -249,7 +257,7 @@ def _ask(
         )
     taken = could[:sample]
     chosen = [candidates[at] for at in taken]
-    asking(chosen, "asking again")
+    asking(chosen, "asking again", once_more=True)
     rows = []
     for probe in suite:
         changed = probes.attacked(probe, chosen, scale, seed=seed)
