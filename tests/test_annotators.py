@@ -308,3 +308,23 @@ def test_three_wordings_of_a_prompt_are_held_beside_each_other(germane, tmp_path
     flags = [part for n in range(3) for part in ("--paraphrases", f"p{n}.parquet")]
     code, out, err = germane("probe", *flags, "--golden", "golden.csv", "--scale", "esci", "--out", "spread")
     assert code == 0, err
+
+
+def test_a_model_that_sees_is_shown_the_items_images(germane, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "images").mkdir()
+    image.new("RGB", (8, 8), "red").save(tmp_path / "images" / "d0.png")
+    names = ["d0.png", "gone.png", "../../etc/passwd", "", *[""] * (N - 4)]
+    pq.write_table(pa.table({"doc_id": [f"d{i}" for i in range(N)], "image": names}), "docs.parquet")
+    with nasty.server(SAME) as (url, calls):
+        of = options(url, golden="golden.csv", images="images", docs="docs.parquet")
+        assert germane("label", *of)[0] == 0
+    parts = [call.request["messages"][1]["content"] for call in calls]
+    shown = [content for content in parts if not isinstance(content, str)]
+    assert len(shown) == 1
+    assert shown[0][1]["image_url"]["url"].startswith("data:image/png;base64,")
+    assert shown[0][0]["text"].rstrip().endswith(">"), "the image stands inside the item's fence"
+    notes = pq.read_table("j.parquet")["note"].to_pylist()
+    assert "its image is not there" in notes[1]
+    assert "lies outside" in notes[2]
+    assert store.read_manifest("j.parquet").extra["judge"]["images"] is True
