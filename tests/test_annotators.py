@@ -295,7 +295,7 @@ def test_a_model_is_probed_and_asked_again_past_its_kept_replies(germane, tmp_pa
         assert code == 0, err
         first = len(calls)
         assert first >= 12 * 2, "each pair, and once more"
-        code, out, _ = germane("probe", *asked, "--sample", "12", "--families", "orders", "--out", "probes", "--at-once", "8")
+        code, _out, _ = germane("probe", *asked, "--sample", "12", "--families", "orders", "--out", "probes", "--at-once", "8")
         assert len(calls) == first
     assert (tmp_path / "probes" / "probes.json").is_file()
 
@@ -306,7 +306,7 @@ def test_three_wordings_of_a_prompt_are_held_beside_each_other(germane, tmp_path
             of = options(url, golden="golden.csv", phrasing=str(phrasing), out=f"p{phrasing}.parquet")
             assert germane("label", *of)[0] == 0
     flags = [part for n in range(3) for part in ("--paraphrases", f"p{n}.parquet")]
-    code, out, err = germane("probe", *flags, "--golden", "golden.csv", "--scale", "esci", "--out", "spread")
+    code, _out, err = germane("probe", *flags, "--golden", "golden.csv", "--scale", "esci", "--out", "spread")
     assert code == 0, err
 
 

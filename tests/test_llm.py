@@ -11,11 +11,11 @@ from annotators import QUICK, annotator, asked, judged, pairs
 
 pytest.importorskip("langgraph")
 
-from germane.judges.calls import Calling, Stopped
+from germane.judges.calls import Calling, Stopped, _with_caching
 from germane.judges.graph import Voting
 from germane.judges.llm import LLM
 from germane.judges.prices import Price
-from germane.judges.providers import Endpoint
+from germane.judges.providers import Endpoint, Model
 from germane.judges.replies import Replies
 from germane.types import Doc, InputError, Outcome, Pair, Query
 
@@ -181,6 +181,49 @@ def test_a_server_without_schemas_is_asked_in_words():
     (judgment,), calls, _ = judged(nasty.without("response_format", SAME), of=asked(structured="text"))
     assert judgment.relevance == 3
     assert "response_format" not in calls[0].request
+
+
+def with_tools(*verdicts):
+    """A reply that calls the tool `verdict`, so many times."""
+    calls = [
+        {"id": f"call_{i}", "type": "function", "function": {"name": "verdict", "arguments": text}}
+        for i, text in enumerate(verdicts)
+    ]
+
+    def answer(request, number):
+        reply = nasty.chat(request, None, finish="tool_calls")
+        reply.body["choices"][0]["message"]["tool_calls"] = calls
+        return reply
+
+    return answer
+
+
+def test_a_verdict_may_come_as_a_call_of_a_tool_and_two_of_them_are_none():
+    of = asked(structured="tool")
+    (judgment,), calls, _ = judged(with_tools(nasty.verdict("S")), of=of)
+    assert judgment.relevance == 2
+    assert calls[0].request["tool_choice"]["function"]["name"] == "verdict"
+    assert calls[0].request["tools"][0]["function"]["parameters"]["required"] == ["reasoning", "grade", "confidence"]
+    (judgment,), _, _ = judged(with_tools(nasty.verdict("S"), nasty.verdict("E")), of=of)
+    assert (judgment.relevance, judgment.outcome) == (None, Outcome.UNPARSEABLE)
+    (judgment,), _, _ = judged(with_tools('{"grade": "S"'), of=of)
+    assert (judgment.relevance, judgment.outcome) == (None, Outcome.UNPARSEABLE)
+
+
+def test_a_model_that_reasons_is_given_tokens_to_do_so():
+    assert [Model.named(f"llm:openai/{name}").thinks for name in ("o3", "gpt-5-mini", "gpt-4o", "o4-mini")] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert Model.named("llm:vllm/Qwen/Qwen3-4B-Thinking-2507").thinks
+
+
+def test_anthropics_cache_is_asked_to_keep_the_first_message():
+    said = _with_caching([{"role": "system", "content": "guide"}, {"role": "user", "content": "pair"}])
+    assert said[0]["content"][0]["cache_control"] == {"type": "ephemeral"}
+    assert said[1] == {"role": "user", "content": "pair"}
 
 
 def test_a_key_is_sent_and_is_in_no_error_and_no_reply(monkeypatch, tmp_path):

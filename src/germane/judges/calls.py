@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter, deque
@@ -247,7 +248,8 @@ class Caller:
         return Failure(outcome, f"no answer in {self.calling.tries} tries: {why}" if self.calling.tries > 1 else why)
 
     async def _invoke(self, messages: Sequence[Mapping[str, Any]]) -> Any:
-        return await asyncio.wait_for(self._chat.ainvoke(list(messages), **self._bound), self.calling.timeout + 5)
+        said = _with_caching(messages) if self.model.provider == "anthropic" else list(messages)
+        return await asyncio.wait_for(self._chat.ainvoke(said, **self._bound), self.calling.timeout + 5)
 
     def _afford(self, messages: Sequence[Mapping[str, Any]]) -> float:
         """Dollars that this call may cost, now reserved. Raises: Stopped where the budget does not hold them."""
@@ -270,9 +272,7 @@ class Caller:
         text = said.content if isinstance(said.content, str) else _texts(said.content)
         calls = getattr(said, "tool_calls", None) or []
         if calls and not self.symbol:
-            import json
-
-            text = json.dumps(calls[-1].get("args"), ensure_ascii=False)
+            text = "\n".join(json.dumps(call.get("args"), ensure_ascii=False) for call in calls)
         counted = getattr(said, "usage_metadata", None) or {}
         cached = (counted.get("input_token_details") or {}).get("cache_read") or 0
         usage = Usage(int(counted.get("input_tokens") or 0), int(cached), int(counted.get("output_tokens") or 0))
@@ -389,6 +389,12 @@ def _characters(messages: Sequence[Mapping[str, Any]]) -> int:
         parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
         total += sum(map(len, parts))
     return total
+
+
+def _with_caching(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The messages, the first marked to be kept: Anthropic keeps a prompt's beginning where it is asked to."""
+    first = {"type": "text", "text": messages[0]["content"], "cache_control": {"type": "ephemeral"}}
+    return [{"role": "system", "content": [first]}, *map(dict, messages[1:])]
 
 
 def _texts(content: Any) -> str:

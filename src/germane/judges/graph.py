@@ -233,8 +233,7 @@ class Graph:
         probs = next((read.probs for read in case.reads.values() if read.probs is not None), None)
         if self.instructions.mode == "symbol":
             grade = case.votes[0] if case.votes else None
-            spread = -sum(p * np.log2(p) for p in probs if p > 0) if probs else None
-            return voting.Vote(grade, probs, None if probs is None else max(probs), None if spread is None else float(spread))
+            return voting.Vote(grade, probs, None, None)  # no samples: how sure it is, its probabilities say
         return voting.vote(case.votes, self.size, n=self._n(), rule=self.voting.rule)
 
     def _handed(self, case: Case, found: voting.Vote) -> str:

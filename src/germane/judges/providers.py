@@ -75,6 +75,12 @@ class Model:
         usual = "schema" if provider == SAMPLE or PROVIDERS[provider].shape else "tool"
         return cls(provider, model, **{"structured": usual, **options})
 
+    @property
+    def thinks(self) -> bool:
+        """Whether the model is known to reason before it writes, which takes tokens and is paid for."""
+        name = self.name.rpartition("/")[2].lower()
+        return self.effort is not None or bool(re.match(r"o\d|gpt-5|.*(thinking|-r1|qwq)", name))
+
     def __str__(self) -> str:
         return f"{PREFIX}{self.provider}/{self.name}"
 

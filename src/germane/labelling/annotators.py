@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,8 @@ class FewShot:
 class Annotator:
     """An annotator as options name it. judge: "llm:PROVIDER/MODEL". first: a cheaper model that is asked before it.
 
-    temperature: None: the model's own with one sample, 1 with several. replies: the folder where replies are kept. card:
+    temperature: None: the model's own with one sample, 1 with several. most: tokens of a reply; None: 1,024, and 8,192 where
+    the model is known to reason first. replies: the folder where replies are kept. card:
     of this annotator; golden: people's judgments, whose pairs it may label without one. allow: overrides.
     """
 
@@ -62,7 +63,7 @@ class Annotator:
     phrasing: int = 0
     voting: Voting = field(default_factory=Voting)
     temperature: float | None = None
-    most: int = 1024
+    most: int | None = None
     effort: str | None = None
     structured: str | None = None
     few_shot: FewShot | None = None
@@ -81,7 +82,6 @@ class Annotator:
         several = self.voting.n > 1 and self.mode != "symbol"
         temperature = 1.0 if self.temperature is None and several and not self.effort else self.temperature
         options: dict[str, Any] = {"temperature": temperature, "effort": self.effort}
-        options["most"] = 1 if self.mode == "symbol" else self.most
         if self.structured is not None:
             if self.structured not in ("schema", "tool", "text"):
                 raise InputError(f"--structured {self.structured}: expected schema, tool or text")
@@ -91,10 +91,15 @@ class Annotator:
             self.judge.removeprefix(PREFIX).split("/")[0],
         ):
             raise InputError("a recorded sample stands alone: leave --first out")
-        models = tuple(Model.named(name, **options) for name in (self.first, self.judge) if name)
+        models = tuple(self._within(Model.named(name, **options)) for name in (self.first, self.judge) if name)
         if len(models) == 2 and models[0] == models[1]:
             raise InputError(f"--first {self.first} is the judge itself: name a cheaper model, or leave it out")
         return Asked(instructions, models, self.voting, _examples(self), self.images)
+
+    def _within(self, model: Model) -> Model:
+        """The model with the tokens that a reply may have: more where it thinks before it writes."""
+        usual = 8192 if model.thinks else 1024
+        return replace(model, most=1 if self.mode == "symbol" else self.most or usual)
 
     def endpoints(self, asked: Asked) -> tuple[Endpoint, ...]:
         """Where each model is: --url and --key-env are of the judge's provider."""

@@ -57,15 +57,13 @@ class Forecast(NamedTuple):
     prompt: str
 
 
-def forecast(
-    asked: Asked, pairs: PairsFile, replies: Replies, price: Price | None, *, at_once: int, thinks: bool = False
-) -> Forecast:
-    """What it takes to label these pairs. thinks: whether the model reasons before it writes, which is paid for as well.
+def forecast(asked: Asked, pairs: PairsFile, replies: Replies, price: Price | None, *, at_once: int) -> Forecast:
+    """What it takes to label these pairs; where a model reasons before it writes, that is paid for as well.
 
     Raises: InputError for a file that cannot be read.
     """
     number, different = same_content(pairs)
-    sizes = _sizes(replies, thinks)
+    sizes = _sizes(replies, asked.models[-1].thinks)
     prompts, known, sample = _prompts(asked, pairs, replies)
     n = 1 if asked.instructions.mode == "symbol" else asked.voting.n
     least = (n // 2 + 1) if asked.voting.early else n

@@ -38,8 +38,7 @@ def plan(pairs: Path, annotator: Annotator, *, out: Path | None = None, limit: i
     annotator.endpoints(asked)
     kept = Replies(annotator.replies or ((out.parent if out else Path()) / REPLIES))
     file = PairsFile(pairs, limit, context=True)
-    thinks = annotator.effort is not None or asked.models[-1].name.startswith(("o3", "o4", "gpt-5"))
-    found = forecast(asked, file, kept, annotator.priced(asked)[-1], at_once=annotator.calling.at_once, thinks=thinks)
+    found = forecast(asked, file, kept, annotator.priced(asked)[-1], at_once=annotator.calling.at_once)
     kept.close()
     cost, sizes = found.cost, found.sizes
     calls = f"{cost.calls_most:,}" if cost.calls_least == cost.calls_most else f"{cost.calls_least:,} to {cost.calls_most:,}"
