@@ -291,7 +291,7 @@ def obedient(request, number):
 def test_a_model_is_probed_and_asked_again_past_its_kept_replies(germane, tmp_path):
     with nasty.server(obedient) as (url, calls):
         asked = ["--judge", "llm:compatible/m", "--url", url, "--scale", "esci", "--pairs", "pairs.parquet"]
-        code, out, err = germane("probe", *asked, "--sample", "12", "--families", "orders", "--out", "probes", "--at-once", "8")
+        code, _, err = germane("probe", *asked, "--sample", "12", "--families", "orders", "--out", "probes", "--at-once", "8")
         assert code == 0, err
         first = len(calls)
         assert first >= 12 * 2, "each pair, and once more"
