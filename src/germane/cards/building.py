@@ -100,7 +100,7 @@ def build(
         equivalence=levels.equivalence,
         bias_at=levels.bias_at,
         decisions=levels.decisions,
-        unevenness=unevenness({name: values.of_pairs for name, values in split.items()}, pairs, random, level=level),
+        unevenness=unevenness(split, pairs, random, level=level),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from germane.cards.gold import Pairs
+from germane.cards.segments import Dimension
 from germane.stats.clustered import Undefined
 from germane.stats.evenness import evenness
 from germane.stats.multiple import adjusted_p
@@ -17,11 +18,11 @@ UNEVEN, NOT_SHOWN = "uneven", "not shown"
 
 
 def unevenness(
-    dimensions: Mapping[str, NDArray[np.object_]], pairs: Pairs, rows: NDArray[np.bool_], *, level: float = 0.95
+    dimensions: Mapping[str, Dimension], pairs: Pairs, rows: NDArray[np.bool_], *, level: float = 0.95
 ) -> tuple[Unevenness, ...]:
     """For each dimension, whether the grade error (judge minus people) and exact agreement differ by its bands.
 
-    dimensions: name -> (n,) band of each gold pair. rows: pairs that count. The share of false discoveries over all
+    rows: pairs that count. The share of false discoveries over all
     dimensions and both statistics is held under 1 - level. Bands of few queries, and dimensions with fewer than two others,
     are left out: nothing is known of them.
     """
@@ -29,14 +30,14 @@ def unevenness(
     error = (pairs.other - pairs.gold)[both].astype(np.float64)
     weights = None if pairs.weight is None else pairs.weight[both]
     found = []
-    for dimension, bands in dimensions.items():
+    for dimension, values_of in dimensions.items():
         for statistic, values in (("grade error", error), ("exact", (error == 0).astype(np.float64))):
-            own = bands[both].astype(str)
+            own = values_of.of_pairs[both].astype(str)
             try:
                 test = evenness(values, own, clusters=pairs.query[both], weights=weights)
             except Undefined:
                 continue
-            means = {name: _mean(values, weights, own == name) for name in test.bands}
+            means = {name: _mean(values, weights, own == name) for name in values_of.names(both) if name in test.bands}
             found.append((dimension, statistic, means, test.p))
     adjusted = adjusted_p([p for *_, p in found]).tolist()
     return tuple(
