@@ -166,14 +166,16 @@ def macro_f1(
     0.25
     """
 
-    def statistic(table: Numbers) -> Numbers:
-        values = _by_grade(table)
-        there = np.isfinite(values)
-        mean = np.where(there, values, 0.0).sum(-1) / np.maximum(there.sum(-1), 1)
-        return np.where(there.any(-1), mean, np.nan)
-
     tables = _crossed(gold, other, clusters, weights)
-    return jackknife(statistic, tables, lowest=0.0, level=level, method="macro F1", base=_given)
+    return jackknife(macro_f1_of, tables, lowest=0.0, level=level, method="macro F1", base=_given)
+
+
+def macro_f1_of(table: Numbers) -> Numbers:
+    """(...) macro F1 of tables of counts (..., grades, grades), NaN where a table is empty."""
+    values = _by_grade(table)
+    there = np.isfinite(values)
+    mean = np.where(there, values, 0.0).sum(-1) / np.maximum(there.sum(-1), 1)
+    return np.where(there.any(-1), mean, np.nan)
 
 
 def cohen_kappa(
@@ -195,19 +197,20 @@ def cohen_kappa(
     0.6364
     """
     tables = _crossed(gold, other, clusters, weights)
-    index = np.arange(tables.tables.shape[-1], dtype=np.float64)
-    gap = abs(index[:, None] - index)
     if distance not in ("nominal", "linear", "quadratic"):
         raise InputError(f"distance {distance!r}: expected nominal, linear or quadratic")
-    apart = {"nominal": (gap > 0).astype(float), "linear": gap, "quadratic": gap**2}[distance]
-
-    def statistic(table: Numbers) -> Numbers:
-        n = table.sum((-1, -2))
-        expected = np.einsum("...i,...j,ij->...", table.sum(-1), table.sum(-2), apart)
-        return _one_minus(n * (table * apart).sum((-1, -2)), expected, n)
-
     name = "Cohen's kappa" if distance == "nominal" else f"Cohen's kappa ({distance} weights)"
-    return jackknife(statistic, tables, lowest=-1.0, level=level, method=name)
+    return jackknife(lambda table: kappa_of(table, distance), tables, lowest=-1.0, level=level, method=name)
+
+
+def kappa_of(table: Numbers, distance: Distance = "nominal") -> Numbers:
+    """(...) Cohen's kappa of tables of counts (..., grades, grades), NaN where all is one grade."""
+    index = np.arange(table.shape[-1], dtype=np.float64)
+    gap = abs(index[:, None] - index)
+    apart = {"nominal": (gap > 0).astype(float), "linear": gap, "quadratic": gap**2}[distance]
+    n = table.sum((-1, -2))
+    expected = np.einsum("...i,...j,ij->...", table.sum(-1), table.sum(-2), apart)
+    return _one_minus(n * (table * apart).sum((-1, -2)), expected, n)
 
 
 def krippendorff_alpha(
