@@ -26,7 +26,7 @@ def golden(n=400, queries=40, seed=0, levels=3, right=0.9, **more):
 
 # --- cuts ---------------------------------------------------------------------------------------------------------------
 
-counted = st.lists(st.integers(1, 50), min_size=1, max_size=8)
+counted = st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any)
 
 
 @given(counted, st.integers(0, 20), st.integers(1, 30))
@@ -43,9 +43,9 @@ def test_cuts_go_from_all_to_people_to_none_and_hold_every_pair_once(counts, una
 
 @given(counted, st.data())
 def test_a_cut_at_the_end_of_a_level_accepts_the_whole_level(counts, data):
-    level = data.draw(st.integers(0, len(counts) - 1))
+    level = data.draw(st.sampled_from([at for at, count in enumerate(counts) if count]))
     cut = cut_at(counts, 0, sum(counts[: level + 1]))
-    assert (cut.level, cut.part) == (level, 1.0)
+    assert (cut.level, cut.part) == (level if any(counts[level + 1 :]) else len(counts) - 1, 1.0)
 
 
 def test_few_levels_are_cut_at_each_of_their_ends_and_many_at_even_shares():
@@ -288,12 +288,12 @@ def test_without_an_error_nothing_can_be_told():
 # --- the promise --------------------------------------------------------------------------------------------------------
 
 
-def world(queries, rng):
+def world(queries, rng, mean, between, within):
     """A judge of two grades, asked five times: some pairs and some queries are harder, and a harder one divides its answers.
 
     Returns (query, right, level); level 0: all five agree, 1: four, 2: three.
     """
-    ease = rng.normal(1.6, 0.8, queries)[:, None] + rng.normal(0.0, 1.2, (queries, 10))
+    ease = rng.normal(mean, between, queries)[:, None] + rng.normal(0.0, within, (queries, 10))
     votes = rng.binomial(5, 1 / (1 + np.exp(-ease)))
     level = np.minimum(votes, 5 - votes)
     return np.repeat(np.arange(queries), 10), (votes >= 3).ravel(), level.ravel()
@@ -306,13 +306,19 @@ def sampled(query, right, level, drawn):
 
 
 @pytest.mark.simulation
-def test_intervals_hold_the_truth_and_the_promised_quality_is_kept(repetitions):
+@pytest.mark.parametrize(
+    ("hard", "target", "exactly"),
+    [((1.6, 0.8, 1.2), 0.9, True), ((2.2, 1.2, 0.6), 0.98, False)],
+    ids=["common errors", "rare errors in few queries"],
+)
+def test_intervals_hold_the_truth_and_the_promised_quality_is_kept(repetitions, hard, target, exactly):
     """Golden sets of 60 queries from a table of 4,000, of known truth. Stated: each interval holds it in 95 %, and the chosen
-    cut misses its target in at most 2.5 % (the low end of a 95 % interval). Monte Carlo tolerance: 4 sqrt(p (1 - p) / R)."""
-    runs, rng = repetitions(reduced=250, whole=4000), np.random.default_rng(11)
-    query, right, level = world(4000, rng)
+    cut misses its target in at most 2.5 % (the low end of a 95 % interval). Monte Carlo tolerance: 4 sqrt(p (1 - p) / R).
+    Where errors are rare and lie in few queries, intervals are wide rather than narrow."""
+    runs, rng = repetitions(reduced=120, whole=4000), np.random.default_rng(11)
+    query, right, level = world(4000, rng, *hard)
     counts = np.bincount(level, minlength=3)
-    choices, middle, target = cuts(counts, 0, steps=25), cut_at(counts, 0, int(0.8 * counts.sum())), 0.9
+    choices, middle = cuts(counts, 0, steps=25), cut_at(counts, 0, int(0.8 * counts.sum()))
     accuracy = np.array([right[level == at].mean() for at in range(3)])
 
     def truth(cut):
@@ -338,7 +344,8 @@ def test_intervals_hold_the_truth_and_the_promised_quality_is_kept(repetitions):
     print(f"interval {held / runs:.3f}, area {told / runs:.3f}; missed {missed / runs:.3f}, by the value {naive / runs:.3f}")
     print(f"labels: {np.mean(labels):.3f} of the table on average, {best:.3f} if the truth were known; area {tells:.3f}")
     tolerance = 4 * np.sqrt(0.95 * 0.05 / runs)
-    assert held / runs == pytest.approx(0.95, abs=tolerance)
+    assert held / runs >= 0.95 - tolerance
+    assert not exactly or held / runs <= 0.95 + tolerance
     assert told / runs == pytest.approx(0.95, abs=tolerance)
     assert missed / runs <= 0.025 + 4 * np.sqrt(0.025 * 0.975 / runs)
     assert naive / runs > 0.2  # what the low end is for

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from germane.cli import about, data, enrich, label, leaderboard, measure, out, plan, tour, train  # noqa: F401  (their commands join the app)
+from germane.cli import about, data, enrich, label, leaderboard, measure, out, plan, route, tour, train  # noqa: F401  (their commands join the app)
 from germane.cli.app import EXIT_CODES, VERBS, app
 from germane.types import InputError
 

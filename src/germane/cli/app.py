@@ -28,6 +28,7 @@ VERBS = {
     "train": "germane.pipeline.train:cross_encoder",
     "label": "germane.pipeline.label:label",
     "check": "germane.pipeline.check:check",
+    "route": "germane.pipeline.route:route",
     "leaderboard": "germane.pipeline.leaderboard:leaderboard",
     "evaluate": "germane.pipeline.evaluate:evaluate",
     "compare": "germane.pipeline.compare:compare",

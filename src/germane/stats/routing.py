@@ -137,9 +137,10 @@ def cut_at(counts: ArrayLike, unanswered: int, accepted: int) -> Cut:
     sizes = np.asarray(counts, dtype=np.int64)
     upto = np.cumsum(sizes)
     total = int(upto[-1]) if upto.size else 0
-    level = min(int(np.searchsorted(upto, accepted)), max(upto.size - 1, 0))
+    last = max(upto.size - 1, 0)
+    level = last if accepted == total else int(np.searchsorted(upto, accepted))
     before = int(upto[level - 1]) if level else 0
-    part = (accepted - before) / int(sizes[level]) if total else 0.0
+    part = float(accepted > 0) if accepted in (0, total) else (accepted - before) / int(sizes[level])
     return Cut(level, part, accepted, total - accepted + unanswered)
 
 
@@ -243,11 +244,7 @@ def _of_shares(
     people = _people(by_people, sent, golden.query, level)
     if share == 0:
         return replace(people, method=f"{name}: all are sent")
-    rows = kept > 0
-    alone = golden.weights is None and bool((kept[rows] == 1).all())
-    judge = clustered.share(
-        hit[rows] > 0, clusters=golden.query[rows], weights=None if alone else kept[rows], level=level, method=name
-    )
+    judge = replace(_right(golden, kept, steps, level), method=name)
     apart = _errors(hit, kept, queries), _errors(by_people, sent, queries)
     lengths = [sqrt(float((errors**2).sum())) for errors in apart]
     rho = float(apart[0] @ apart[1]) / (lengths[0] * lengths[1]) if min(lengths) > 1e-12 else 0.0
@@ -286,11 +283,44 @@ def _of_tables(
     name = f"{measure} of accepted and sent pairs"
     found = clustered.jackknife(statistic, tables, lowest=lowest, level=level, method=name)
     if found.value > 1 - 1e-12:  # nothing was seen to differ, and what is sent cannot
-        masses = np.asarray(np.bincount(own, weights=kept, minlength=held), np.float64)
-        effective = clustered.effective(masses) if share else 1.0
-        unseen = 1 - clustered.wilson(1.0, effective, t_quantile((1 + level) / 2, max(held - 1, 1)))[0]
+        unseen = 1 - _right(golden, kept, 0, level).low if share else 0.0
         return replace(found, low=max(found.low, 1 - share * unseen))
     return found
+
+
+def _right(golden: Golden, kept: Numbers, steps: int, level: float) -> Estimate:
+    """The share of the judge's accepted grades that are right to within `steps`: `clustered.share`, careful about rare errors.
+
+    A few errors in a few queries say little of how alike a query's errors are, and none says nothing. The likeness among all
+    answers, where errors are many, stands in for their own where that makes the interval wider. kept: (n,) weights.
+    Source: Kish (1965), sec. 8.2: 1 + (pairs a query - 1) x likeness; Korn and Graubard (1998), effective size with t / z.
+    """
+    rows, answered = kept > 0, golden.level >= 0
+    hit = abs(golden.gold - golden.other) <= steps
+    flat = golden.weights is None and bool((kept[rows] == 1).all())
+    options: dict[str, Any] = {"clusters": golden.query[rows], "weights": None if flat else kept[rows], "level": level}
+    own = clustered.share(hit[rows], **options)
+    weights = None if golden.weights is None else golden.weights[answered]
+    whole = clustered.share(hit[answered], clusters=golden.query[answered], weights=weights, level=level)
+    if whole.se == 0 or own.df is None:
+        return own
+    n, a_query = _spread(golden.query[answered], np.ones(int(answered.sum())) if weights is None else weights)
+    effect = max(1.0, n * whole.se**2 / (whole.value * (1 - whole.value)))
+    m, of_these = _spread(golden.query[rows], kept[rows])
+    likeness = (effect - 1) / (a_query - 1) if a_query > 1 else 0.0
+    p, size = own.value, m / (1 + max(0.0, of_these - 1) * likeness)
+    if own.se > 0 and size >= (1 - 1e-9) * min(p * (1 - p) / own.se**2, own.n):
+        return own
+    low, high = clustered.wilson(p, size, t_quantile((1 + level) / 2, own.df))
+    return replace(own, se=sqrt(p * (1 - p) / size), low=low, high=high)
+
+
+def _spread(query: NDArray[Any], weights: Numbers) -> tuple[float, float]:
+    """The effective number of pairs, and of pairs a query. Source: Kish (1965), sec. 11.7."""
+    own, held = clustered.codes(query, len(weights))
+    masses = np.asarray(np.bincount(own, weights=weights, minlength=held), np.float64)
+    pairs = clustered.effective(weights)
+    return pairs, pairs / clustered.effective(masses)
 
 
 def _people(right: Numbers, sent: Numbers, query: NDArray[Any], level: float) -> Estimate:

@@ -34,6 +34,7 @@ from germane.types.results import (
     Unjudged,
     VarianceParts,
 )
+from germane.types.routing import RoutePoint, Routing, SignalLevel
 
 __all__ = [
     "Alternative",
@@ -67,9 +68,12 @@ __all__ = [
     "Report",
     "Result",
     "Retention",
+    "RoutePoint",
+    "Routing",
     "Run",
     "Scale",
     "ScoredDoc",
+    "SignalLevel",
     "Slice",
     "SpeedOnly",
     "Standing",
