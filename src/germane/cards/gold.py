@@ -202,7 +202,7 @@ def joined(gold: pa.Table, judgments: pa.Table, design: pa.Table | None, grades:
     return Pairs(
         rows["gold"].to_numpy().astype(np.int64),
         np.where(np.isnan(answer), -1, answer).astype(np.int64),
-        _probs(rows, grades) if "probs" in judgments.column_names else None,
+        probabilities(rows, grades) if "probs" in judgments.column_names else None,
         code,
         query_ids,
         rows["doc_id"].to_numpy(),
@@ -235,8 +235,8 @@ def _weights(chance: NDArray[Any], targeted: NDArray[np.bool_]) -> NDArray[np.fl
     return 1 / p
 
 
-def _probs(rows: pa.Table, grades: int) -> NDArray[np.float64]:
-    """(n, grades) probabilities, NaN where there are none. Raises: InputError naming a pair whose probabilities are none."""
+def probabilities(rows: pa.Table, grades: int) -> NDArray[np.float64]:
+    """(n, grades) the column probs, NaN where there are none. Raises: InputError naming a pair whose probabilities are none."""
     found = np.full((rows.num_rows, grades), np.nan)
     for at, probs in enumerate(rows["probs"].to_pylist()):
         if probs is None:

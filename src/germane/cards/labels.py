@@ -112,7 +112,7 @@ def ceiling(gold: pa.Table, pairs: Pairs, *, level: float) -> tuple[tuple[Ceilin
 
     gold: several rows a pair. pairs: the same, one row a pair; their grades are not used.
     """
-    raters, votes = _votes(gold, pairs)
+    raters, votes = votes_of(gold, pairs)
     votes = np.where(pairs.targeted[:, None], np.nan, votes)
     if len(raters) < 2 or not ((~np.isnan(votes)).sum(1) > 1).any():
         return (), []
@@ -134,7 +134,7 @@ def ceiling(gold: pa.Table, pairs: Pairs, *, level: float) -> tuple[tuple[Ceilin
     return tuple(Ceiling(name, e, single[name]) for name, e in between.items() if e is not None), [note]
 
 
-def _votes(gold: pa.Table, pairs: Pairs) -> tuple[list[str], NDArray[np.float64]]:
+def votes_of(gold: pa.Table, pairs: Pairs) -> tuple[list[str], NDArray[np.float64]]:
     """The raters, and each one's grade of each pair (n, raters), NaN where there is none."""
     names = [str(name) for name in gold["judge"].to_pylist()]
     raters = sorted(set(names))

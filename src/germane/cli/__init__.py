@@ -17,6 +17,7 @@ from germane.cli import (  # noqa: F401  (their commands join the app)
     out,
     plan,
     probe,
+    route,
     tour,
     train,
 )

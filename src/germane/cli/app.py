@@ -29,6 +29,7 @@ VERBS = {
     "label": "germane.pipeline.label:label",
     "probe": "germane.pipeline.probe:probe",
     "check": "germane.pipeline.check:check",
+    "route": "germane.pipeline.route:route",
     "leaderboard": "germane.pipeline.leaderboard:leaderboard",
     "evaluate": "germane.pipeline.evaluate:evaluate",
     "compare": "germane.pipeline.compare:compare",

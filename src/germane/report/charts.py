@@ -54,13 +54,14 @@ class Bar(NamedTuple):
     high: float
 
 
-def axis(values: Iterable[float], *, room: float = 0.06, ticks: int = 5) -> Axis:
-    """An axis that holds all values and zero, with about `ticks` round tick marks.
+def axis(values: Iterable[float], *, room: float = 0.06, ticks: int = 5, zero: bool = True) -> Axis:
+    """An axis that holds all values, and zero unless told not to, with about `ticks` round tick marks.
 
     >>> [t.value for t in axis([-0.004, 0.019]).ticks]
     [-0.005, 0.0, 0.005, 0.01, 0.015, 0.02]
     """
-    held = [0.0, *(v for v in values if math.isfinite(v))]
+    held = [v for v in values if math.isfinite(v)]
+    held = held if held and not zero else [0.0, *held]
     low, high = min(held), max(held)
     if high - low < 1e-9:
         low, high = low - 1, high + 1

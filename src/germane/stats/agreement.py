@@ -198,12 +198,8 @@ def cohen_kappa(
     tables = _crossed(gold, other, clusters, weights)
     if distance not in get_args(Distance):
         raise InputError(f"distance {distance!r}: expected nominal, linear or quadratic")
-
-    def statistic(table: Numbers) -> Numbers:
-        return kappa_of(table, distance)
-
     name = "Cohen's kappa" if distance == "nominal" else f"Cohen's kappa ({distance} weights)"
-    return jackknife(statistic, tables, lowest=-1.0, level=level, method=name)
+    return jackknife(lambda table: kappa_of(table, distance), tables, lowest=-1.0, level=level, method=name)
 
 
 def kappa_of(table: Numbers, distance: Distance = "quadratic") -> Numbers:

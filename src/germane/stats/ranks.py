@@ -1,4 +1,4 @@
-"""Rank correlations of two numbers a row, with intervals that respect clusters: Kendall's tau-b and Spearman's rho."""
+"""Ranks of two numbers a row, with intervals that respect clusters: Kendall's tau-b, Spearman's rho, area under the curve."""
 
 from __future__ import annotations
 
@@ -42,6 +42,57 @@ def spearman_rho(
     0.8
     """
     return _rank_correlation(x, y, _rho_of_tables, _rho_left_out, "Spearman's rho", clusters, weights, level)
+
+
+def auc(
+    score: ArrayLike,
+    event: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Estimate:
+    """The chance (0 to 1) that a row with the event has a higher score than one without it, ties as half; 0.5 says nothing.
+
+    score: (n,) finite. event: (n,) bool. It is the area under the ROC curve, over rows of all clusters together.
+    Source: Hanley and McNeil (1982), sec. 2, with ties half; clusters are left out one by one (compare Obuchowski 1997).
+    Interval: `clustered.limits`. Raises: Undefined where all rows have the event, or none; InputError for values that are not
+    finite and lengths that differ.
+
+    >>> auc([0.1, 0.4, 0.4, 0.9], [False, False, True, True]).value
+    0.875
+    """
+    x, hit = np.asarray(score, dtype=np.float64).ravel(), np.asarray(event, dtype=bool).ravel()
+    if x.size != hit.size or not np.isfinite(x).all():
+        raise InputError(f"{x.size} scores and {hit.size} events: give one finite number each, and an event or none")
+    if hit.all() or not hit.any():
+        raise Undefined(f"area under the ROC curve: {int(hit.sum())} of {hit.size} rows have the event; both kinds are needed")
+    w, code = scaled(weights, x.size), np.unique(x, return_inverse=True)[1]
+    own, held = (np.arange(x.size), x.size) if clusters is None else codes(clusters, x.size)
+    kinds = np.stack([np.where(hit, w, 0.0), np.where(hit, 0.0, w)])
+    at = np.stack([np.bincount(code, weights=kind) for kind in kinds])
+    above, below = at[0].sum() - np.cumsum(at[0]) + at[0] / 2, np.cumsum(at[1]) - at[1] / 2  # events above, others below
+    masses = np.stack([np.bincount(own, weights=kind, minlength=held) for kind in kinds])
+    total = float(at[0] @ below)
+    gone = np.bincount(own, weights=kinds[0] * below[code] + kinds[1] * above[code], minlength=held)
+    left = total - gone + _won_inside(own * at.shape[1] + code, kinds, at.shape[1], held)
+    rest = masses.sum(1, keepdims=True) - masses
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.where((rest > 1e-12).all(0), np.clip(left / rest.prod(0), 0.0, 1.0), np.nan)
+    size = min(effective(mass) for mass in masses)
+    value = total / float(masses.sum(1).prod())
+    alone = LeftOut(value, values, np.ones(held, np.int64), size, x.size, clusters is not None, weights is not None)
+    return limits(alone, (0.0, 1.0), level=level, method="area under the ROC curve")
+
+
+def _won_inside(cell: Codes, kinds: Numbers, size: int, held: int) -> Numbers:
+    """(held,) what `auc` counts between rows of one cluster. cell: (n,) cluster * size + score. kinds: (2, n) weights."""
+    cells, place = np.unique(cell, return_inverse=True)
+    events, others = (np.bincount(place, weights=kind) for kind in kinds)
+    upto = np.cumsum(others)
+    start = np.searchsorted(cells // size, np.arange(held))
+    before = np.concatenate([[0.0], upto])[start][cells // size]  # of the clusters before
+    return np.asarray(np.bincount(cells // size, weights=events * (upto - others / 2 - before), minlength=held), np.float64)
 
 
 def _rank_correlation(

@@ -35,6 +35,7 @@ from germane.types.results import (
     Unjudged,
     VarianceParts,
 )
+from germane.types.routing import RoutePoint, Routing, SignalLevel
 
 __all__ = [
     "Alternative",
@@ -71,10 +72,13 @@ __all__ = [
     "Report",
     "Result",
     "Retention",
+    "RoutePoint",
+    "Routing",
     "Run",
     "Scale",
     "ScoredDoc",
     "Sensitivity",
+    "SignalLevel",
     "Slice",
     "SpeedOnly",
     "Standing",
