@@ -58,7 +58,7 @@ def files(tmp_path):
     """Writes tables and gives their paths: the judge's and people's, and the texts of all pairs."""
 
     def make(judgments=None, golden=None, extra=None):
-        table = sources.read_judgments(judged() if judgments is None else judgments, scale=TREC, more=signals.COLUMNS)
+        table = sources.read_judgments(judged() if judgments is None else judgments, scale=TREC)
         store.write_table(table, tmp_path / "llm.parquet", "judgments", verb="label", parameters={}, extra=extra or {})
         pq.write_table(people() if golden is None else golden, tmp_path / "gold.parquet")
         return tmp_path / "llm.parquet", tmp_path / "gold.parquet"

@@ -9,18 +9,12 @@ from numpy.typing import NDArray
 
 from germane.cards.gold import probabilities
 from germane.stats import routing
-from germane.store import SCHEMAS, Column
 from germane.types import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 By = Literal["auto", "self-agreement", "entropy", "confidence"]
-COLUMNS: tuple[Column, ...] = tuple(
-    column for column in SCHEMAS["judgments"].columns if column.name in ("self_agreement", "entropy", "cost")
-)
-"""What judgments of a judge that was asked several times have besides the columns that every reader takes."""
-
 MOST = 12
 """So many different values of a signal are shown one by one; more are put into buckets of equal size."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from germane import cards, scales, sources, store
-from germane.cards import facts, routing, signals
+from germane.cards import facts, routing
 from germane.cards.routing import Asked, Sent
 from germane.chance import keys, uniform
 from germane.report import route as page
@@ -69,7 +69,7 @@ def route(
         return Routing.from_json((out / "route.json").read_text(encoding="utf-8"))
     people = sources.read_raters(golden, raters, scale=of, more=cards.EXTRA) if raters else None
     people = sources.read_judgments(golden, scale=of, more=cards.EXTRA) if people is None else people
-    table = sources.read_judgments(judgments, scale=of, more=signals.COLUMNS)
+    table = sources.read_judgments(judgments, scale=of)
     texts = None if queries is None else sources.read_queries(queries)
     said = facts.said_of(judgments, table)
     ids = {str(name) for name in people["query_id"].unique().to_pylist()}
