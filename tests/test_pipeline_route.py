@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from markdown_it import MarkdownIt
 
 from germane import cli, scales, sources, store
 from germane.cards import routing, signals
@@ -361,6 +362,8 @@ def test_pages_have_the_answer_the_chart_and_its_numbers(files, tmp_path):
     for text in (html, markdown):
         assert page.answer(found) in text
         assert found.chosen.rule in text
+    tables = [token.type for token in MarkdownIt("commonmark").enable("table").parse(markdown)].count("table_open")
+    assert tables == 2
     chart = page.chart(found)
     assert [len(line.pieces) for line in chart.lines] == [len(found.curve) - 1] * 2
     assert html.count("<line") > 2 * (len(found.curve) - 1)

@@ -62,7 +62,7 @@ def judgments_of(raw: Raw, scale: Scale | None, judge: str | None, more: Sequenc
     table = pa.Table.from_arrays(list(columns.values()), list(columns))
     table = conform(table, "judgments", name=raw.name, at=raw.at, parse=raw.text)
     for column in more:
-        if found := raw.find([column.name]):
+        if column.name not in table.column_names and (found := raw.find([column.name])):
             values = conform_column(raw.table[found], column, name=raw.name, at=raw.at, parse=raw.text)
             table = table.append_column(column.name, values)
     return attributed(table, whose(raw))

@@ -235,8 +235,8 @@ def jackknife(
     return limits(left, (lowest, 1.0), level=level, method=method)
 
 
-def limits(left: LeftOut, bounds: tuple[float, float], *, level: float, method: str) -> Estimate:
-    """The estimate with its jackknife interval, inside `bounds`: t limits at clusters - 1, on the logit of the value.
+def limits(left: LeftOut, bounds: tuple[float, float], *, level: float, method: str, df: float | None = None) -> Estimate:
+    """The estimate with its jackknife interval, inside `bounds`: t limits at clusters - 1, or `df`, on the logit of the value.
 
     At a bound (perfect agreement) nothing varies. There the interval reaches to where a share of answers given at random
     could still have stayed unseen: Wilson's limit at the effective number of clusters.
@@ -248,7 +248,8 @@ def limits(left: LeftOut, bounds: tuple[float, float], *, level: float, method: 
     name = _named(method, held, unit, left.weighted, "jackknife")
     if held < 2 or not np.isfinite(left.values).all():
         return _unknown(value, bounds, left.n, name, level, unit)
-    quantile = t_quantile((1 + level) / 2, held - 1)
+    df = float(held - 1) if df is None else df
+    quantile = t_quantile((1 + level) / 2, df)
     se = sqrt((held - 1) / held * float((left.counts * (left.values - value) ** 2).sum()))
     place = (value - low) / (high - low)
     caveat = _few(held, left.many)
@@ -261,7 +262,7 @@ def limits(left: LeftOut, bounds: tuple[float, float], *, level: float, method: 
         below, above = low + (high - low) * _expit(logit - step), low + (high - low) * _expit(logit + step)
         if se == 0:
             caveat = f"all {held} {unit} agree exactly alike: the interval has no width"
-    return Estimate(value, se, below, above, left.n, name, level, float(held - 1), caveat)
+    return Estimate(value, se, below, above, left.n, name, level, df, caveat)
 
 
 def wilson(p: float, size: float, quantile: float) -> tuple[float, float]:

@@ -56,8 +56,8 @@ def auc(
 
     score: (n,) finite. event: (n,) bool. It is the area under the ROC curve, over rows of all clusters together.
     Source: Hanley and McNeil (1982), sec. 2, with ties half; clusters are left out one by one (compare Obuchowski 1997).
-    Interval: `clustered.limits`. Raises: Undefined where all rows have the event, or none; InputError for values that are not
-    finite and lengths that differ.
+    Interval: `clustered.limits`, at the effective number of clusters that hold the rarer kind, less one, as degrees of freedom.
+    Raises: Undefined where all rows have the event, or none; InputError for values that are not finite, and unequal lengths.
 
     >>> auc([0.1, 0.4, 0.4, 0.9], [False, False, True, True]).value
     0.875
@@ -82,7 +82,8 @@ def auc(
     size = min(effective(mass) for mass in masses)
     value = total / float(masses.sum(1).prod())
     alone = LeftOut(value, values, np.ones(held, np.int64), size, x.size, clusters is not None, weights is not None)
-    return limits(alone, (0.0, 1.0), level=level, method="area under the ROC curve")
+    df = max(1.0, size - 1)  # what varies is mostly the rarer kind: it may lie in few of the clusters
+    return limits(alone, (0.0, 1.0), level=level, method="area under the ROC curve", df=df)
 
 
 def _won_inside(cell: Codes, kinds: Numbers, size: int, held: int) -> Numbers:
