@@ -6,10 +6,17 @@ from annotators import ESCI, asked, judged, pairs
 
 pytest.importorskip("langgraph")
 
+from germane.judges.providers import Endpoint, Model
 from germane.labelling.annotators import Annotator
+from germane.labelling.checkup import checkup
 from germane.types import InputError, Outcome
 
 SAME = nasty.good()
+
+
+def looked(behaviour):
+    with nasty.server(behaviour) as (url, _):
+        return {each.subject: each for each in checkup(Model.named("llm:compatible/m"), Endpoint(url), ESCI)}
 
 
 def test_an_error_under_detail_is_told():
@@ -24,6 +31,31 @@ def test_a_server_pinned_to_another_model_stops_the_run():
     pinned = nasty.always(nasty.Reply(400, {"detail": "Server is pinned to 'SmolLM2'; requested 'm'."}))
     with pytest.raises(InputError, match="has no model 'm': 400 Server is pinned to 'SmolLM2'"):
         judged(pinned, pairs(*map(str, range(40))))
+
+
+def test_an_image_that_a_server_leaves_out_without_a_word_is_not_seen():
+    """`transformers serve` with a model for text: it reads the words alone, and says 200."""
+
+    def blind(request, number):
+        return SAME({**request, "messages": [{"role": "user", "content": nasty.words(request)}]}, number)
+
+    assert looked(SAME)["images"].state == "ok"
+    found = looked(blind)["images"]
+    assert (found.state, found.found) == ("absent", "taken, and not done")
+
+
+def test_a_schema_that_is_kept_to_until_the_tokens_are_spent_is_kept_to():
+    """vLLM with SmolLM2-135M: the digits of its confidence never ended."""
+    endless = nasty.verdict("I").removesuffix("0.9}") + "0.32970508966531022859902328767095132762839287"
+    found = looked(nasty.saying(endless, finish="length"))["structured output"]
+    assert (found.state, found.found.partition(" (")[0]) == ("ok", "yes, and cut off at its limit of tokens")
+    assert looked(nasty.saying("The item is", finish="length"))["structured output"].state == "absent"
+
+
+def test_a_slow_server_is_not_called_absent():
+    with nasty.server(nasty.slow(0.6, SAME)) as (url, _):
+        (found,) = checkup(Model.named("llm:compatible/m"), Endpoint(url), ESCI, timeout=0.3)
+    assert (found.state, found.found, found.advice) == ("broken", "no reply in 0.3 s", "a slow server needs --timeout SECONDS")
 
 
 def drew(token, logprob):
