@@ -90,7 +90,7 @@ def test_nothing_is_drawn_in_the_mode_symbol_unless_a_temperature_is_given():
     ("message", "advice"),
     [
         ('tool_choice=function "verdict" requires --tool-call-parser to be set', "try --structured text"),
-        ("SmolLM2-135M-Instruct is not a multimodal model", "leave --images out"),
+        ("SmolLM2-135M-Instruct is not a multimodal model", "does not take 'image'.*leave --images out"),
     ],
 )
 def test_what_vllm_was_not_started_with_stops_the_run(message, advice):

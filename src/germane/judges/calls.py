@@ -319,7 +319,8 @@ def _classed(problem: Exception, model: Model, endpoint: Endpoint, late: bool, t
     if status is not None:
         for word, hint in _UNSUPPORTED.items():
             if word in said and any(no in said.lower() for no in _NOT_TAKEN):
-                return _Problem(Outcome.REFUSED, f"{where} does not take {word!r} ({said}): {hint}", fatal=True)
+                what = word.replace("multimodal", "image")
+                return _Problem(Outcome.REFUSED, f"{where} does not take {what!r} ({said}): {hint}", fatal=True)
         filtered = any(word in said for word in ("content_filter", "content management", "ContentFilter"))
         return _Problem(Outcome.FILTERED if filtered else Outcome.REFUSED, said)
     if "ContentFilter" in name:
