@@ -41,6 +41,7 @@ def doctor(
     url: Annotated[str | None, typer.Option(help="Where it is served, as http://localhost:8000/v1.")] = None,
     key_env: Annotated[str | None, typer.Option(help="The environment variable with its key.")] = None,
     scale: Annotated[str, typer.Option(help=SCALES)] = "five-level",
+    timeout: Annotated[float, typer.Option(help="Seconds that a reply of the model may take.", min=0.001)] = 120.0,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Is this machine ready? Is this language model?
@@ -48,7 +49,8 @@ def doctor(
     Python, packages, extras, data, disk, settings, and what to do about each fault; or, of a model, whether it answers, keeps
     to a schema, gives logprobs, sees images, and which limits its server names.
     """
-    findings = call("doctor", Path()) if judge is None else call("doctor --judge", judge, scale, url=url, key_env=key_env)
+    asked = {"url": url, "key_env": key_env, "timeout": timeout}
+    findings = call("doctor", Path()) if judge is None else call("doctor --judge", judge, scale, **asked)
     show(findings, as_json=output == Output.JSON)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)

@@ -30,7 +30,9 @@ def _options(
     example_labels: Annotated[Path | None, typer.Option(help="llm: people's grades of them.")] = None,
     each: Annotated[int, typer.Option(help="llm: examples of every grade.", min=1)] = 1,
     sealed: Annotated[Path | None, typer.Option(help="llm: pairs whose queries must not be among the examples.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="llm: 1 with --samples by default, else its own.", min=0)] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="llm: by default 1 with --samples, 0 in mode symbol.", min=0)
+    ] = None,
     most_tokens: Annotated[int | None, typer.Option(help="llm: of a reply; 1024, or 8192 if it reasons.", min=1)] = None,
     effort: Annotated[str | None, typer.Option(help="llm: of reasoning models: low, medium, high.")] = None,
     structured: Annotated[str | None, typer.Option(help="llm: how replies are bound: schema, tool or text.")] = None,

@@ -310,7 +310,7 @@ def _classed(problem: Exception, model: Model, endpoint: Endpoint, late: bool, t
         return _Problem(Outcome.TIMEOUT, f"nothing answers at {where}, or the line broke", again=True)
     if status in (401, 403):
         return _Problem(Outcome.REFUSED, f"{where} does not accept the key for {model}: {said}", fatal=True)
-    if status in (404, 405):
+    if status in (404, 405) or f"requested {model.name!r}" in said:  # transformers' server is pinned to one model: 400
         return _Problem(Outcome.REFUSED, f"{where} has no model {model.name!r}: {said}", fatal=True)
     if status == 429 and "insufficient_quota" in said:
         return _Problem(Outcome.REFUSED, f"{where}: the account has no quota left: {said}", fatal=True)
@@ -318,8 +318,9 @@ def _classed(problem: Exception, model: Model, endpoint: Endpoint, late: bool, t
         return _Problem(Outcome.TIMEOUT, said, again=True, crowded=status in (429, 503, 529), wait=_asked_to_wait(problem))
     if status is not None:
         for word, hint in _UNSUPPORTED.items():
-            if word in said and ("support" in said.lower() or "unknown" in said.lower() or "unrecognized" in said.lower()):
-                return _Problem(Outcome.REFUSED, f"{where} does not take {word!r} ({said}): {hint}", fatal=True)
+            if word in said and any(no in said.lower() for no in _NOT_TAKEN):
+                what = word.replace("multimodal", "image")
+                return _Problem(Outcome.REFUSED, f"{where} does not take {what!r} ({said}): {hint}", fatal=True)
         filtered = any(word in said for word in ("content_filter", "content management", "ContentFilter"))
         return _Problem(Outcome.FILTERED if filtered else Outcome.REFUSED, said)
     if "ContentFilter" in name:
@@ -327,14 +328,16 @@ def _classed(problem: Exception, model: Model, endpoint: Endpoint, late: bool, t
     return _Problem(Outcome.UNPARSEABLE, f"the reply has not the shape that {model.provider} promises ({name})", again=True)
 
 
+_NOT_TAKEN = ("support", "unknown", "unrecognized", "requires", "is not a multimodal")
 _UNSUPPORTED = {
     "response_format": "try --structured tool or --structured text",
     "json_schema": "try --structured tool or --structured text",
     "tool_choice": "try --structured text",
     "logprobs": "leave --mode symbol out",
-    "temperature": "leave --temperature out",
+    "temperature": "leave --temperature out, or give --temperature 1 with --mode symbol",
     "reasoning_effort": "leave --effort out",
     "image": "leave --images out",
+    "multimodal": "leave --images out",
 }
 
 
@@ -350,13 +353,12 @@ def _status(problem: Exception) -> int | None:
 
 def _said(problem: Exception, model: Model, endpoint: Endpoint) -> str:
     """What the server told of an error, in a line of at most 200 characters, without our key."""
-    body = getattr(problem, "body", None)
+    body, status = getattr(problem, "body", None), _status(problem)
     error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        text = " ".join(str(error[k]) for k in ("code", "type", "message") if error.get(k))
+    if isinstance(error, dict):  # servers made with FastAPI, as transformers', say "detail"
+        text = " ".join(str(error[k]) for k in ("code", "type", "message", "detail") if error.get(k) not in (None, "", status))
     else:
         text = str(error or problem)
-    status = _status(problem)
     told = " ".join(f"{status or ''} {text}".split())
     try:
         key = endpoint.key(model)
@@ -406,11 +408,17 @@ def _texts(content: Any) -> str:
 
 
 def _tops(logprobs: Any) -> dict[str, float]:
-    """The likeliest tokens at the first place of a reply."""
+    """The likeliest tokens at the first place of a reply.
+
+    vLLM puts the token that was drawn first, in the place of the last one: where it is less likely than all others, it is
+    none of the likeliest, and would say of what is not told that it is less likely still.
+    """
     try:
-        return {str(t["token"]): float(t["logprob"]) for t in logprobs["content"][0]["top_logprobs"]}
+        told = [(str(t["token"]), float(t["logprob"])) for t in logprobs["content"][0]["top_logprobs"]]
     except (TypeError, KeyError, IndexError, ValueError):
         return {}
+    drawn = len(told) > 2 and told[0][1] < min(value for _, value in told[1:])
+    return dict(told[1:] if drawn else told)
 
 
 def _fast_client(calling: Calling) -> Any:

@@ -49,9 +49,9 @@ class FewShot:
 class Annotator:
     """An annotator as options name it. judge: "llm:PROVIDER/MODEL". first: a cheaper model that is asked before it.
 
-    temperature: None: the model's own with one sample, 1 with several. most: tokens of a reply; None: 1,024, and 8,192 where
-    the model is known to reason first. replies: the folder where replies are kept. card:
-    of this annotator; golden: people's judgments, whose pairs it may label without one. allow: overrides.
+    temperature: None: the model's own with one sample, 1 with several, 0 in the mode "symbol". most: tokens of a reply; None:
+    1,024, and 8,192 where the model is known to reason first. replies: the folder where replies are kept. card: of this
+    annotator; golden: people's judgments, whose pairs it may label without one. allow: overrides.
     """
 
     judge: str
@@ -81,6 +81,8 @@ class Annotator:
         instructions = Instructions(self.scale, self.phrasing, self.mode)
         several = self.voting.n > 1 and self.mode != "symbol"
         temperature = 1.0 if self.temperature is None and several and not self.effort else self.temperature
+        if self.temperature is None and self.mode == "symbol":
+            temperature = 0.0  # nothing is drawn: some servers put what was drawn among the likeliest, or sharpen them
         options: dict[str, Any] = {"temperature": temperature, "effort": self.effort}
         if self.structured is not None:
             if self.structured not in ("schema", "tool", "text"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import zlib
 from collections.abc import Callable, Coroutine
 from typing import NamedTuple
@@ -14,9 +15,11 @@ from germane.judges.prompts.annotating import Instructions, Material
 from germane.judges.providers import Endpoint, Model
 from germane.judges.replies import Replies, Reply
 from germane.judges.verdicts import Verdict, schema, verdict
-from germane.types import InputError, Scale
+from germane.types import InputError, Outcome, Scale
 
 PAIR = Material("red garden chair", "title: Garden chair, red, of steel")
+FEW = 3  # tokens that the same text may have more when it comes in parts, without an image
+_BEGUN = re.compile(r'\s*\{\s*"reasoning"\s*:')
 OK, ABSENT, BROKEN = "ok", "absent", "broken"
 
 
@@ -29,8 +32,11 @@ class Looked(NamedTuple):
     advice: str = ""
 
 
-def checkup(model: Model, endpoint: Endpoint, scale: Scale, *, timeout: float = 30.0) -> tuple[Looked, ...]:
-    """What a model can do, asked with four small calls: answer at all, keep to a schema, give logprobs, see an image."""
+def checkup(model: Model, endpoint: Endpoint, scale: Scale, *, timeout: float = 120.0) -> tuple[Looked, ...]:
+    """What a model can do, asked with four small calls: answer at all, keep to a schema, give logprobs, see an image.
+
+    timeout: seconds for each.
+    """
     return tuple(asyncio.run(_checkup(model, endpoint, scale, timeout)))
 
 
@@ -38,7 +44,8 @@ async def _checkup(model: Model, endpoint: Endpoint, scale: Scale, timeout: floa
     spent = Spent()
 
     async def ask(*, image: str = "", symbol: bool = False, structured: str = "text") -> Reply | Failure:
-        one = Model(model.provider, model.name, model.temperature, 1 if symbol else model.most, model.effort, structured)
+        most, temperature = (1, 0.0) if symbol else (model.most, model.temperature)
+        one = Model(model.provider, model.name, temperature, most, model.effort, structured)
         calling = Calling(1, timeout, tries=1)
         caller = Caller(one, endpoint, calling, Replies(), price=None, spent=spent, gate=Gate(1), symbol=symbol)
         try:
@@ -54,7 +61,9 @@ async def _checkup(model: Model, endpoint: Endpoint, scale: Scale, timeout: floa
     except InputError as problem:
         return [Looked(f"{model}", BROKEN, str(problem), "see docs/annotator.md")]
     if isinstance(first, Failure):
-        return [Looked(f"{model}", BROKEN, first.why, "is the address right, and the server up?")]
+        late = first.outcome is Outcome.TIMEOUT and first.why.startswith("no reply")
+        advice = "a slow server needs --timeout SECONDS" if late else "is the address right, and the server up?"
+        return [Looked(f"{model}", BROKEN, first.why, advice)]
     said = verdict(first.text, scale)
     words = f"answers in {first.seconds:.2f} s as {first.engine.get('model_name', model.name)}"
     told = f", in words: {scale.labels[said.relevance]}" if isinstance(said, Verdict) and said.relevance is not None else ""
@@ -62,16 +71,16 @@ async def _checkup(model: Model, endpoint: Endpoint, scale: Scale, timeout: floa
     bound = model.structured if model.structured != "text" else "schema"
     kept = _kept(scale)
     found.append(await _of("structured output", ask(structured=bound), kept, "--structured tool, or --structured text"))
-    found.append(await _of("logprobs", ask(symbol=True), lambda r: bool(r.tops), "no --mode symbol with this model"))
+    found.append(await _of("logprobs", ask(symbol=True), lambda r: "yes" if r.tops else "", "no --mode symbol with this model"))
     no_images = "no --images with this model: captions are text (germane enrich)"
-    found.append(await _of("images", ask(image=_dot()), lambda r: True, no_images))
+    found.append(await _of("images", ask(image=_dot()), _saw(first), no_images))
     limits = ", ".join(f"{name.removeprefix('x-ratelimit-limit-')} {value}" for name, value in sorted(spent.limits.items()))
     found.append(Looked("limits", OK if limits else ABSENT, limits or "the server names none in its headers"))
     return found
 
 
 async def _of(
-    subject: str, asking: Coroutine[object, object, Reply | Failure], sees: Callable[[Reply], bool], advice: str
+    subject: str, asking: Coroutine[object, object, Reply | Failure], sees: Callable[[Reply], str], advice: str
 ) -> Looked:
     try:
         reply = await asking
@@ -79,11 +88,25 @@ async def _of(
         return Looked(subject, ABSENT, str(problem)[:200], advice)
     if isinstance(reply, Failure):
         return Looked(subject, ABSENT, reply.why, advice)
-    return Looked(subject, OK, "yes") if sees(reply) else Looked(subject, ABSENT, "taken, and not done", advice)
+    return Looked(subject, OK, seen) if (seen := sees(reply)) else Looked(subject, ABSENT, "taken, and not done", advice)
 
 
-def _kept(scale: Scale) -> Callable[[Reply], bool]:
-    return lambda reply: isinstance(verdict(reply.text, scale), Verdict)
+def _saw(without: Reply) -> Callable[[Reply], str]:
+    """An image is read as some tokens. Servers of models for text alone may leave it out without a word."""
+    told = without.usage.read
+    return lambda reply: "" if told and reply.usage.read and reply.usage.read <= told + FEW else "yes"
+
+
+def _kept(scale: Scale) -> Callable[[Reply], str]:
+    """A small model that is bound to the schema may write on inside of it until its tokens are spent."""
+
+    def seen(reply: Reply) -> str:
+        if isinstance(verdict(reply.text, scale), Verdict):
+            return "yes"
+        begun = reply.ended in ("length", "max_tokens") and _BEGUN.match(reply.text)
+        return f"yes, and cut off at its limit of tokens ({reply.usage.written:,} written)" if begun else ""
+
+    return seen
 
 
 def _dot() -> str:

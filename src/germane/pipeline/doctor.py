@@ -42,7 +42,13 @@ def doctor(folder: Path) -> tuple[Finding, ...]:
 
 
 def doctor_of(
-    judge: str, scale: str | Path, *, url: str | None = None, key_env: str | None = None, structured: str | None = None
+    judge: str,
+    scale: str | Path,
+    *,
+    url: str | None = None,
+    key_env: str | None = None,
+    structured: str | None = None,
+    timeout: float = 120.0,
 ) -> tuple[Finding, ...]:
     """What a language model can do, found with a few small calls: it costs next to nothing, and needs the key.
 
@@ -58,7 +64,7 @@ def doctor_of(
     endpoint = Endpoint(url, key_env)
     installed(model)
     endpoint.key(model)
-    return tuple(Finding(*found) for found in checkup(model, endpoint, scales.get(scale)))
+    return tuple(Finding(*found) for found in checkup(model, endpoint, scales.get(scale), timeout=timeout))
 
 
 def healthy(findings: tuple[Finding, ...]) -> bool:
