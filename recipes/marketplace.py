@@ -1,15 +1,16 @@
 """The validation table of trained judges on the simulated marketplace, each figure beside the best that text allows.
 
-    python recipes/marketplace.py --device cuda                          # minutes on a GPU
+    python recipes/marketplace.py            # about an hour on two cores
     python recipes/marketplace.py --pairs 600 --made-up 300 --student-pairs 900 --items 1000 --queries 120 --validation 40 \\
-        --epochs 1 --device cpu           # does it run? some minutes; its figures say nothing
+        --epochs 1           # does it run? a minute; its figures say nothing
 
-Everything is a SIMULATION: items, queries and grades are made up (docs/simulator.md), and "people" are the known truth. A
-cross-encoder first learns from queries made up from listings alone, graded by rule, and then from so many labelled pairs,
-drawn from the top lists of two BM25 arms with some random ones. It grades more pairs, of these queries; a two-tower student is
-distilled from its grades; and both are held against the truth on other queries, top 25 of both arms, beside the best possible
-judge of text, which the simulator knows. Stages are germane's own verbs on files in --out: a second call with the same options
-goes on where the first stopped. The last one writes table.md and table.json.
+Everything is a SIMULATION: items, queries and grades are made up (docs/simulator.md), and "people" are the known truth. So many
+pairs are labelled by people, drawn from the top lists of two BM25 arms with some random ones. From their labels a rule learns
+what each fault costs and which askers judge unlike the others (germane.simulate.wishes). A cross-encoder first learns from
+queries made up from listings, graded by that rule, and then from people's labels without those askers. It grades more pairs,
+of these queries; a two-tower student is distilled from its grades; and both are held against the truth on other queries, top
+25 of both arms, beside the best possible judge of text, which the simulator knows. Stages are germane's own verbs on files in
+--out: a second call with the same options goes on where the first stopped. The last one writes table.md and table.json.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,16 @@ from germane.engines import BM25
 from germane.pipeline import train
 from germane.pipeline.label import label
 from germane.pipeline.leaderboard import leaderboard
-from germane.simulate import Marketplace, labelled, listings
+from germane.simulate import Marketplace, labelled, wishes
 from germane.sources import read_judgments, read_run
+from germane.text import query_digest
+from germane.training import scratch
 from germane.types import Estimate, Leaderboard, Standing
 
 K, DEEP = 25, 60  # of validation and of labelled pairs; of the student's
 ARMS = {"titles": ("title",), "all-fields": ("title", "brand", "attributes", "description")}
+READ = ("title", "brand", "price", "attributes", "description")  # what is cut of a long text is the end of its description
+SCRATCH = "scratch"
 SEGMENTS = ("head", "torso", "tail", "single")
 OVERALL = ("exact", "within one", "macro F1")
 LISTS = [f"{level} {name}" for level in ("score", "difference") for name in ("tau-b", "rho", "error", "error P10", "error P90")]
@@ -48,21 +54,26 @@ def main() -> None:
     clock = Clock()
     world(given)
     clock("the marketplace, its runs and pairs")
-    cross = {"base": given.base, "max_length": given.max_length, "learning_rate": given.learning_rate, "device": given.device}
-    cross |= {"epochs": given.epochs, "batch": given.batch, "name": f"cross-encoder, {given.base} (simulated)"}
-    files = given.out
+    files, base = given.out, based(given)
+    clock("the base")
+    cross = {"base": base, "max_length": given.max_length, "marks": given.marks, "learning_rate": given.learning_rate}
+    cross |= {"epochs": given.epochs, "before_epochs": given.made_up_epochs, "before_rate": given.made_up_rate}
+    cross |= {"batch": given.batch, "precision": given.precision, "seed": given.seed, "device": given.device}
+    cross |= {"name": f"cross-encoder, {given.base} (simulated)"}
     before = ((files / "made-up.parquet", files / "made-up-rule.parquet", "five-level"),) if given.made_up else ()
-    learned = train.Given(files / "train.parquet", files / "train-people.parquet", "five-level", before=before)
+    dev = files / "dev.parquet", files / "dev-people.parquet"
+    learned = train.Given(files / "train.parquet", files / "train-people.parquet", "five-level", dev=dev, before=before)
     train.cross_encoder(learned, files / "cross-encoder", options=cross)
     clock(f"a cross-encoder from {given.base} on {given.pairs:,} pairs")
     machine: dict[str, Any] = {"device": given.device, "batch": given.label_batch}
     label(files / "cross-encoder", files / "validation.parquet", files / "cross-encoder.parquet", **machine)
     label(files / "cross-encoder", files / "student.parquet", files / "student-labels.parquet", **machine)
     clock(f"its grades of {given.student_pairs:,} more pairs")
-    towers = {"base": given.student_base or given.base, "device": given.device, "epochs": given.student_epochs}
-    towers |= {"batch": given.student_batch, "learning_rate": given.student_learning_rate}
-    towers |= {"name": f"student, {towers['base']} (simulated)", "onnx": False}  # the table needs no export
-    labels = train.Given(files / "student.parquet", files / "student-labels.parquet", "five-level")
+    towers = {"base": given.student_base or base, "device": given.device, "epochs": given.student_epochs}
+    towers |= {"batch": given.student_batch, "learning_rate": given.student_learning_rate, "max_text": given.max_length}
+    towers |= {"precision": given.precision, "seed": given.seed, "onnx": False}  # the table needs no export
+    towers |= {"name": f"student, {given.student_base or given.base} (simulated)"}
+    labels = train.Given(files / "student.parquet", files / "student-labels.parquet", "five-level", dev=dev)
     train.student(labels, files / "student", options=towers)
     clock("a two-tower student on these grades")
     label(files / "student", files / "validation.parquet", files / "student-says.parquet", **machine)
@@ -74,29 +85,33 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=50_000, help="labelled pairs that the cross-encoder learns from")
-    parser.add_argument(
-        "--student-pairs", type=int, default=150_000, help="pairs that it labels for the student, those made up included"
-    )
-    parser.add_argument(
-        "--made-up", type=int, default=100_000, help="pairs made up from listings alone, to learn from first; 0"
-    )
-    parser.add_argument("--validation", type=int, default=1_250, help="validation queries, never learned from")
-    parser.add_argument("--base", default="all-MiniLM-L6-v2")
-    parser.add_argument("--student-base", help="by default the same")
-    parser.add_argument("--epochs", type=float, default=3, help="of the cross-encoder, over either kind of pairs")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-4)
-    parser.add_argument("--max-length", type=int, default=192)
-    parser.add_argument("--student-epochs", type=float, default=3)
-    parser.add_argument("--student-batch", type=int, default=256)
-    parser.add_argument("--student-learning-rate", type=float, default=3e-4)
-    parser.add_argument("--label-batch", type=int, default=512)
-    parser.add_argument("--device", help="as torch names it; the best there is")
-    parser.add_argument("--items", type=int, default=20_000, help="of the marketplace; other sizes are another marketplace")
-    parser.add_argument("--queries", type=int, default=5_000)
-    parser.add_argument("--seed", type=int, default=1, help="of the draws and the training; the marketplace stays")
-    parser.add_argument("--out", type=Path, default=Path("build/marketplace"))
+    add = parser.add_argument
+    add("--pairs", type=int, default=50_000, help="labelled pairs that the cross-encoder learns from")
+    add("--student-pairs", type=int, default=150_000, help="pairs that it labels for the student, those made up included")
+    add("--made-up", type=int, default=400_000, help="pairs made up from listings alone, to learn from first; 0")
+    add("--validation", type=int, default=1_250, help="validation queries, never learned from")
+    add("--base", default=SCRATCH, help="of the cross-encoder; by default a small BERT with word pieces of the listings")
+    add("--width", type=int, default=128, help="of that BERT")
+    add("--layers", type=int, default=2, help="of that BERT")
+    add("--student-base", help="by default the same")
+    add("--no-marks", dest="marks", action="store_false", help="do not tell it which tokens query and document share")
+    add("--everybody", action="store_true", help="learn from all labels, of strict and mild askers too")
+    add("--epochs", type=float, default=2, help="of the cross-encoder, over people's labels")
+    add("--made-up-epochs", type=float, default=1, help="over pairs made up")
+    add("--batch", type=int, default=64)
+    add("--learning-rate", type=float, default=5e-4)
+    add("--made-up-rate", type=float, default=1.5e-3, help="learning rate over pairs made up")
+    add("--precision", default="bf16", help="auto, fp32, bf16 or fp16")
+    add("--max-length", type=int, default=64)
+    add("--student-epochs", type=float, default=2)
+    add("--student-batch", type=int, default=128)
+    add("--student-learning-rate", type=float, default=1.5e-3)
+    add("--label-batch", type=int, default=256)
+    add("--device", help="as torch names it; the best there is")
+    add("--items", type=int, default=20_000, help="of the marketplace; other sizes are another marketplace")
+    add("--queries", type=int, default=5_000)
+    add("--seed", type=int, default=1, help="of the draws and the training; the marketplace stays")
+    add("--out", type=Path, default=Path("build/marketplace"))
     return parser.parse_args()
 
 
@@ -116,7 +131,7 @@ class Clock:
 def world(given: argparse.Namespace) -> None:
     """The files that a search team would have: runs, pairs, people's labels; and the ceiling, which only a simulator has."""
     made: dict[str, Any] = {"verb": "recipes/marketplace.py", "seed": given.seed}
-    names = ("pairs", "student_pairs", "made_up", "validation", "items", "queries")
+    names = ("pairs", "student_pairs", "made_up", "validation", "items", "queries", "everybody")
     made["parameters"] = {name: getattr(given, name) for name in names}
     if store.up_to_date(given.out / "student.parquet", inputs=(), **made):
         return
@@ -129,20 +144,57 @@ def world(given: argparse.Namespace) -> None:
         write(run.filter(asked), given.out / f"{name}.parquet", "runs", made)
     write(apart.validation, given.out / "queries.parquet", "queries", made)
     write(apart.design, given.out / "design.parquet", "designs", made)
-    held = labelled.pairs_of(market, apart.validation, top)
+    held = labelled.pairs_of(market, apart.validation, top, fields=READ)
     write(held, given.out / "validation.parquet", "pairs", made)
     write(labelled.people(market, held), given.out / "gold.parquet", "judgments", made)
     write(labelled.best(market, held), given.out / "ceiling.parquet", "judgments", made)
-    pairs = labelled.drawn_pairs(market, apart.train, top, given.pairs, seed=given.seed)
-    write(pairs, given.out / "train.parquet", "pairs", made)
-    write(labelled.people(market, pairs), given.out / "train-people.parquet", "judgments", made)
-    more = labelled.drawn_pairs(market, apart.train, deep, given.student_pairs - given.made_up, seed=given.seed + 1)
-    if given.made_up:
-        asked, rule = listings.made_up(market, given.made_up, without=apart.validation, seed=given.seed)
-        write(asked, given.out / "made-up.parquet", "pairs", made)
-        write(rule, given.out / "made-up-rule.parquet", "judgments", made)
-        more = pa.concat_tables([more, asked])
+    pairs = labelled.drawn_pairs(market, apart.train, top, given.pairs, fields=READ, seed=given.seed)
+    people = labelled.people(market, pairs)
+    shelf = wishes.shelf_of(market)
+    dev = held_out(pairs, given.seed)
+    write(pairs.filter(dev), given.out / "dev.parquet", "pairs", made)
+    write(people.filter(dev), given.out / "dev-people.parquet", "judgments", made)
+    pairs, people, dev = pairs.filter(pc.invert(dev)), people.filter(pc.invert(dev)), pairs.filter(dev)
+    learned = wishes.learned(shelf, pairs, people)
+    plain = pa.array([given.everybody or learned.plain.get(str(q), 1.0) > wishes.PLAIN for q in pairs["query"].to_pylist()])
+    write(pairs.filter(plain), given.out / "train.parquet", "pairs", made)
+    write(people.filter(plain), given.out / "train-people.parquet", "judgments", made)
+    asked, rule = wishes.made_up(
+        market, max(given.made_up, 1), without=without(apart.validation, dev), seed=given.seed, people=learned, shelf=shelf,
+        fields=READ,
+    )  # fmt: skip
+    write(asked, given.out / "made-up.parquet", "pairs", made)
+    write(rule, given.out / "made-up-rule.parquet", "judgments", made)
+    known = pc.is_in(apart.train["query_id"], value_set=dev["query_id"].combine_chunks())
+    others, half = apart.train.filter(pc.invert(known)), min(given.student_pairs // 2, asked.num_rows)
+    more = labelled.drawn_pairs(market, others, deep, given.student_pairs - half, fields=READ, seed=given.seed + 1)
+    more = pa.concat_tables([more, asked.slice(0, half)])
     write(more, given.out / "student.parquet", "pairs", made)  # last: it stands for all of them
+
+
+def held_out(pairs: pa.Table, seed: int) -> pa.Array:
+    """One labelled query in ten, to stop and to calibrate by. The same words in another order are on the same side."""
+    queries = [str(query) for query in pairs["query"].to_pylist()]
+    drawn = {query: sha256(f"{seed} {query_digest(query)}".encode()).digest()[0] < 26 for query in queries}
+    return pa.array([drawn[query] for query in queries])
+
+
+def without(*tables: pa.Table) -> pa.Table:
+    return pa.table({"query": pa.concat_arrays([table["query"].combine_chunks() for table in tables])})
+
+
+def based(given: argparse.Namespace) -> str:
+    """Where the base is: as named, or a small BERT with fresh weights, and pieces of the words of what is learned from."""
+    if given.base != SCRATCH:
+        return str(given.base)
+    place = given.out / "base"
+    if not (place / "config.json").is_file():
+        names = ("train", "made-up", "student")
+        tables = [store.read_table(given.out / f"{name}.parquet", "pairs") for name in names]
+        texts = [sorted({str(text) for table in tables for text in table[column].to_pylist()}) for column in ("text", "query")]
+        sizes: dict[str, Any] = {"width": given.width, "layers": given.layers, "seed": given.seed}
+        scratch.encoder(place, [*texts[0], *texts[1]], punctuation=False, dropout=0.0, **sizes)
+    return str(place)
 
 
 def write(table: pa.Table, path: Path, kind: str, made: Mapping[str, Any]) -> None:

@@ -196,6 +196,26 @@ def test_evidence_is_read_by_the_judge_that_was_trained_with_it(bert, tmp_path):
     assert judge._reader.evidence
 
 
+def test_marks_are_read_by_the_judge_that_was_trained_with_them(bert, tmp_path):
+    train(tiny.examples(), None, tmp_path / "judge", recipe=recipe(bert, marks=True))
+    judge = CrossEncoder(tmp_path / "judge", device="cpu")
+    assert judge.about.settings["marks"] is True
+    assert judge._reader.marks
+    assert judge._model.config.type_vocab_size == 4
+
+
+def test_what_is_learned_first_has_a_rate_of_its_own(bert, tmp_path, monkeypatch):
+    import germane.training.cross_encoder as module
+
+    rates, fit = [], module.fit
+    monkeypatch.setattr(
+        module, "fit", lambda *given, **more: rates.append(more["settings"].learning_rate) or fit(*given, **more)
+    )
+    found = recipe(bert, before_rate=0.5)
+    train(tiny.examples(), None, tmp_path / "judge", recipe=found, before=(tiny.examples(),))
+    assert rates == [0.5, found.settings.learning_rate]
+
+
 def test_lineage_is_kept(bert, tmp_path):
     lineage = Lineage(("llm",), ("llm:1", "older:2"))
     train(tiny.examples(), None, tmp_path / "judge", recipe=recipe(bert, name="mine"), lineage=lineage)

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="judging needs torch: pip install 'germane[t
 
 from germane.extras import quietly
 from germane.judges import folder
-from germane.judges.encoder import CrossEncoder, Reader, prefixes_of, scored, shared, tokenizer_of
+from germane.judges.encoder import CrossEncoder, Reader, marked, prefixes_of, scored, shared, tokenizer_of
 from germane.judges.loading import load
 from germane.training.cross_encoder import CrossEncoderRecipe, train
 from germane.training.running import Settings
@@ -104,6 +104,34 @@ def test_evidence_names_what_is_shared_and_what_contradicts(reader):
     (row,) = told.rows(["red chair"], ["oak chair"])
     assert words(reader, row).endswith("oak chair [SEP]")
     assert len(row["input_ids"]) > len(reader.rows(["red chair"], ["oak chair"])[0]["input_ids"])
+
+
+def test_marks_say_which_tokens_query_and_document_share(reader):
+    told = replace(reader, marks=True)
+    (row,) = told.rows(["red chair"], ["oak chair"])
+    assert words(reader, row) == "[CLS] red chair [SEP] oak chair [SEP]"
+    assert row["token_type_ids"] == [0, 0, 3, 0, 1, 2, 1]
+
+
+def test_a_model_that_is_told_of_shared_tokens_begins_as_it_was(tmp_path):
+    import torch
+    from transformers import AutoModelForSequenceClassification, BertConfig
+
+    model = AutoModelForSequenceClassification.from_config(
+        BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, num_labels=3)
+    ).eval()
+    ids, kinds = (
+        torch.tensor([[2, 7, 8, 3, 9, 8, 3]]),
+        [torch.tensor([row]) for row in ([0] * 4 + [1] * 3, [0, 0, 3, 0, 1, 2, 1])],
+    )
+    before = model(input_ids=ids, token_type_ids=kinds[0]).logits
+    assert marked(model).config.type_vocab_size == 4
+    torch.testing.assert_close(model(input_ids=ids, token_type_ids=kinds[1]).logits, before)
+
+
+def test_a_model_without_kinds_of_tokens_cannot_be_told(tmp_path):
+    with pytest.raises(InputError, match="knows no kinds of tokens"):
+        made(tmp_path, kind="llama", marks=True)
 
 
 # --- what it says ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from germane.cards.lists import Values
 from germane.engines import BM25
 from germane.judges import Confused, ask
 from germane.metrics import sdcg_weights
-from germane.simulate import BestTextJudge, Marketplace, labelled, listings
+from germane.simulate import BestTextJudge, Marketplace, costs, labelled, listings, wishes
 from germane.text import query_digest
 from germane.types import InputError, Run
 
@@ -96,7 +96,7 @@ def test_more_pairs_than_the_lists_hold_are_refused(market, apart, runs):
 
 def test_queries_made_up_from_listings_are_graded_by_what_listings_say(apart):
     big = Marketplace(items=2_000, queries=120)
-    pairs, rule = listings.made_up(big, 1_500, without=apart.validation, seed=1)
+    pairs, rule = wishes.made_up(big, 1_500, without=apart.validation, seed=1)
     assert pairs.num_rows == rule.num_rows == 1_500
     grades = rule["relevance"].to_numpy()
     assert set(grades) == {0, 2, 3, 4}
@@ -107,9 +107,79 @@ def test_queries_made_up_from_listings_are_graded_by_what_listings_say(apart):
 
 def test_no_made_up_query_has_the_words_of_a_validation_query():
     big = Marketplace(items=2_000, queries=120)
-    pairs, _ = listings.made_up(big, 600, without=big.queries, seed=1)
+    pairs, _ = wishes.made_up(big, 600, without=big.queries, seed=1)
     taken = {query_digest(text) for text in big.queries["query"].to_pylist()}
     assert not taken & {query_digest(text) for text in pairs["query"].to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """A marketplace with labels of people, its shelf, and what the labels taught."""
+    market = Marketplace(items=4_000, queries=600)
+    runs = [BM25(market.docs, ("title",)).search(market.queries, k=25)]
+    pairs = labelled.drawn_pairs(market, market.queries, runs, 6_000, seed=1)
+    shelf = wishes.shelf_of(market)
+    return market, pairs, shelf, wishes.learned(shelf, pairs, labelled.people(market, pairs))
+
+
+def test_a_query_is_read_as_its_asker_wrote_it(shop):
+    shelf = shop[2]
+    assert shelf.asked("chest of drawers").kind == "en:chest of drawers"
+    found = shelf.asked("womens blue sandals under 100 euro")
+    assert found.kind == "en:sandals"
+    assert found.wish == {"under": "100", "colour": "blue", "people": "women"}
+    assert found.forms["people", "women"] == "womens"
+    assert shelf.asked("womens blue sadnals") is None
+
+
+def test_names_of_one_type_are_known_by_how_descriptions_begin(shop):
+    shelf = shop[2]
+    assert shelf.kind_of["en", "blender"] == shelf.kind_of["en", "hand blender"]
+    assert shelf.kind_of["en", "sandals"] != shelf.kind_of["en", "running shoes"]
+    assert shelf.akin("en:sandals", "en:dress")  # the same brands
+    assert not shelf.akin("en:sandals", "en:hand blender")
+
+
+def test_labels_teach_what_faults_cost_and_who_judges_unlike_the_others(shop):
+    market, pairs, shelf, learned = shop
+    rows = list(zip(pairs["query"].to_pylist(), pairs["doc_id"].to_pylist(), strict=True))
+    best = market.probabilities(pairs["query_id"].to_pylist(), pairs["doc_id"].to_pylist()).argmax(axis=1)
+    truth = market.truth(pairs["query_id"].to_pylist(), pairs["doc_id"].to_pylist())
+    asked = {query: shelf.asked(query) for query, _ in rows}
+    said, plain = [], []
+    for (query, doc_id), grade, people in zip(rows, best, truth, strict=True):
+        of, i = asked[query], int(doc_id[1:])
+        if of is not None and shelf.kind[i] == of.kind:
+            said.append(learned.costs.grade(shelf.faults(of.kind, of.wish, shelf.listings[i])) == grade)
+            plain += [people == grade] if learned.plain[query] > wishes.PLAIN else []
+    assert np.mean(said) > 0.9
+    assert np.mean(plain) > 0.97
+    assert learned.akin == {False: 0, True: 1}
+
+
+def test_costs_are_found_though_some_askers_are_strict():
+    rng = np.random.default_rng(1)
+    query = np.repeat(np.arange(300), 10)
+    strict = rng.random(300) < 0.25
+    wrong = rng.random((3_000, 2)) < 0.4
+    grades = np.clip(4 - wrong @ [1, 2] - 2 * strict[query], 0, 4)
+    faults = [[name for name, one in zip("ab", row, strict=True) if one] for row in wrong]
+    found, plain = costs.fitted(faults, grades, query, 4)
+    assert [found.grade(each) for each in ([], ["a"], ["b"], ["a", "b"], ["never seen"])] == [4, 3, 2, 1, 4]
+    np.testing.assert_array_equal(plain < 0.5, strict)
+
+
+def test_two_types_have_a_usual_grade_from_some_labels_on():
+    assert costs.usual([("a", "b", 2)] * 2 + [("b", "a", 1)] * 3 + [("a", "c", 4)]) == {("a", "b"): 1, ("b", "a"): 1}
+
+
+def test_a_rule_that_people_taught_grades_other_types_too(shop):
+    market, _, shelf, learned = shop
+    asked, rule = wishes.made_up(market, 1_500, without=market.queries, seed=1, people=learned, shelf=shelf)
+    assert set(rule["relevance"].to_pylist()) == {0, 1, 2, 3, 4}
+    assert set(rule["fingerprint"].to_pylist()) == {"rule:listings-2"}
+    again, _ = wishes.made_up(market, 1_500, without=market.queries, seed=1, people=learned, shelf=shelf)
+    assert again.equals(asked)
 
 
 def test_a_listing_is_read_as_its_seller_wrote_it():

@@ -63,6 +63,7 @@ def cross_encoder(
     drop_sealed: DropSealed = False,
     before: Before = None,
     before_epochs: Annotated[float | None, typer.Option(help="Of what is learned first; as many by default.")] = None,
+    before_rate: Annotated[float | None, typer.Option(help="Learning rate of that; the same by default.", min=0.0)] = None,
     catalogue: Annotated[
         Path | None, typer.Option(help="Documents: first learn word matching by searches made of their titles.")
     ] = None,
@@ -72,6 +73,9 @@ def cross_encoder(
     label_smoothing: Annotated[float | None, typer.Option(min=0.0, max=0.5)] = None,
     decision: Decision = None,
     evidence: Annotated[bool, typer.Option("--evidence", help="Tell it in words what query and document share.")] = False,
+    marks: Annotated[
+        bool, typer.Option("--marks", help="Tell it which tokens both have, by kinds of tokens; for small models.")
+    ] = False,
     stop_on: Annotated[str | None, typer.Option(help="'macro F1' or 'tau' of dev picks the epoch; or the 'last'.")] = None,
     lora: Lora = None,
     quantised: Quantised = False,
@@ -95,7 +99,9 @@ def cross_encoder(
     """
     here = dict(locals())
     more = _options(
-        here, "loss class_weighting label_smoothing stop_on held_out before_epochs evidence quantised max_length name"
+        here,
+        "loss class_weighting label_smoothing stop_on held_out before_epochs before_rate evidence marks quantised "
+        "max_length name",
     )
     _train("cross-encoder", here, more | _lora(lora))
 

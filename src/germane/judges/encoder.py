@@ -34,6 +34,9 @@ KIND = "cross-encoder"
 MODEL = "model"
 """The folder of the checkpoint inside the judge's."""
 
+KINDS = 4
+"""Kinds of tokens of a model that is told what query and document share."""
+
 SHORTEST = 16
 """Tokens that a pair needs at least: half are the query's."""
 
@@ -75,6 +78,7 @@ class CrossEncoder:
             tuple(said.get("prefixes", ("", ""))),
             takes(self._model),
             bool(said.get("evidence")),
+            bool(said.get("marks")),
         )
 
     def __call__(self, pairs: Iterable[Pair]) -> Iterator[Judgment]:
@@ -93,6 +97,7 @@ class Reader:
     """Pairs to tokens. prefixes: put before each query and document, as multilingual-e5 and decoders want it.
 
     evidence: begins the document with what its words, numbers and negations have in common with the query's.
+    marks: kinds of tokens say which ones stand in both, query's and document's (`marked` makes a model that reads them).
     max_length: tokens of both together. The query has half of them at most, the document's end is cut. Words that look
     like the tokenizer's own marks ("[SEP]") are read as words: a document cannot pass for a query.
     takes: the inputs of the model.
@@ -103,6 +108,7 @@ class Reader:
     prefixes: tuple[str, ...] = ("", "")
     takes: frozenset[str] = frozenset({"input_ids", "attention_mask"})
     evidence: bool = False
+    marks: bool = False
 
     def rows(self, queries: Sequence[str], texts: Sequence[str]) -> list[Row]:
         """The tokens of each pair, not padded."""
@@ -114,6 +120,9 @@ class Reader:
         found = self.tokenizer(
             asked, given, truncation="only_second", max_length=self.max_length, padding=False, split_special_tokens=True
         )
+        if self.marks:
+            kinds = [_kinds(ids, found.sequence_ids(i)) for i, ids in enumerate(found["input_ids"])]
+            found["token_type_ids"] = kinds
         names = [name for name in found if name in self.takes]
         return [dict(zip(names, row, strict=True)) for row in zip(*(found[name] for name in names), strict=True)]
 
@@ -136,6 +145,41 @@ class Reader:
             query, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False
         )["offset_mapping"]
         return query if len(ends) <= most else query[: ends[most - 1][1]]
+
+
+def _kinds(ids: list[int], sides: list[int | None]) -> list[int]:
+    """Of each token: 0 query's, 1 document's, 2 document's that the query has too, 3 query's that the document has too.
+
+    Marks between the texts count as the query's up to the document's first token, and as the document's from there.
+    """
+    query, text = ({token for token, side in zip(ids, sides, strict=True) if side == of} for of in (0, 1))
+    begun, found = 0, []
+    for token, side in zip(ids, sides, strict=True):
+        begun = 1 if side == 1 else begun
+        alone, both = (0, 3) if not begun else (1, 2)
+        found.append(both if side is not None and token in (query if begun else text) else alone)
+    return found
+
+
+def marked(model: Any) -> Any:
+    """The model with four kinds of tokens, so that it can be told which ones query and document share.
+
+    A new kind starts as the one that it is split from: the model says what it said before.
+    Raises: InputError for a model that knows no kinds of tokens.
+    """
+    import torch
+
+    embeddings = getattr(getattr(model, model.base_model_prefix, None), "embeddings", None)
+    old = getattr(embeddings, "token_type_embeddings", None)
+    if old is None:
+        raise InputError(f"a {model.config.model_type} knows no kinds of tokens, so it cannot be told of shared ones: no marks")
+    if model.config.type_vocab_size < KINDS:
+        last = old.num_embeddings - 1
+        new = torch.nn.Embedding(KINDS, old.embedding_dim)
+        new.weight.data = old.weight.data[[0, last, last, 0]].clone()
+        embeddings.token_type_embeddings = new  # type: ignore[union-attr]
+        model.config.type_vocab_size = KINDS
+    return model
 
 
 def shared(queries: Sequence[str], texts: Sequence[str]) -> list[str]:

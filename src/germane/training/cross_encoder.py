@@ -46,10 +46,12 @@ class CrossEncoderRecipe:
     query in order (`losses`). class_weighting: "balanced" lets each grade weigh the same. decision: "likeliest" grade, the
     one by which "macro F1" is largest on dev, or "prior", which lifts rare grades by their share of the labels.
     stop_on: the best epoch has the largest "macro F1", or "tau" of sDCG, on dev; "last" is the last one. held_out: share of
-    the queries that is dev where none is given. before_epochs: of intermediate training, None is as many.
+    the queries that is dev where none is given. before_epochs, before_rate: epochs and learning rate of intermediate training;
+    None is the same.
     lora: rank of adapters that are trained in place of the weights; quantised: over weights of 4 bits.
     prefixes: before query and document; None is what the base wants. evidence: begins each document with what its words
-    and numbers share with the query (`encoder.shared`). name: of the judge, None is its folder's.
+    and numbers share with the query (`encoder.shared`). marks: tells it which tokens query and document share, by kinds of
+    tokens (`encoder.marked`): a small model need not learn to compare. name: of the judge, None is its folder's.
     """
 
     base: str
@@ -61,10 +63,12 @@ class CrossEncoderRecipe:
     stop_on: str = "macro F1"
     held_out: float = 0.15
     before_epochs: float | None = None
+    before_rate: float | None = None
     lora: int | None = None
     quantised: bool = False
     prefixes: tuple[str, str] | None = None
     evidence: bool = False
+    marks: bool = False
     name: str | None = None
     settings: Settings = field(default_factory=Settings)
 
@@ -140,6 +144,7 @@ def train(
         settings={
             "prefixes": list(reader.prefixes),
             "evidence": recipe.evidence,
+            "marks": recipe.marks,
             "quantised": recipe.quantised,
             **({"adapts": recipe.base} if recipe.quantised else {}),  # its weights are not among the files
         },
@@ -197,8 +202,8 @@ def _intermediate(start: _Start, examples: Examples, recipe: CrossEncoderRecipe,
     done = kept / "done"
     if not done.is_dir():
         model, reader, random = _built(start, examples, recipe)
-        epochs = recipe.before_epochs or recipe.settings.epochs
-        stage = replace(recipe, settings=replace(recipe.settings, epochs=epochs))
+        epochs, rate = recipe.before_epochs or recipe.settings.epochs, recipe.before_rate or recipe.settings.learning_rate
+        stage = replace(recipe, settings=replace(recipe.settings, epochs=epochs, learning_rate=rate))
         _fitted(model, reader, examples, stage, kept / "steps", None)
         model = _merged(model, recipe)
         all_here()
@@ -226,6 +231,8 @@ def _built(start: _Start, examples: Examples, recipe: CrossEncoderRecipe) -> tup
     sixteen = recipe.lora is not None and device_of(recipe.settings).startswith("cuda") and torch.cuda.is_bf16_supported()
     dtype = torch.bfloat16 if sixteen else torch.float32
     model, random = encoder.opened(start.where, config, dtype, **(encoder.four_bit(dtype) if recipe.quantised else {}))
+    if recipe.marks:
+        model = encoder.marked(model)
     if start.scale and not same:
         heads = [part for name, part in _heads(model).items() if name in ("classifier", "score")]
         for layer in [layer for head in heads for layer in head.modules() if isinstance(layer, torch.nn.Linear)]:
@@ -239,7 +246,7 @@ def _built(start: _Start, examples: Examples, recipe: CrossEncoderRecipe) -> tup
     length = min(recipe.max_length, encoder.limit_of(config) or recipe.max_length)
     return (
         model,
-        encoder.Reader(tokenizer, length, tuple(prefixes), encoder.takes(model), recipe.evidence),
+        encoder.Reader(tokenizer, length, tuple(prefixes), encoder.takes(model), recipe.evidence, recipe.marks),
         random or start.random,
     )
 

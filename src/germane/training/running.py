@@ -183,7 +183,7 @@ def _arguments(folder: Path, settings: Settings, *, scored: bool) -> Any:
         fp16=precision == "fp16",
         **checkpointing,
         seed=settings.seed,
-        use_cpu=settings.device == "cpu",
+        use_cpu=device_of(settings) == "cpu",
         eval_strategy="epoch" if scored else "no",
         save_strategy="epoch",
         logging_strategy="epoch",
