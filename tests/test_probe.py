@@ -37,7 +37,7 @@ def pairs(tmp_path):
 
 
 def asked(monkeypatch, judge):
-    monkeypatch.setattr(stage, "_judge", lambda name, scale: (judge, TREC))
+    monkeypatch.setattr(stage, "_judge", lambda name, scale, *_: (judge, TREC))
     return judge
 
 

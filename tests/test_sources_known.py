@@ -223,7 +223,9 @@ def test_named_tuples_of_every_noun_are_read():
     said = Judgment("q", "a", None, None, "llm", "f", "esci", "g", Outcome.TIMEOUT, "slow")
     assert sources.read_judgments([said])["outcome"].to_pylist() == ["timeout"]
     queries = sources.read_queries([Query("1", "red shoes", "en", "head")])
-    assert queries.to_pylist() == [{"query_id": "1", "query": "red shoes", "language": "en", "stratum": "head"}]
+    assert queries.to_pylist() == [
+        {"query_id": "1", "query": "red shoes", "language": "en", "stratum": "head", "context": None}
+    ]
     docs = sources.read_docs([Doc("a", {"title": "Shoes"}), Doc("b", {"title": "Boots", "brand": "ACME"})])
     assert docs.to_pylist() == [
         {"doc_id": "a", "title": "Shoes", "brand": None},

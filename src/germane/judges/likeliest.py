@@ -29,7 +29,7 @@ def graded_tokens(top: Mapping[str, float], symbols: Sequence[str], tokens: Sequ
     A symbol that is not among the likeliest has less than the least of them, and than is left: it gets that bound.
 
     >>> graded_tokens({"E": -0.5, "S": -1.2, "x": -3.0}, ("I", "S", "E")).shares.round(3).tolist()
-    [0.043, 0.301, 0.607]
+    [0.042, 0.301, 0.607]
     """
     known = {name: float(value) for name, value in top.items() if value is not None}
     shares = np.array([_share(known, s, i) for s, i in zip(symbols, tokens or [None] * len(symbols), strict=True)])

@@ -106,14 +106,17 @@ class Labelled(NamedTuple):
     cost: float | None = None
 
 
-def label(judge: Judge, pairs: PairsFile, out: Path, blocks: Blocks, *, block: int = BLOCK, timed: bool = True) -> Labelled:
+def label(
+    judge: Judge, pairs: PairsFile, out: Path, blocks: Blocks, *, block: int | None = None, timed: bool = True
+) -> Labelled:
     """Writes the judge's answer to each row of pairs, in their order, as a table of judgments at `out`.
 
     blocks: opened; what is finished in it is not asked again. block: pairs that are put on disk together, a divisor of
-    SORTED. timed: a few pairs are asked alone afterwards, to measure the latency.
+    SORTED; BLOCK by default. timed: a few pairs are asked alone afterwards, to measure the latency.
 
     Raises: InputError for a file without pairs, one pair twice, and a judge that loses some.
     """
+    block = block or BLOCK
     number, computed = same_content(pairs)
     some = _ask(judge, pairs, number, computed, blocks, block)
     latency = None if some is None or not timed else latency_ms(judge, list(pairs_of(some)))

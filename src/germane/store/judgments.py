@@ -12,7 +12,6 @@ from germane.store.checks import compute, conform, short
 from germane.store.duck import database
 from germane.store.files import create_bytes
 from germane.store.schemas import SCHEMAS, arrow_type
-from germane.store.tables import explained_parquet
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -94,8 +93,11 @@ class JudgmentStore:
         wanted = " AND ".join(f"s.{column} = {_quoted(value)}" for column, value in said.items())
         there: set[str] = set()
         for part in parts:  # those of an earlier version have fewer columns
-            with explained_parquet(part):
+            try:
                 there |= set(pq.read_schema(part).names)
+            except (OSError, pa.ArrowException) as error:
+                reason = f"{part.name} is not a whole parquet file"
+                raise InputError(f"judgment store {self.folder} cannot be read: {reason}: restore that part") from error
         kept = ", ".join(f"s.{c}" if c in there else f"NULL AS {c}" for c in columns if c not in ("query_id", "doc_id"))
         files = ", ".join(_quoted(_literal(part)) for part in parts)
         try:
