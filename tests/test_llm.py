@@ -367,6 +367,23 @@ def test_a_budget_stops_the_run_before_it_is_passed_and_keeps_what_was_paid_for(
         assert 0 < judge.spent.money <= 0.2
         held = Replies(tmp_path)
         assert len(held) == judge.spent.calls == len(calls)
+        held.close()
+
+
+def test_a_budget_holds_also_where_replies_are_longer_than_those_before_and_two_models_spend_it(tmp_path):
+    price = Price(10.0, 10.0, 10.0)
+    of = asked(models=("llm:compatible/a", "llm:compatible/b"), voting=Voting(3, accept=0.9), most=400)
+
+    def answer(request, number):
+        text = nasty.verdict("ICSE"[number % 4], "word " * (4 if number < 20 else 300))
+        return nasty.chat(request, text)._replace(delay=0.01)
+
+    with nasty.server(answer) as (url, _):
+        calling = Calling(at_once=16, timeout=5, tries=1, wait=0.001, budget=0.5)
+        judge = annotator(url, of=of, replies=tmp_path, calling=calling, prices=[price, price])
+        with pytest.raises(Stopped):
+            list(judge(pairs(*map(str, range(300)))))
+    assert 0.4 < judge.spent.money <= 0.5
 
 
 def test_a_budget_needs_a_price():

@@ -57,7 +57,14 @@ def test_a_line_that_a_kill_cut_off_is_left_out_and_so_is_what_is_not_ours(tmp_p
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.rindex(b'{"key"') + 30])
-    (tmp_path / "other.replies.jsonl").write_text('not json\n[1]\n{"key": "zz", "text": "x"}\n{"key": 3}\n\n', encoding="utf-8")
+    odd = [
+        "not json",
+        "[1]",
+        '{"key": "zz", "text": "x"}',
+        '{"key": 3}',
+        json.dumps({"key": key(9), "text": "x", "usage": "y"}),
+    ]
+    (tmp_path / "other.replies.jsonl").write_text("\n".join([*odd, "", ""]), encoding="utf-8")
     again = Replies(tmp_path)
     assert [again.get(key(n)) is not None for n in range(5)] == [True] * 4 + [False]
     assert len(again) == 4

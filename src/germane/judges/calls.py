@@ -59,13 +59,17 @@ class Calling:
 
 @dataclass
 class Spent:
-    """What a run has cost so far. known: replies that were there. tries: calls that were sent, repeated ones included."""
+    """What a run has cost so far. known: replies that were there. tries: calls that were sent, repeated ones included.
+
+    reserved: dollars that calls in flight may cost at most.
+    """
 
     calls: int = 0
     known: int = 0
     tries: int = 0
     usage: Usage = NONE
     money: float = 0.0
+    reserved: float = 0.0
     seconds: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     engines: Counter[str] = field(default_factory=Counter)
@@ -152,7 +156,6 @@ class Caller:
         self.model, self.endpoint, self.calling, self.replies = model, endpoint, calling, replies
         self.price, self.spent, self.gate, self.symbol, self.offline = price, spent, gate, symbol, offline
         self.recording = recording
-        self._reserved = 0.0
         self._chat: Any = None
         self._client: Any = None
         self._bound: dict[str, Any] = {}
@@ -217,7 +220,7 @@ class Caller:
         for number in range(1, self.calling.tries + 1):
             await self.gate.enter()
             try:
-                guess = self._afford(messages)
+                most = await self._afford(messages)
                 self.spent.tries += 1
                 began = time.perf_counter()
                 try:
@@ -225,7 +228,7 @@ class Caller:
                 except Exception as problem:
                     found = self._failed(problem, time.perf_counter() - began)
                 finally:
-                    self._reserved -= guess
+                    self.spent.reserved = max(self.spent.reserved - most, 0.0)
                 if isinstance(found, Reply):
                     self.replies.put(key, found)
                     self.spent.add(found, self.price)
@@ -251,20 +254,24 @@ class Caller:
         said = _with_caching(messages) if self.model.provider == "anthropic" else list(messages)
         return await asyncio.wait_for(self._chat.ainvoke(said, **self._bound), self.calling.timeout + 5)
 
-    def _afford(self, messages: Sequence[Mapping[str, Any]]) -> float:
-        """Dollars that this call may cost, now reserved. Raises: Stopped where the budget does not hold them."""
+    async def _afford(self, messages: Sequence[Mapping[str, Any]]) -> float:
+        """Dollars that this call may cost at most, now reserved; waits for calls in flight where theirs are in the way.
+
+        Raises: Stopped where the budget does not hold them.
+        """
         if self.calling.budget is None or self.price is None:
             return 0.0
-        calls = self.spent.calls
-        written = self.spent.usage.written / calls if calls else GUESSED
-        guess = self.price.of(Usage(int(_characters(messages) / A_TOKEN), 0, int(written)))
-        if self.spent.money + self._reserved + guess > self.calling.budget:
-            raise Stopped(
-                f"stopped before the budget of ${self.calling.budget:g} was passed: ${self.spent.money:.4f} are spent in "
-                f"{self.spent.calls:,} calls, and every reply is kept: run the same command again with more, and it goes on"
-            )
-        self._reserved += guess
-        return guess
+        most = self.price.of(Usage(_most_tokens(messages), 0, self.model.most))
+        while self.spent.money + self.spent.reserved + most > self.calling.budget:
+            if self.spent.reserved < 1e-12:
+                raise Stopped(
+                    f"stopped before the budget of ${self.calling.budget:g} was passed: ${self.spent.money:.4f} are spent in "
+                    f"{self.spent.calls:,} calls, one more could cost ${most:.4f}, and every reply is kept: run the same "
+                    "command again with more, and it goes on"
+                )
+            await asyncio.sleep(0.02)
+        self.spent.reserved += most
+        return most
 
     def _read(self, said: Any, seconds: float) -> Reply:
         """LangChain's message as a reply."""
@@ -384,13 +391,17 @@ def _asked_to_wait(problem: Exception) -> float:
         return 0.0
 
 
-def _characters(messages: Sequence[Mapping[str, Any]]) -> int:
-    total = 0
+def _most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Tokens that messages have at most, about: letters of English in threes, others one or two tokens each, 2,000 an image."""
+    total = 0.0
     for message in messages:
         content = message["content"]
-        parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
-        total += sum(map(len, parts))
-    return total
+        parts = [{"text": content}] if isinstance(content, str) else content
+        for part in parts:
+            text = str(part.get("text", ""))
+            plain = len(text.encode("ascii", "ignore"))
+            total += plain / 3 + 2 * (len(text) - plain) + 2_000 * (part.get("type") == "image_url")
+    return int(total) + 50
 
 
 def _with_caching(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

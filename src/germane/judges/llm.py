@@ -31,7 +31,7 @@ from germane.judges.prompts.examples import Examples
 from germane.judges.providers import SAMPLE, Endpoint, Model
 from germane.judges.replies import Replies
 from germane.judges.sample import Recording
-from germane.judges.verdicts import Unread, schema
+from germane.judges.verdicts import READING, Unread, schema
 from germane.types import InputError, Judgment, Outcome, Pair
 
 COHORT = 8
@@ -78,7 +78,7 @@ class Asked:
     def fingerprint(self) -> str:
         """ "llm:" and 16 hex digits: model, prompt and its wording, guide, examples, decoding, votes, images."""
         of = self.instructions
-        decides: list[Any] = [of.scale.labels, of.scale.version, of.version, of.mode, of.phrasing, self.images]
+        decides: list[Any] = [READING, of.scale.labels, of.scale.version, of.version, of.mode, of.phrasing, self.images]
         decides += [[m.decides for m in self.models], list(self.voting.__dict__.values())]
         decides += [self.examples.digest if self.examples else None]
         kind = "fake" if any(model.provider == SAMPLE for model in self.models) else "llm"

@@ -154,11 +154,20 @@ class Replies:
                 at += len(line)
 
 
+def _sound(reply: Reply) -> bool:
+    """Whether the parts of a reply are what they should be: a file may have been edited."""
+    numbers = all(type(n) is int and n >= 0 for n in reply.usage) and isinstance(reply.seconds, int | float)
+    tables = isinstance(reply.tops, Mapping) and isinstance(reply.engine, Mapping)
+    return numbers and tables and isinstance(reply.ended, str) and isinstance(reply.refusal, str)
+
+
 def _key(line: bytes) -> bytes | None:
     """The key of a whole line; None for one that was cut off, or is not ours."""
     try:
         said = json.loads(line) if line.endswith(b"\n") else None
-        key = bytes.fromhex(said["key"]) if isinstance(said, dict) and isinstance(said.get("text"), str) else None
+        if not isinstance(said, dict) or not isinstance(said.get("text"), str) or not _sound(Reply.from_json(said)):
+            return None
+        key = bytes.fromhex(said["key"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return key if key is not None and len(key) == 16 else None
+    return key if len(key) == 16 else None

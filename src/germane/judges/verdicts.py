@@ -17,6 +17,7 @@ from unicodedata import normalize
 from germane.judges.prompts.grading import MARK
 from germane.types import Outcome, Scale
 
+READING = 1  # the rules of `verdict`, counted: other rules make another judge of the same replies
 CANNOT = "cannot judge"
 """What a model says in the place of a grade where it cannot judge."""
 REASONS = 500
