@@ -328,3 +328,31 @@ def test_a_model_that_sees_is_shown_the_items_images(germane, tmp_path):
     assert "its image is not there" in notes[1]
     assert "lies outside" in notes[2]
     assert store.read_manifest("j.parquet").extra["judge"]["images"] is True
+
+
+def test_a_forecast_counts_every_sample_and_both_models(germane, tmp_path):
+    (tmp_path / "prices.toml").write_text('[compatible]\n"m" = [10, 10, 10]\n"cheap" = [1, 1, 1]\n')
+    with nasty.server(SAME) as (url, _):
+        germane("label", *options(url, golden="golden.csv"))
+        asked = options(url, plan=True, output="json", prices="prices.toml")
+        _, out, _ = germane("label", *asked, "--samples", "3", "--temperature", "0")
+        assert json.loads(out)["calls"] == "36", "those known were asked at another temperature"
+        germane("label", *options(url, golden="golden.csv", samples="3", out="k.parquet", limit="6"))
+        _, out, _ = germane("label", *asked, "--samples", "3")
+        assert json.loads(out)["calls"] == "18", "three samples of half of the pairs are known"
+        _, alone, _ = germane("label", *asked, "--samples", "2", "--phrasing", "1")
+        _, both, _ = germane("label", *asked, "--samples", "2", "--phrasing", "1", "--first", "llm:compatible/cheap")
+    assert json.loads(both)["calls"] == "24 to 48, if the cheaper model hands every pair on"
+    dollars = [float(json.loads(told)["dollars"].partition("$")[2].split(",")[0]) for told in (alone, both)]
+    assert dollars[1] > dollars[0] > 0
+
+
+def test_a_card_with_bars_of_its_own_is_said(germane):
+    with nasty.server(SAME) as (url, _):
+        germane("label", *options(url, golden="golden.csv"))
+        code, _, err = germane("check", "golden.csv", "j.parquet", "--scale", "esci", "--bar", "exact=-1", "--out", "card")
+        assert code == 0, err
+        pq.write_table(pairs(4, N), "more.parquet")
+        code, out, err = germane("label", *options(url, card="card", pairs="more.parquet", out="k.parquet"))
+    assert code == 0, err
+    assert "its card passed bars that are not the usual ones: exact -1, no bar for " in out

@@ -464,3 +464,78 @@ def test_replies_are_json_lines_that_hold_no_prompt(tmp_path):
     (said,) = map(json.loads, path.read_text().splitlines())
     assert said["text"].startswith('{"reasoning"')
     assert "particular" not in path.read_text()
+
+
+# --- what a reviewer found -------------------------------------------------------------------------------------------------
+
+
+def with_usage(usage):
+    def answer(request, number):
+        reply = SAME(request, number)
+        body = {k: v for k, v in reply.body.items() if k != "usage"} | ({"usage": usage} if usage else {})
+        return reply._replace(body=body)
+
+    return answer
+
+
+def test_a_server_that_tells_no_usage_does_not_work_for_nothing():
+    price = Price(10.0, 10.0, 10.0)
+    (judgment,), _, judge = judged(with_usage(None), prices=[price])
+    assert judgment.cost > 0.001
+    assert judge.spent.guessed == 1
+    negative = {"prompt_tokens": -5, "completion_tokens": -7, "total_tokens": -12}
+    (judgment,), _, _ = judged(with_usage(negative), prices=[price])
+    assert judgment.cost > 0
+
+
+def test_probabilities_that_are_no_numbers_are_left_out():
+    def answer(request, number):
+        tops = [{"token": "S", "logprob": -0.1}, {"token": "E", "logprob": float("-inf")}, {"token": "I", "logprob": -3.0}]
+        body = nasty.chat(request, "S").body
+        body["choices"][0]["logprobs"] = {"content": [{"token": "S", "logprob": -0.1, "top_logprobs": tops}]}
+        return nasty.Reply(200, json.dumps(body).replace("-Infinity", "-1e999"))
+
+    (judgment,), _, _ = judged(answer, of=asked(mode="symbol", most=1))
+    assert judgment.relevance == 2
+    assert sum(judgment.probs) == pytest.approx(1)
+
+
+def test_a_key_that_a_model_says_back_is_kept_nowhere(monkeypatch, tmp_path):
+    monkeypatch.setenv("MY_KEY", "sk-secret-456")
+    told = nasty.saying(nasty.verdict("E", "your key is sk-secret-456"))
+    with nasty.server(told) as (url, _):
+        judge = LLM(asked(), [Endpoint(url, "MY_KEY")], replies=Replies(tmp_path), calling=QUICK)
+        (judgment,) = judge(pairs())
+    assert judgment.note == "your key is ***"
+    assert "sk-secret" not in "".join(path.read_text() for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        (nasty.error(400, "The item mentions image formats that we do not support", "x"), Outcome.REFUSED),
+        (nasty.error(403, "your input was flagged by moderation", "moderation"), Outcome.FILTERED),
+        (nasty.error(400, "temperature of the item is not supported", "x"), Outcome.REFUSED),
+    ],
+)
+def test_what_a_server_has_against_one_pair_does_not_stop_the_others(failure, outcome):
+    def answer(request, number):
+        return failure if "odd" in nasty.words(request) else SAME(request, number)
+
+    one_by_one = Calling(at_once=1, timeout=5, tries=1, wait=0.001)
+    found, _, _ = judged(answer, pairs("fine", "odd", "good"), calling=one_by_one)
+    assert [j.outcome for j in found] == [Outcome.LABEL, outcome, Outcome.LABEL]
+
+
+def test_a_context_has_a_budget_too():
+    query = Query("q", "jaguar", context="cars " * 50_000)
+    (judgment,), calls, _ = judged(SAME, [Pair(query, Doc("d", {"text": "a toy car"}))])
+    assert len(nasty.words(calls[0].request)) < 3_000
+    assert judgment.note.startswith("context cut to 2,000 of 250,000 characters")
+
+
+def test_kept_replies_of_another_model_behind_the_name_are_seen(tmp_path):
+    judged(SAME, pairs("a"), replies=tmp_path)
+    other = nasty.good(model="nasty-2", fingerprint="fp_2")
+    _, _, judge = judged(other, pairs("a", "b"), replies=tmp_path)
+    assert len(judge.spent.engines) == 2

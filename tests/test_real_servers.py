@@ -86,6 +86,13 @@ def test_nothing_is_drawn_in_the_mode_symbol_unless_a_temperature_is_given():
     assert Annotator("llm:vllm/m", ESCI).asked().models[0].temperature is None
 
 
+class White:
+    """Images of documents that are all white."""
+
+    def of(self, doc):
+        return pytest.importorskip("PIL.Image").new("RGB", (4, 4), "white"), ""
+
+
 @pytest.mark.parametrize(
     ("message", "advice"),
     [
@@ -96,6 +103,6 @@ def test_nothing_is_drawn_in_the_mode_symbol_unless_a_temperature_is_given():
 def test_what_vllm_was_not_started_with_stops_the_run(message, advice):
     refusing = nasty.always(nasty.Reply(400, {"error": {"message": message, "type": "BadRequestError", "code": 400}}))
     with pytest.raises(InputError, match=advice) as told:
-        judged(refusing, pairs(*map(str, range(40))))
+        judged(refusing, pairs(*map(str, range(40))), images=White())
     assert "400 BadRequestError" in str(told.value)
     assert "400 400" not in str(told.value)

@@ -9,17 +9,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any, NamedTuple
 
+from germane.judges.failures import LONGEST_WAIT, Problem, classed, hidden
 from germane.judges.prices import Price
 from germane.judges.providers import PROVIDERS, Endpoint, Model, chat
 from germane.judges.replies import NONE, Replies, Reply, Usage, key_of
 from germane.judges.sample import Recording
 from germane.types import InputError, Outcome
 
-AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529)
-LONGEST_WAIT = 60.0
 TOP = 20  # likeliest tokens that are asked for in the mode "symbol": the most that OpenAI and vLLM give
 A_TOKEN = 3.5  # characters, about: for estimates before anything is known
 GUESSED = 150  # tokens that a reply is thought to have, before one came
@@ -61,7 +60,8 @@ class Calling:
 class Spent:
     """What a run has cost so far. known: replies that were there. tries: calls that were sent, repeated ones included.
 
-    reserved: dollars that calls in flight may cost at most.
+    reserved: dollars that calls in flight may cost at most. longest: tokens of a reply so far. guessed: replies whose server
+    told no usage, so that their tokens were counted from letters.
     """
 
     calls: int = 0
@@ -70,6 +70,8 @@ class Spent:
     usage: Usage = NONE
     money: float = 0.0
     reserved: float = 0.0
+    longest: int = 0
+    guessed: int = 0
     seconds: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     engines: Counter[str] = field(default_factory=Counter)
@@ -77,6 +79,7 @@ class Spent:
 
     def add(self, reply: Reply, price: Price | None) -> None:
         self.calls += 1
+        self.longest = max(self.longest, reply.usage.written)
         self.usage += reply.usage
         self.money += price.of(reply.usage) if price else 0.0
         if len(self.seconds) < 10_000:
@@ -156,6 +159,7 @@ class Caller:
         self.model, self.endpoint, self.calling, self.replies = model, endpoint, calling, replies
         self.price, self.spent, self.gate, self.symbol, self.offline = price, spent, gate, symbol, offline
         self.recording = recording
+        self._worked = False
         self._chat: Any = None
         self._client: Any = None
         self._bound: dict[str, Any] = {}
@@ -199,6 +203,7 @@ class Caller:
         known = self.replies.get(key)
         if known is not None:
             self.spent.known += 1
+            self.spent.engines["/".join(known.engine.values())] += 1
             return known
         if self.offline:
             return Failure(Outcome.ABSTAINED, "not among the recorded replies")
@@ -224,15 +229,17 @@ class Caller:
                 self.spent.tries += 1
                 began = time.perf_counter()
                 try:
-                    found: Reply | _Problem = self._read(await self._invoke(messages), time.perf_counter() - began)
+                    said = await self._invoke(messages)
+                    found: Reply | Problem = self._read(said, messages, time.perf_counter() - began)
                 except Exception as problem:
-                    found = self._failed(problem, time.perf_counter() - began)
+                    found = self._failed(problem, messages, time.perf_counter() - began)
                 finally:
                     self.spent.reserved = max(self.spent.reserved - most, 0.0)
                 if isinstance(found, Reply):
                     self.replies.put(key, found)
                     self.spent.add(found, self.price)
                     self.gate.well()
+                    self._worked = True
                     return found
                 if found.fatal:
                     raise InputError(found.why)
@@ -261,7 +268,8 @@ class Caller:
         """
         if self.calling.budget is None or self.price is None:
             return 0.0
-        most = self.price.of(Usage(_most_tokens(messages), 0, self.model.most))
+        written = max(self.model.most, self.spent.longest)  # some servers do not keep to the limit that they are given
+        most = self.price.of(Usage(_most_tokens(messages), 0, written))
         while self.spent.money + self.spent.reserved + most > self.calling.budget:
             if self.spent.reserved < 1e-12:
                 raise Stopped(
@@ -273,7 +281,7 @@ class Caller:
         self.spent.reserved += most
         return most
 
-    def _read(self, said: Any, seconds: float) -> Reply:
+    def _read(self, said: Any, messages: Sequence[Mapping[str, Any]], seconds: float) -> Reply:
         """LangChain's message as a reply."""
         told = dict(getattr(said, "response_metadata", None) or {})
         text = said.content if isinstance(said.content, str) else _texts(said.content)
@@ -282,113 +290,27 @@ class Caller:
             text = "\n".join(json.dumps(call.get("args"), ensure_ascii=False) for call in calls)
         counted = getattr(said, "usage_metadata", None) or {}
         cached = (counted.get("input_token_details") or {}).get("cache_read") or 0
-        usage = Usage(int(counted.get("input_tokens") or 0), int(cached), int(counted.get("output_tokens") or 0))
+        told_ = (counted.get("input_tokens"), cached, counted.get("output_tokens"))
+        usage = Usage(*(max(int(number or 0), 0) for number in told_))
+        if not usage.read and not usage.written:
+            usage = Usage(_most_tokens(messages), 0, len(text) // 3 + 1)
+            self.spent.guessed += 1
         engine = {k: str(told[k])[:100] for k in ("model_name", "system_fingerprint") if told.get(k)}
         self.spent.engines["/".join(engine.values())] += 1
         headers = told.get("headers") or {}
         self.spent.limits.update({k: str(v)[:40] for k, v in headers.items() if k.lower().startswith("x-ratelimit-limit")})
         ended = str(told.get("finish_reason") or told.get("stop_reason") or "stop")
         refusal = (getattr(said, "additional_kwargs", None) or {}).get("refusal") or ""
-        return Reply(text, ended, str(refusal)[:500], _tops(told.get("logprobs")), usage, engine, round(seconds, 4))
+        text, refusal = (hidden(each, self.model, self.endpoint) for each in (text, str(refusal)))
+        return Reply(text, ended, refusal[:500], _tops(told.get("logprobs")), usage, engine, round(seconds, 4))
 
-    def _failed(self, problem: Exception, seconds: float) -> _Problem:
-        return _classed(problem, self.model, self.endpoint, seconds >= 0.9 * self.calling.timeout, self.calling.timeout)
-
-
-class _Problem(NamedTuple):
-    outcome: Outcome
-    why: str
-    again: bool = False
-    fatal: bool = False
-    crowded: bool = False
-    wait: float = 0.0
-
-
-def _classed(problem: Exception, model: Model, endpoint: Endpoint, late: bool, timeout: float) -> _Problem:
-    """What a failed call means: for this pair, for every pair, and whether to try again.
-
-    late: it took as long as it may; clients call other broken connections a timeout too.
-    """
-    status, said, name = _status(problem), _said(problem, model, endpoint), type(problem).__name__
-    where = endpoint.host(model)
-    if late and (isinstance(problem, TimeoutError) or "Timeout" in name):
-        return _Problem(Outcome.TIMEOUT, f"no reply in {timeout:g} s", again=True)
-    if status is None and (any(word in name for word in ("Timeout", "Connect")) or isinstance(problem, OSError)):
-        return _Problem(Outcome.TIMEOUT, f"nothing answers at {where}, or the line broke", again=True)
-    if status in (401, 403):
-        return _Problem(Outcome.REFUSED, f"{where} does not accept the key for {model}: {said}", fatal=True)
-    if status in (404, 405) or f"requested {model.name!r}" in said:  # transformers' server is pinned to one model: 400
-        return _Problem(Outcome.REFUSED, f"{where} has no model {model.name!r}: {said}", fatal=True)
-    if status == 429 and "insufficient_quota" in said:
-        return _Problem(Outcome.REFUSED, f"{where}: the account has no quota left: {said}", fatal=True)
-    if status in AGAIN or (status is not None and status >= 500):
-        return _Problem(Outcome.TIMEOUT, said, again=True, crowded=status in (429, 503, 529), wait=_asked_to_wait(problem))
-    if status is not None:
-        for word, hint in _UNSUPPORTED.items():
-            if word in said and any(no in said.lower() for no in _NOT_TAKEN):
-                what = word.replace("multimodal", "image")
-                return _Problem(Outcome.REFUSED, f"{where} does not take {what!r} ({said}): {hint}", fatal=True)
-        filtered = any(word in said for word in ("content_filter", "content management", "ContentFilter"))
-        return _Problem(Outcome.FILTERED if filtered else Outcome.REFUSED, said)
-    if "ContentFilter" in name:
-        return _Problem(Outcome.FILTERED, "the server's content filter stopped it")
-    return _Problem(Outcome.UNPARSEABLE, f"the reply has not the shape that {model.provider} promises ({name})", again=True)
-
-
-_NOT_TAKEN = ("support", "unknown", "unrecognized", "requires", "is not a multimodal")
-_UNSUPPORTED = {
-    "response_format": "try --structured tool or --structured text",
-    "json_schema": "try --structured tool or --structured text",
-    "tool_choice": "try --structured text",
-    "logprobs": "leave --mode symbol out",
-    "temperature": "leave --temperature out, or give --temperature 1 with --mode symbol",
-    "reasoning_effort": "leave --effort out",
-    "image": "leave --images out",
-    "multimodal": "leave --images out",
-}
-
-
-def _status(problem: Exception) -> int | None:
-    """The HTTP status that a provider's exception carries, in any of the ways they have."""
-    for holder in (problem, getattr(problem, "response", None)):
-        for name in ("status_code", "http_status", "code"):
-            value = getattr(holder, name, None)
-            if isinstance(value, int) and 400 <= value < 600:
-                return value
-    return None
-
-
-def _said(problem: Exception, model: Model, endpoint: Endpoint) -> str:
-    """What the server told of an error, in a line of at most 200 characters, without our key."""
-    body, status = getattr(problem, "body", None), _status(problem)
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):  # servers made with FastAPI, as transformers', say "detail"
-        text = " ".join(str(error[k]) for k in ("code", "type", "message", "detail") if error.get(k) not in (None, "", status))
-    else:
-        text = str(error or problem)
-    told = " ".join(f"{status or ''} {text}".split())
-    try:
-        key = endpoint.key(model)
-    except InputError:
-        key = ""
-    return (told.replace(key, "***") if key else told)[:200]
-
-
-def _asked_to_wait(problem: Exception) -> float:
-    """Seconds that the server asks to be left alone: Retry-After in seconds or as a date; 0 where it asks nothing."""
-    headers = getattr(getattr(problem, "response", None), "headers", None) or {}
-    said = str(headers.get("retry-after-ms") or "")
-    if said.replace(".", "", 1).isdigit():
-        return min(float(said) / 1000, LONGEST_WAIT)
-    said = str(headers.get("retry-after") or "").strip()
-    try:
-        return min(max(float(said), 0.0), LONGEST_WAIT)
-    except ValueError:
-        pass
-    try:
-        return min(max(parsedate_to_datetime(said).timestamp() - time.time(), 0.0), LONGEST_WAIT)
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
+    def _failed(self, problem: Exception, messages: Sequence[Mapping[str, Any]], seconds: float) -> Problem:
+        late = seconds >= 0.9 * self.calling.timeout
+        found = classed(problem, self.model, self.endpoint, late, self.calling.timeout)
+        shown = any(not isinstance(message["content"], str) for message in messages)
+        if found.perhaps and (self._worked or (found.perhaps == "image" and not shown)):
+            return found._replace(fatal=False)  # it was taken for other pairs, or not asked for: this one alone is refused
+        return found
 
 
 def _most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
@@ -428,6 +350,7 @@ def _tops(logprobs: Any) -> dict[str, float]:
         told = [(str(t["token"]), float(t["logprob"])) for t in logprobs["content"][0]["top_logprobs"]]
     except (TypeError, KeyError, IndexError, ValueError):
         return {}
+    told = [(token, value) for token, value in told if isfinite(value)]  # some servers tell of what cannot be
     drawn = len(told) > 2 and told[0][1] < min(value for _, value in told[1:])
     return dict(told[1:] if drawn else told)
 

@@ -37,6 +37,7 @@ from germane.types import InputError, Judgment, Outcome, Pair
 COHORT = 8
 """Pairs that go through the graph together: they share what its steps cost, and wait for the slowest of them."""
 AHEAD = 6  # times as many pairs as calls may be in flight are on their way: a slow one holds up none of the others
+CONTEXT = 2_000  # characters of a query's context that are shown
 NOTE = 500  # characters of the reasons that a judgment carries
 
 
@@ -78,7 +79,16 @@ class Asked:
     def fingerprint(self) -> str:
         """ "llm:" and 16 hex digits: model, prompt and its wording, guide, examples, decoding, votes, images."""
         of = self.instructions
-        decides: list[Any] = [READING, of.scale.labels, of.scale.version, of.version, of.mode, of.phrasing, self.images]
+        decides: list[Any] = [
+            READING,
+            CONTEXT,
+            of.scale.labels,
+            of.scale.version,
+            of.version,
+            of.mode,
+            of.phrasing,
+            self.images,
+        ]
         decides += [[m.decides for m in self.models], list(self.voting.__dict__.values())]
         decides += [self.examples.digest if self.examples else None]
         kind = "fake" if any(model.provider == SAMPLE for model in self.models) else "llm"
@@ -199,7 +209,10 @@ class LLM:
     def _case(self, pair: Pair, query: str, item: str) -> Case:
         query, item, cut = self.asked.instructions.cut(query, item)
         image, missing = self.images.of(pair.doc) if self.images else (None, "")
-        material = Material(query, item, pair.query.context or "", as_address(image) if image is not None else "")
+        context = pair.query.context or ""
+        if len(context) > CONTEXT:
+            cut = "; ".join(filter(None, (cut, f"context cut to {CONTEXT:,} of {len(context):,} characters")))
+        material = Material(query, item, context[:CONTEXT], as_address(image) if image is not None else "")
         notes = [cut, f"judged on its text: {missing}" if missing else ""]
         return Case(material, notes=[note for note in notes if note])
 

@@ -155,8 +155,8 @@ def is_annotator(judge: str | Path) -> bool:
     return str(judge).startswith(PREFIX)
 
 
-def admitted(options: Annotator, asked: Asked, pairs: PairsFile, folder: Path | None) -> list[str]:
-    """Overrides that were needed to let an annotator label these pairs, as sentences; [] for none.
+def admitted(options: Annotator, asked: Asked, pairs: PairsFile, folder: Path | None) -> tuple[list[str], list[str]]:
+    """Overrides that were needed to let an annotator label these pairs, as sentences, and notes on the card; [] for none.
 
     It may label golden pairs, so that it can be checked; for others it needs a card that passed, of its own fingerprint,
     scale and guide: `card`, or one below `folder`.
@@ -164,16 +164,18 @@ def admitted(options: Annotator, asked: Asked, pairs: PairsFile, folder: Path | 
     Raises: Refusal `--allow no-card`.
     """
     if asked.models[-1].provider == SAMPLE:
-        return []
+        return [], []
     card = _card(options, asked, folder)
     why = _objection(card, asked)
-    if not why:
-        return []
+    if card is not None and not why:
+        low = [f"{name} {bar:g}" for name, bar in card.bars.items() if cards.BARS.get(name) != bar]
+        low += [f"no bar for {name}" for name in cards.BARS if name not in card.bars]
+        return [], [f"its card passed bars that are not the usual ones: {', '.join(low)}"] if low else []
     outside = _outside(pairs, options.golden, options.scale)
     if outside == 0:
-        return []
+        return [], []
     if NO_CARD in options.allow:
-        return [f"--allow {NO_CARD}: {UNCHECKED}"]
+        return [f"--allow {NO_CARD}: {UNCHECKED}"], []
     many = "these pairs are not known to be golden" if outside is None else f"{outside:,} of these pairs are not golden"
     raise Refusal(
         f"{why}, and {many}. Label the golden pairs first (--golden GOLD names people's judgments), then germane check, then "

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from germane.judges import pairs_of, saying
 from germane.judges.calls import A_TOKEN, GUESSED
 from germane.judges.graph import marker_of
-from germane.judges.llm import Asked
+from germane.judges.llm import CONTEXT, Asked
 from germane.judges.prices import Price
 from germane.judges.prompts.annotating import Material
+from germane.judges.providers import Model
 from germane.judges.replies import Replies, Usage, key_of
 from germane.labelling.local import PairsFile, same_content
 from germane.types import Pair
@@ -57,58 +58,66 @@ class Forecast(NamedTuple):
     prompt: str
 
 
-def forecast(asked: Asked, pairs: PairsFile, replies: Replies, price: Price | None, *, at_once: int) -> Forecast:
-    """What it takes to label these pairs; where a model reasons before it writes, that is paid for as well.
+def forecast(asked: Asked, pairs: PairsFile, replies: Replies, prices: Sequence[Price | None], *, at_once: int) -> Forecast:
+    """What it takes to label these pairs. prices: of each model. Where a model reasons before it writes, that is paid for too.
+
+    With a cheaper model first, the most is that every pair is handed on.
 
     Raises: InputError for a file that cannot be read.
     """
     number, different = same_content(pairs)
-    sizes = _sizes(replies, asked.models[-1].thinks)
-    prompts, known, sample = _prompts(asked, pairs, replies)
     n = 1 if asked.instructions.mode == "symbol" else asked.voting.n
-    least = (n // 2 + 1) if asked.voting.early else n
-    left = different * (1 - known)
-    read = statistics.fmean(prompts) / sizes.characters_a_token if prompts else 0.0
-    same = len(asked.instructions.system) / sizes.characters_a_token
-    most = round(left * n)
-    cached = max(most - at_once, 0) * same if same >= 1024 else 0.0  # providers keep prefixes of 1,024 tokens and more
-    usage = Usage(round(most * read), round(cached), round(most * sizes.written))
-    dollars = price.of(usage) if price is not None else None
-    cost = Cost(
-        round(left * least),
-        most,
-        *usage,
-        dollars,
-        None if dollars is None or not left else dollars / left,
-        most * sizes.seconds / at_once / 3600,
-    )
-    return Forecast(len(number), different, known, cost, sizes, sample)
+    prompts, known, sample = _prompts(asked, pairs, replies, n)
+    fewest = (n // 2 + 1) if asked.voting.early else n
+    sizes = [_sizes(replies, model) for model in asked.models]
+    letters = sizes[-1].characters_a_token
+    read = statistics.fmean(prompts) / letters if prompts else 0.0
+    same = len(asked.instructions.system) / letters
+    usages, hours = [], 0.0
+    for share, size in zip(known, sizes, strict=True):
+        most = round(different * n * (1 - share))
+        cached = max(most - at_once, 0) * same if same >= 1024 else 0.0  # providers keep prefixes of 1,024 tokens and more
+        usages.append((most, Usage(round(most * read), round(cached), round(most * size.written))))
+        hours += most * size.seconds / at_once / 3600
+    calls = sum(most for most, _ in usages)
+    dollars = None
+    if None not in prices:
+        dollars = sum(price.of(usage) for price, (_, usage) in zip(prices, usages, strict=True) if price is not None)
+    left = calls / (n * len(asked.models))
+    total = Usage(*map(sum, zip(*(usage for _, usage in usages), strict=True)))
+    least = round(usages[0][0] * fewest / n)
+    cost = Cost(least, calls, *total, dollars, None if dollars is None or not left else dollars / left, hours)
+    return Forecast(len(number), different, statistics.fmean(known), cost, sizes[-1], sample)
 
 
-def _sizes(replies: Replies, thinks: bool) -> Sizes:
-    seen = list(islice(replies.all(), LOOKED_AT))
+def _sizes(replies: Replies, model: Model) -> Sizes:
+    """Of this model's kept replies, by the name that its server gives it; else what is assumed."""
+    own = (reply for reply in replies.all() if str(reply.engine.get("model_name", "")).startswith(model.name))
+    seen = list(islice(own, LOOKED_AT))
     if not seen:
-        return Sizes(GUESSED + (A_THOUGHT if thinks else 0), SECONDS, A_TOKEN, 0)
+        return Sizes(GUESSED + (A_THOUGHT if model.thinks else 0), SECONDS, A_TOKEN, 0)
     written = statistics.fmean(reply.usage.written for reply in seen)
     seconds = statistics.fmean(reply.seconds for reply in seen)
     return Sizes(written or GUESSED, seconds, A_TOKEN, len(seen))
 
 
-def _prompts(asked: Asked, pairs: PairsFile, replies: Replies) -> tuple[list[int], float, str]:
-    """Characters of some prompts, the share of them whose first reply is kept, and one of them as text."""
-    lengths, known, sample = [], 0, ""
+def _prompts(asked: Asked, pairs: PairsFile, replies: Replies, n: int) -> tuple[list[int], list[float], str]:
+    """Characters of some prompts, the share of each model's n samples of them that are kept, and one of them as text."""
+    lengths, sample = [], ""
+    known = [0] * len(asked.models)
     for pair in islice(_all(pairs), LOOKED_AT):
         query, item = saying.reads(pair)
         if not query or not item:
             continue
         query, item, _ = asked.instructions.cut(query, item)
         examples = asked.examples.of(query, item) if asked.examples else ()
-        messages = asked.instructions.messages(Material(query, item, pair.query.context or ""), examples)
+        messages = asked.instructions.messages(Material(query, item, (pair.query.context or "")[:CONTEXT]), examples)
         lengths.append(sum(len(m["content"]) for m in messages))
-        key = key_of([*asked.models[0].decides, asked.instructions.mode == "symbol"], messages, marker_of(messages), 0)
-        known += key in replies
+        marker, symbol = marker_of(messages), asked.instructions.mode == "symbol"
+        for at, model in enumerate(asked.models):
+            known[at] += sum(key_of([*model.decides, symbol], messages, marker, i) in replies for i in range(n))
         sample = sample or "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in messages)
-    return lengths, known / len(lengths) if lengths else 0.0, sample
+    return lengths, [count / (n * len(lengths)) if lengths else 0.0 for count in known], sample
 
 
 def _all(pairs: PairsFile) -> Iterator[Pair]:

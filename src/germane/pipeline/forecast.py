@@ -38,11 +38,11 @@ def plan(pairs: Path, annotator: Annotator, *, out: Path | None = None, limit: i
     annotator.endpoints(asked)
     kept = Replies(annotator.replies or ((out.parent if out else Path()) / REPLIES))
     file = PairsFile(pairs, limit, context=True)
-    found = forecast(asked, file, kept, annotator.priced(asked)[-1], at_once=annotator.calling.at_once)
+    found = forecast(asked, file, kept, annotator.priced(asked), at_once=annotator.calling.at_once)
     kept.close()
     cost, sizes = found.cost, found.sizes
     calls = f"{cost.calls_most:,}" if cost.calls_least == cost.calls_most else f"{cost.calls_least:,} to {cost.calls_most:,}"
-    more = " (and as many of the cheaper model before)" if len(asked.models) > 1 else ""
+    more = ", if the cheaper model hands every pair on" if len(asked.models) > 1 else ""
     money = "unknown: name a table with this model's price (--prices FILE)"
     if cost.dollars is not None:
         money = f"${cost.dollars:,.2f}" + (f", ${cost.dollars_a_label:.5f} a label" if cost.dollars_a_label is not None else "")

@@ -119,7 +119,7 @@ def label(
     work: dict[str, Any] = {"verb": "label", "inputs": inputs, "parameters": parameters}
     if not retry and store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
         return _told(out, False, manifest.extra)
-    overrides = [] if annotator is None else _admitted(annotator, asked_of)
+    overrides, remarks = ([], []) if annotator is None else _admitted(annotator, asked_of)
     size = local.BLOCK if annotator is None else ANNOTATED
     blocks = Blocks(
         out.with_name(f".{out.name}.parts"),
@@ -134,7 +134,7 @@ def label(
         if server is not None or annotator is not None:
             facts["server"] = dict(getattr(asked, "engine", {}))  # what it said of itself
         extra = {"judge": facts, "label": {"rows": did.rows, "computed": did.computed, "outcomes": did.outcomes}}
-        extra["label"]["notes"] = [*overrides, *_notes(facts), *_other_text(judge, pairs)]
+        extra["label"]["notes"] = [*overrides, *remarks, *_notes(facts), *_other_text(judge, pairs)]
         if isinstance(asked, LLM):
             facts["cost"] = did.cost
             facts["latency_ms"] = asked.latency_ms
@@ -341,8 +341,11 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
 # --- language models --------------------------------------------------------------------------------------------------
 
 
-def _admitted(annotator: Annotator, pairs: local.PairsFile) -> list[str]:
-    """Overrides that were needed to ask it about these pairs. Raises: InputError without a key; Refusal without a card."""
+def _admitted(annotator: Annotator, pairs: local.PairsFile) -> tuple[list[str], list[str]]:
+    """Overrides that were needed to ask it about these pairs, and notes on its card.
+
+    Raises: InputError without a key; Refusal without a card.
+    """
     asked, project = annotator.asked(), settings.load()
     annotator.ready(asked)
     return admitted(annotator, asked, pairs, project.folder("cards") if project.path else None)
@@ -361,6 +364,10 @@ def _spent(spent: Spent, did: local.Labelled, prices: Sequence[Price | None]) ->
 
 
 def _of_engines(asked: LLM) -> list[str]:
-    names = sorted(name for name in asked.spent.engines if name)
+    """What is to be said of the servers that answered."""
+    names, guessed = sorted(name for name in asked.spent.engines if name), asked.spent.guessed
+    notes = (
+        [f"the server told no usage of {guessed:,} replies: their tokens were counted from letters, about"] if guessed else []
+    )
     told = f"the model changed while it was asked: {', '.join(names[:4])}: check it on an anchor set"
-    return [told] if len(names) > 1 else []
+    return notes + [told] * (len(names) > 1)
