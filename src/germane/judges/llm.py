@@ -34,7 +34,7 @@ from germane.judges.sample import Recording
 from germane.judges.verdicts import READING, Unread, schema
 from germane.types import InputError, Judgment, Outcome, Pair
 
-COHORT = 8
+COHORT = 16
 """Pairs that go through the graph together: they share what its steps cost, and wait for the slowest of them."""
 AHEAD = 6  # times as many pairs as calls may be in flight are on their way: a slow one holds up none of the others
 CONTEXT = 2_000  # characters of a query's context that are shown

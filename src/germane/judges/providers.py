@@ -91,6 +91,24 @@ class Model:
         return [self.provider, self.name, self.temperature, self.most, self.effort, self.structured, extra]
 
 
+def host(url: str) -> str:
+    """Scheme, host and port of an address, without user, password, path and whatever stands in a query.
+
+    Raises: InputError for what is no address of a server; it is not said again, since it may hold a password.
+
+    >>> host("http://me:secret@localhost:8000/v1")
+    'http://localhost:8000'
+    """
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname or "", parts.port
+    except ValueError:
+        name, port = "", None
+    if not name or parts.query or parts.scheme not in ("http", "https"):
+        raise InputError("--url is no address of a server: expected one as http://localhost:8000/v1")
+    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}{'' if port is None else f':{port}'}"
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """Where a model is asked. url: of a server of OpenAI's shape, up to and with /v1. key_env: the variable with its key."""
@@ -101,16 +119,7 @@ class Endpoint:
     def host(self, model: Model) -> str:
         """Scheme, host and port, without login and path; the provider's name where it is the provider's own."""
         url = self.url or (PROVIDERS[model.provider].local if model.provider in PROVIDERS else "")
-        if not url:
-            return model.provider
-        try:
-            parts = urlsplit(url)
-            name, port = parts.hostname or "", parts.port
-        except ValueError:
-            name, port = "", None
-        if not name or parts.query or parts.scheme not in ("http", "https"):
-            raise InputError("--url is no address of a server: expected one as http://localhost:8000/v1")
-        return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}{'' if port is None else f':{port}'}"
+        return host(url) if url else model.provider
 
     def key(self, model: Model) -> str:
         """The key, or "" where none is needed. Raises: InputError saying which variable to set, and what to do without one."""

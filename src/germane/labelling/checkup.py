@@ -23,7 +23,7 @@ _BEGUN = re.compile(r'\s*\{\s*"reasoning"\s*:')
 OK, ABSENT, BROKEN = "ok", "absent", "broken"
 
 
-class Looked(NamedTuple):
+class Finding(NamedTuple):
     """What was found of one thing. state: "ok", "absent" (it can be done without) or "broken"."""
 
     subject: str
@@ -32,7 +32,7 @@ class Looked(NamedTuple):
     advice: str = ""
 
 
-def checkup(model: Model, endpoint: Endpoint, scale: Scale, *, timeout: float = 120.0) -> tuple[Looked, ...]:
+def checkup(model: Model, endpoint: Endpoint, scale: Scale, *, timeout: float = 120.0) -> tuple[Finding, ...]:
     """What a model can do, asked with four small calls: answer at all, keep to a schema, give logprobs, see an image.
 
     timeout: seconds for each.
@@ -40,7 +40,7 @@ def checkup(model: Model, endpoint: Endpoint, scale: Scale, *, timeout: float = 
     return tuple(asyncio.run(_checkup(model, endpoint, scale, timeout)))
 
 
-async def _checkup(model: Model, endpoint: Endpoint, scale: Scale, timeout: float) -> list[Looked]:
+async def _checkup(model: Model, endpoint: Endpoint, scale: Scale, timeout: float) -> list[Finding]:
     spent = Spent()
 
     async def ask(*, image: str = "", symbol: bool = False, structured: str = "text") -> Reply | Failure:
@@ -59,15 +59,15 @@ async def _checkup(model: Model, endpoint: Endpoint, scale: Scale, timeout: floa
     try:
         first = await ask()
     except InputError as problem:
-        return [Looked(f"{model}", BROKEN, str(problem), "see docs/annotator.md")]
+        return [Finding(f"{model}", BROKEN, str(problem), "see docs/annotator.md")]
     if isinstance(first, Failure):
         late = first.outcome is Outcome.TIMEOUT and first.why.startswith("no reply")
         advice = "a slow server needs --timeout SECONDS" if late else "is the address right, and the server up?"
-        return [Looked(f"{model}", BROKEN, first.why, advice)]
+        return [Finding(f"{model}", BROKEN, first.why, advice)]
     said = verdict(first.text, scale)
     words = f"answers in {first.seconds:.2f} s as {first.engine.get('model_name', model.name)}"
     told = f", in words: {scale.labels[said.relevance]}" if isinstance(said, Verdict) and said.relevance is not None else ""
-    found = [Looked(f"{model}", OK, words + told)]
+    found = [Finding(f"{model}", OK, words + told)]
     bound = model.structured if model.structured != "text" else "schema"
     kept = _kept(scale)
     found.append(await _of("structured output", ask(structured=bound), kept, "--structured tool, or --structured text"))
@@ -75,20 +75,20 @@ async def _checkup(model: Model, endpoint: Endpoint, scale: Scale, timeout: floa
     no_images = "no --images with this model: captions are text (germane enrich)"
     found.append(await _of("images", ask(image=_dot()), _saw(first), no_images))
     limits = ", ".join(f"{name.removeprefix('x-ratelimit-limit-')} {value}" for name, value in sorted(spent.limits.items()))
-    found.append(Looked("limits", OK if limits else ABSENT, limits or "the server names none in its headers"))
+    found.append(Finding("limits", OK if limits else ABSENT, limits or "the server names none in its headers"))
     return found
 
 
 async def _of(
     subject: str, asking: Coroutine[object, object, Reply | Failure], sees: Callable[[Reply], str], advice: str
-) -> Looked:
+) -> Finding:
     try:
         reply = await asking
     except InputError as problem:
-        return Looked(subject, ABSENT, str(problem)[:200], advice)
+        return Finding(subject, ABSENT, str(problem)[:200], advice)
     if isinstance(reply, Failure):
-        return Looked(subject, ABSENT, reply.why, advice)
-    return Looked(subject, OK, seen) if (seen := sees(reply)) else Looked(subject, ABSENT, "taken, and not done", advice)
+        return Finding(subject, ABSENT, reply.why, advice)
+    return Finding(subject, OK, seen) if (seen := sees(reply)) else Finding(subject, ABSENT, "taken, and not done", advice)
 
 
 def _saw(without: Reply) -> Callable[[Reply], str]:

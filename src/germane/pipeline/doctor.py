@@ -11,21 +11,10 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 from germane import __version__, settings
+from germane.labelling.checkup import ABSENT, BROKEN, OK, Finding, checkup
 from germane.types import InputError
-
-OK, ABSENT, BROKEN = "ok", "absent", "broken"
-
-
-class Finding(NamedTuple):
-    """One thing that was looked at. state: "ok", "absent" (optional and not there) or "broken" (needed, or set and wrong)."""
-
-    subject: str
-    state: str
-    found: str
-    advice: str = ""
 
 
 def doctor(folder: Path) -> tuple[Finding, ...]:
@@ -56,7 +45,6 @@ def doctor_of(
     """
     from germane import scales
     from germane.judges.providers import Endpoint, Model, installed
-    from germane.labelling.checkup import checkup
 
     model = Model.named(judge, **({"structured": structured} if structured else {}))
     if model.provider == "sample":

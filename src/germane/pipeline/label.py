@@ -17,6 +17,7 @@ from germane.judges.llm import LLM
 from germane.judges.loading import load, locate
 from germane.judges.pictures import Pictures, digest
 from germane.judges.prices import Price
+from germane.judges.providers import host
 from germane.labelling import local
 from germane.labelling.annotators import REPLIES, Annotator, admitted, is_annotator
 from germane.labelling.blocks import Blocks
@@ -162,7 +163,7 @@ def _facts(judge: str | Path, scale: str | Path | None, how: How) -> dict[str, A
     if scale is not None and scales.get(scale).version != about.scale.version:
         raise InputError(f"{judge} judges on scale {about.scale.name!r} of its own guide, not on {scale}: leave --scale out")
     _fits(str(judge), about, how)
-    served = how.server and {"engine": SERVED, "url": _host(how.server.url), "model": how.server.model}
+    served = how.server and {"engine": SERVED, "url": host(how.server.url), "model": how.server.model}
     return {
         "kind": about.kind,
         "name": about.name,
@@ -195,7 +196,7 @@ def _fits(judge: str, about: About | None, how: How) -> None:
         return
     if kind != "generative":
         raise InputError(f"--url is for a teacher (a generative judge) behind a server, and {judge} is a {kind}: leave it out")
-    if how.server.key_env and urlsplit(_host(how.server.url) and how.server.url).username is not None:
+    if how.server.key_env and urlsplit(host(how.server.url) and how.server.url).username is not None:
         raise InputError("--url holds a login and --key-env names a key, and only one can be sent: leave one out")
     if how.device is not None:
         raise InputError("--device says nothing to a server, which has its own: leave it out with --url")
@@ -216,18 +217,6 @@ def _changing(how: How) -> dict[str, Any]:
     return {} if how.engine in (None, TORCH) else {"engine": how.engine}
 
 
-def _host(url: str) -> str:
-    """Scheme, host and port of an address, without user, password, path and whatever stands in a query."""
-    try:
-        parts = urlsplit(url)
-        name, port = parts.hostname or "", parts.port
-    except ValueError:
-        name, port = "", None
-    if not name or parts.query or parts.scheme not in ("http", "https"):
-        raise InputError("--url is no address of a server: expected one as http://localhost:8000/v1")
-    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}{'' if port is None else f':{port}'}"
-
-
 def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images | None, out: Path) -> Judge:
     if str(judge) == FAKE and scale is not None:
         return Fake(scales.get(scale))
@@ -246,7 +235,7 @@ def _machine(asked: Judge, how: How) -> str:
     if how.annotator is not None:
         return f"asked at {', '.join(dict.fromkeys(how.annotator.facts(how.annotator.asked())['hosts']))}"
     if how.server is not None:
-        return f"server at {_host(how.server.url)}"
+        return f"server at {host(how.server.url)}"
     used = "cpu" if how.engine not in (None, TORCH) else getattr(asked, "device", how.device)
     return machine(str(used) if used is not None else None)
 

@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from germane.judges.prompts.grading import FENCING, candidates, fenced
@@ -163,7 +164,7 @@ class Instructions:
         told = [self.system, self._pair(Material("", "", "-"), "", ()), _EXAMPLES, _EXAMPLE, AGAIN, FENCING, self.longest]
         return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode()).hexdigest()[:12]
 
-    @property
+    @cached_property
     def system(self) -> str:
         """The first message: the same for all pairs."""
         role, material = PHRASINGS[self.phrasing]
