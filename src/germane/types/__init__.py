@@ -3,6 +3,7 @@
 from germane.types.cards import BiasAt, Ceiling, Decisions, Equivalence, JudgeCard, Reliability, Slice, is_error
 from germane.types.decoding import decode
 from germane.types.estimates import Estimate, Input
+from germane.types.golden import Vote, VoteKind
 from germane.types.judging import (
     Design,
     Doc,
@@ -86,6 +87,8 @@ __all__ = [
     "Unevenness",
     "Unjudged",
     "VarianceParts",
+    "Vote",
+    "VoteKind",
     "decode",
     "is_error",
 ]
