@@ -1,5 +1,6 @@
 """Annotators for tests: a model behind a server that behaves as a test wants, and pairs to ask it about."""
 
+import socket
 from pathlib import Path
 
 import nasty_server
@@ -14,7 +15,7 @@ from germane.scales import get
 from germane.types import Doc, Pair, Query
 
 ESCI = get("esci")
-QUICK = Calling(at_once=8, timeout=5, tries=3, wait=0.001)
+QUICK = Calling(at_once=8, timeout=5, tries=3, wait=0.001, patience=2)
 
 
 def pairs(*texts, query="blue chair"):
@@ -32,8 +33,15 @@ def annotator(url, *, of=None, replies=None, calling=QUICK, **options):
     return LLM(of, [Endpoint(url)] * len(of.models), replies=held, calling=calling, **options)
 
 
-def judged(behaviour, which=None, **options):
+def free_port():
+    """Of a server that comes back at the same address: what is said at another one is kept apart."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+def judged(behaviour, which=None, *, port=0, **options):
     """Judgments of pairs, what was asked, and the judge."""
-    with nasty_server.server(behaviour) as (url, calls):
+    with nasty_server.server(behaviour, port=port) as (url, calls):
         judge = annotator(url, **options)
         return list(judge(which or pairs())), calls, judge

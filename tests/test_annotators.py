@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nasty_server as nasty
 import pyarrow as pa
@@ -14,7 +15,8 @@ import pytest
 
 pytest.importorskip("langgraph")
 
-from germane import cli, store
+from germane import cli, sources, store
+from germane.scales import ESCI
 
 SAME = nasty.good()
 N = 12
@@ -213,6 +215,15 @@ def test_a_context_column_makes_pairs_differ_and_is_read(germane):
         (["--prices", "absent.toml"], "prices absent.toml"),
         (["--budget", "0"], "--budget 0"),
         (["--budget", "5", "--judge", "llm:anthropic/unknown"], "needs"),
+        (["--budget", "5"], "the price of llm:compatible/m is not known"),
+        (["--budget", "inf"], "--budget inf"),
+        (["--timeout", "inf"], "a time limit above 0 seconds that ends"),
+        (["--temperature", "inf"], "--temperature inf: expected 0 to 2"),
+        (["--effort", "huge"], "--effort huge: expected none, minimal, low"),
+        (["--sealed", "pairs.parquet"], "--sealed is of examples"),
+        (["--each", "2"], "--each is of examples"),
+        (["--url", "http://me:secret@127.0.0.1:9/v1"], "--url holds a login"),
+        (["--replies", "pairs.parquet"], "pairs.parquet"),
         (["--card", "absent"], "judge card"),
         (["--pairs", "absent.parquet"], "absent.parquet"),
         (["--url", "ftp://x"], "no address of a server"),
@@ -356,3 +367,67 @@ def test_a_card_with_bars_of_its_own_is_said(germane):
         code, out, err = germane("label", *options(url, card="card", pairs="more.parquet", out="k.parquet"))
     assert code == 0, err
     assert "its card passed bars that are not the usual ones: exact -1, no bar for " in out
+
+
+def test_pairs_that_nobody_has_graded_are_not_golden(germane, tmp_path):
+    rows = Path("golden.csv").read_text().splitlines()
+    empty = [rows[0], *(f"{row.rpartition(',')[0]}," for row in rows[1:])]
+    (tmp_path / "empty.csv").write_text("\n".join(empty) + "\n")
+    code, _, err = germane("label", *options("http://127.0.0.1:9/v1", golden="empty.csv"))
+    assert code == 2
+    assert f"{N} of these pairs are not golden" in err
+
+
+def test_golden_labels_of_what_is_no_person_are_refused(germane, tmp_path):
+    gold = store.read_table(store_judgments(tmp_path), "judgments")
+    machine = gold.set_column(gold.column_names.index("judge"), "judge", pa.array(["a model"] * gold.num_rows))
+    store.write_table(machine, tmp_path / "machine.parquet", "judgments", verb="test", inputs=(), parameters={}, seed=1)
+    code, _, err = germane("label", *options("http://127.0.0.1:9/v1", golden="machine.parquet"))
+    assert code == 2
+    assert "it holds judgments of 'a model', and these must be people's (human:NAME)" in err
+
+
+def store_judgments(folder):
+    """The golden grades as a table of judgments."""
+    table = sources.read_judgments(Path("golden.csv"), scale=ESCI)
+    store.write_table(table, folder / "gold.parquet", "judgments", verb="test", inputs=(), parameters={}, seed=1)
+    return folder / "gold.parquet"
+
+
+def test_the_manifest_says_what_let_a_judge_in(germane):
+    with nasty.server(SAME) as (url, _):
+        germane("label", *options(url, golden="golden.csv"))
+    assert store.read_manifest("j.parquet").extra["label"]["admitted_by"] == {"golden": "golden.csv"}
+
+
+def test_the_cost_of_an_answer_that_stands_on_several_rows_is_there_once(germane, tmp_path):
+    (tmp_path / "prices.toml").write_text('[compatible]\n"m" = [10, 10, 10]\n')
+    table = pairs(4).set_column(1, "query", pa.array(["q"] * 4)).set_column(3, "text", pa.array(["a", "a", "b", "a"]))
+    pq.write_table(table, "pairs.parquet")
+    with nasty.server(SAME) as (url, calls):
+        assert germane("label", *options(url, allow="no-card", prices="prices.toml"))[0] == 0
+    cost = pq.read_table("j.parquet")["cost"].to_pylist()
+    assert len(calls) == 2
+    assert [c > 0 for c in cost] == [True, False, True, False]
+
+
+def test_another_server_under_the_same_name_is_asked(germane):
+    with nasty.server(SAME) as (url, _):
+        germane("label", *options(url, golden="golden.csv"))
+    with nasty.server(nasty.saying(nasty.verdict("I", "no"))) as (url, calls):
+        germane("label", *options(url, golden="golden.csv"))
+    assert len(calls) == N
+    assert set(pq.read_table("j.parquet")["relevance"].to_pylist()) == {0}
+
+
+def test_a_probe_says_what_it_may_cost_before_it_asks(germane, tmp_path):
+    (tmp_path / "prices.toml").write_text('[compatible]\n"m" = [10, 10, 10]\n')
+    said = ["--judge", "llm:compatible/m", "--url", "http://127.0.0.1:9/v1", "--scale", "esci", "--pairs", "pairs.parquet"]
+    code, out, _ = germane("probe", *said, "--prices", "prices.toml", "--samples", "3", "--plan", "-o", "json")
+    assert code == 0
+    three = json.loads(out)
+    _, out, _ = germane("probe", *said, "--prices", "prices.toml", "--plan", "-o", "json")
+    one = json.loads(out)
+    assert three["calls"] == 3 * one["calls"]
+    assert three["dollars"] == pytest.approx(3 * one["dollars"], abs=0.02)
+    assert one["dollars"] > 0

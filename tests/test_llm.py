@@ -7,7 +7,7 @@ import time
 import annotators
 import nasty_server as nasty
 import pytest
-from annotators import QUICK, annotator, asked, judged, pairs
+from annotators import QUICK, annotator, asked, free_port, judged, pairs
 
 pytest.importorskip("langgraph")
 
@@ -16,7 +16,7 @@ from germane.judges.graph import Voting
 from germane.judges.llm import LLM
 from germane.judges.prices import Price
 from germane.judges.providers import Endpoint, Model
-from germane.judges.replies import Replies
+from germane.judges.replies import Replies, Reply
 from germane.types import Doc, InputError, Outcome, Pair, Query
 
 SAME = nasty.good()
@@ -311,18 +311,20 @@ def test_probabilities_of_one_token_are_the_cheap_mode():
 
 
 def test_nothing_is_asked_twice_and_another_vote_reads_the_same_replies(tmp_path):
+    port = free_port()
     three = asked(voting=Voting(3))
-    _, calls, _ = judged(SAME, pairs("a", "b"), of=three, replies=tmp_path)
+    _, calls, _ = judged(SAME, pairs("a", "b"), of=three, replies=tmp_path, port=port)
     assert len(calls) == 6
-    found, calls, judge = judged(SAME, pairs("a", "b"), of=asked(voting=Voting(3, "majority")), replies=tmp_path)
+    found, calls, judge = judged(SAME, pairs("a", "b"), of=asked(voting=Voting(3, "majority")), replies=tmp_path, port=port)
     assert (len(calls), judge.spent.known, [j.relevance for j in found]) == (0, 6, [3, 3])
-    _, calls, _ = judged(SAME, pairs("a", "b", "c"), of=asked(voting=Voting(4)), replies=tmp_path)
+    _, calls, _ = judged(SAME, pairs("a", "b", "c"), of=asked(voting=Voting(4)), replies=tmp_path, port=port)
     assert len(calls) == 2 + 4, "one more of each known pair, four of the new one"
 
 
 def test_replies_can_be_read_again_without_a_server_and_what_was_not_asked_has_no_answer(tmp_path):
-    judged(SAME, pairs("a"), replies=tmp_path)
-    judge = LLM(asked(), [Endpoint("http://127.0.0.1:9/v1")], replies=Replies(tmp_path), offline=True)
+    port = free_port()
+    judged(SAME, pairs("a"), replies=tmp_path, port=port)
+    judge = LLM(asked(), [Endpoint(f"http://127.0.0.1:{port}/v1")], replies=Replies(tmp_path), offline=True)
     known, unknown = judge(pairs("a", "b"))
     assert known.relevance == 3
     assert (unknown.relevance, unknown.outcome, unknown.note) == (None, Outcome.ABSTAINED, "not among the recorded replies")
@@ -346,13 +348,13 @@ def test_failures_are_not_kept_so_that_another_run_asks_again(tmp_path):
 
 
 def test_each_label_has_its_cost_and_repairs_are_counted(tmp_path):
-    price = Price(1.0, 0.5, 10.0)
-    found, calls, judge = judged(nasty.first(1, nasty.TWO_VERDICTS, SAME), prices=[price], replies=tmp_path)
+    port, price = free_port(), Price(1.0, 0.5, 10.0)
+    found, calls, judge = judged(nasty.first(1, nasty.TWO_VERDICTS, SAME), prices=[price], replies=tmp_path, port=port)
     usage = judge.spent.usage
     assert len(calls) == 2
     assert found[0].cost == pytest.approx(price.of(usage))
     assert judge.spent.money == pytest.approx(found[0].cost)
-    again, _, judge = judged(SAME, prices=[price], replies=tmp_path)
+    again, _, judge = judged(SAME, prices=[price], replies=tmp_path, port=port)
     assert again[0].cost == pytest.approx(found[0].cost), "what a label cost once is what it cost"
     assert judge.spent.money == 0
 
@@ -535,7 +537,88 @@ def test_a_context_has_a_budget_too():
 
 
 def test_kept_replies_of_another_model_behind_the_name_are_seen(tmp_path):
-    judged(SAME, pairs("a"), replies=tmp_path)
+    port = free_port()
+    judged(SAME, pairs("a"), replies=tmp_path, port=port)
     other = nasty.good(model="nasty-2", fingerprint="fp_2")
-    _, _, judge = judged(other, pairs("a", "b"), replies=tmp_path)
+    _, _, judge = judged(other, pairs("a", "b"), replies=tmp_path, port=port)
     assert len(judge.spent.engines) == 2
+
+
+def test_what_one_server_said_is_never_given_out_as_anothers(tmp_path):
+    judged(SAME, pairs("a"), replies=tmp_path)
+    found, calls, judge = judged(nasty.saying(nasty.verdict("I", "no")), pairs("a"), replies=tmp_path)
+    assert (len(calls), judge.spent.known, found[0].relevance) == (1, 0, 0)
+
+
+def test_an_address_with_a_login_is_refused_before_anything_is_asked():
+    with pytest.raises(InputError, match="--url holds a login: put the key into an environment variable"):
+        LLM(asked(), [Endpoint("http://me:secret@localhost:8000/v1")])
+
+
+def test_an_early_end_with_full_agreement_is_not_handed_to_the_stronger_model():
+    of = asked(models=("llm:compatible/cheap", "llm:compatible/strong"), voting=Voting(5, early=True, accept=1.0))
+    found, calls, _ = judged(SAME, of=of)
+    assert [call.request["model"] for call in calls] == ["cheap"] * 3
+    assert found[0].relevance == 3
+
+
+def test_retry_asks_anew_where_kept_replies_are_no_answer_and_what_it_found_is_kept(tmp_path):
+    port, bad = free_port(), nasty.saying("I like chairs.")
+    found, calls, _ = judged(bad, pairs("a", "b"), replies=tmp_path, port=port)
+    assert [j.outcome for j in found] == [Outcome.UNPARSEABLE] * 2
+    assert len(calls) == 4, "each was to be repaired once"
+    found, calls, _ = judged(SAME, pairs("a", "b"), replies=tmp_path, port=port)
+    assert (len(calls), found[0].outcome) == (0, Outcome.UNPARSEABLE), "the repair is known too, whatever the marker"
+    found, calls, _ = judged(SAME, pairs("a", "b"), replies=tmp_path, port=port, retry=True)
+    assert (len(calls), [j.relevance for j in found]) == (2, [3, 3])
+    found, calls, _ = judged(bad, pairs("a", "b"), replies=tmp_path, port=port)
+    assert (len(calls), [j.relevance for j in found]) == (0, [3, 3])
+
+
+def test_retry_does_not_ask_those_again_who_say_that_they_cannot_judge(tmp_path):
+    port, cannot = free_port(), nasty.saying(nasty.verdict("cannot judge", "No title."))
+    judged(cannot, replies=tmp_path, port=port)
+    found, calls, _ = judged(SAME, replies=tmp_path, port=port, retry=True)
+    assert (len(calls), found[0].outcome) == (0, Outcome.ABSTAINED)
+
+
+def test_a_repair_of_a_reply_that_quotes_the_fence_is_not_paid_for_twice(tmp_path):
+    port = free_port()
+
+    def quoting(request, number):
+        marker = str(request["messages"][1]["content"]).rpartition("with code ")[2].partition(" ")[0]
+        return nasty.saying(f"The item in <item-{marker}> is fine.")(request, number)
+
+    judged(quoting, replies=tmp_path, port=port)
+    _, calls, judge = judged(SAME, replies=tmp_path, port=port)
+    assert (len(calls), judge.spent.known) == (0, 2)
+
+
+def test_a_server_that_is_busy_for_long_uses_up_no_tries():
+    busy = nasty.first(6, nasty.busy(after="0"), SAME)
+    found, calls, _ = judged(busy, calling=Calling(at_once=2, timeout=5, tries=2, wait=0.001))
+    assert (found[0].relevance, len(calls)) == (3, 7)
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": float("inf")}, {"budget": float("nan")}, {"budget": float("inf")}])
+def test_numbers_that_never_end_are_no_limits(wrong):
+    with pytest.raises(InputError):
+        Calling(**wrong)
+
+
+def test_a_folder_that_cannot_hold_replies_is_found_before_anything_is_asked(tmp_path):
+    (tmp_path / "replies").write_text("a file")
+    with pytest.raises(InputError, match="replies"):
+        judged(SAME, replies=tmp_path / "replies")
+
+
+def test_two_processes_that_share_a_folder_see_what_the_other_has_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("germane.judges.replies.OFTEN", 0.0)
+    one, other = Replies(tmp_path), Replies(tmp_path)
+    one.put("ab" * 16, Reply("first"))
+    assert other.get("ab" * 16).text == "first"
+    one.put("cd" * 16, Reply("second"))
+    assert other.get("cd" * 16).text == "second"
+    assert len(other) == 2
+    one.close()
+    other.close()

@@ -108,6 +108,10 @@ def annotator(judge: str, scale: str | None, llm: Mapping[str, Any], **more: Any
         raise InputError("--first hands a pair on where its samples differ: it needs --samples 2 or more")
     if not llm["first"] and llm["accept"] != 1.0:
         raise InputError("--accept is of --first: the self-agreement at which the cheaper model's grade stands")
+    if llm["examples"] is None and (llm["sealed"] is not None or llm["each"] != 1):
+        raise InputError(
+            f"--{'sealed' if llm['sealed'] is not None else 'each'} is of examples: give --examples, or leave it out"
+        )
     few = None
     if llm["examples"] is not None:
         few = FewShot(llm["examples"], llm["example_labels"], llm["sealed"], llm["each"])

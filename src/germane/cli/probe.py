@@ -58,13 +58,14 @@ def probe(
     if judge is None or pairs is None:
         raise InputError("whom to probe, and with what? give --judge and --pairs, or --paraphrases with --golden")
     chosen = words(families) or ()
-    planned = call("probe --plan", pairs, sample=sample, families=chosen)
+    asked = annotator(judge, scale, llm) if is_annotator(judge) else None
+    planned = call("probe --plan", pairs, sample=sample, families=chosen, annotator=asked)
     if dry:
         show(planned, as_json=as_json)
         return
     told = f"{planned.probes} probes of up to {planned.pairs:,} pairs: at most {planned.calls:,} calls of the judge"
-    print(told, file=sys.stderr)
-    asked = annotator(judge, scale, llm) if is_annotator(judge) else None
+    money = "" if planned.dollars is None else f", about ${planned.dollars:,.2f} (--budget ends it before more is spent)"
+    print(f"{told}{money}", file=sys.stderr)
     options = {
         "scale": scale if judge == "fake" or "scale" in named else None,
         "annotator": asked,

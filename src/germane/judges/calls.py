@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 from germane.judges.failures import LONGEST_WAIT, Problem, classed, hidden
@@ -40,19 +40,21 @@ class Failure(NamedTuple):
 @dataclass(frozen=True)
 class Calling:
     """How a model is called. at_once: calls in flight at most. timeout: seconds for one. tries: of one call in all. wait:
-    seconds before the second try, doubled each time. budget: dollars at most, kept replies not counted.
+    seconds before the second try, doubled each time. patience: times more that a call is sent where the server says that it
+    is too busy. budget: dollars at most, kept replies not counted.
     """
 
     at_once: int = 16
     timeout: float = 120.0
     tries: int = 5
     wait: float = 0.5
+    patience: int = 12
     budget: float | None = None
 
     def __post_init__(self) -> None:
-        if self.at_once < 1 or self.tries < 1 or not self.timeout > 0 or self.wait < 0:
-            raise InputError("calls: at least one at once, one try, and a time limit above 0 seconds")
-        if self.budget is not None and not self.budget > 0:
+        if self.at_once < 1 or self.tries < 1 or not 0 < self.timeout < inf or not 0 <= self.wait < inf:
+            raise InputError("calls: at least one at once, one try, and a time limit above 0 seconds that ends")
+        if self.budget is not None and not 0 < self.budget < inf:
             raise InputError(f"--budget {self.budget:g}: give dollars above 0, or leave it out")
 
 
@@ -160,6 +162,7 @@ class Caller:
         self.price, self.spent, self.gate, self.symbol, self.offline = price, spent, gate, symbol, offline
         self.recording = recording
         self._worked = False
+        self._place: str | None = None
         self._chat: Any = None
         self._client: Any = None
         self._bound: dict[str, Any] = {}
@@ -199,7 +202,7 @@ class Caller:
             said = self.recording.reply(messages, sample) if len(messages) == 2 else None  # nobody answers a question back
             self.spent.known += said is not None
             return said or Failure(Outcome.ABSTAINED, "not in the recording")
-        key = key_of([*self.model.decides, self.symbol], messages, marker, sample)
+        key = self.key(messages, marker=marker, sample=sample)
         known = self.replies.get(key)
         if known is not None:
             self.spent.known += 1
@@ -220,9 +223,15 @@ class Caller:
         finally:
             del self._asking[key]
 
+    def key(self, messages: Sequence[Mapping[str, Any]], *, marker: str, sample: int) -> str:
+        """Under which a reply to these messages is kept."""
+        if self._place is None:
+            self._place = self.endpoint.place(self.model)
+        return key_of([*self.model.decides, self.symbol, self._place], messages, marker, sample)
+
     async def _tried(self, messages: Sequence[Mapping[str, Any]], key: str) -> Reply | Failure:
-        why, outcome = "", Outcome.TIMEOUT
-        for number in range(1, self.calling.tries + 1):
+        why, outcome, tried, busy = "", Outcome.TIMEOUT, 0, 0
+        while True:
             await self.gate.enter()
             try:
                 most = await self._afford(messages)
@@ -251,11 +260,15 @@ class Caller:
                     self.gate.too_much(wait)
             finally:
                 self.gate.leave()
-            if number < self.calling.tries:
-                backoff = self.calling.wait * 2 ** (number - 1) * (1 + random.random() / 4)
-                await asyncio.sleep(min(max(wait, backoff), LONGEST_WAIT))
+            # A server that is too busy says nothing of this pair: that uses up patience, and no try.
+            busy, tried = busy + found.crowded, tried + (not found.crowded)
+            if tried >= self.calling.tries or busy > self.calling.patience:
+                break
+            backoff = self.calling.wait * 2 ** (tried + busy - 1) * (1 + random.random() / 4)
+            await asyncio.sleep(min(max(wait, backoff), LONGEST_WAIT))
         self.spent.failures[outcome] += 1
-        return Failure(outcome, f"no answer in {self.calling.tries} tries: {why}" if self.calling.tries > 1 else why)
+        times = tried + busy
+        return Failure(outcome, f"no answer in {times} tries: {why}" if times > 1 else why)
 
     async def _invoke(self, messages: Sequence[Mapping[str, Any]]) -> Any:
         said = _with_caching(messages) if self.model.provider == "anthropic" else list(messages)

@@ -7,6 +7,7 @@ goes out at once. All that was asked and said is in the state, so that the graph
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict
@@ -22,6 +23,7 @@ from germane.judges.replies import Reply
 from germane.judges.verdicts import Unread, Verdict, verdict
 from germane.types import Outcome
 
+_MARKED = re.compile(r"\b[0-9a-f]{8}\b")
 QUOTED = 2_000  # characters of a reply that was no verdict, when it is shown to the model again
 STEPS = 200  # of the graph for one cohort: n samples one by one, twice, each with a repair
 
@@ -29,7 +31,7 @@ STEPS = 200  # of the graph for one cohort: n samples one by one, twice, each wi
 @dataclass(frozen=True)
 class Voting:
     """How samples become a grade. n: samples. rule: of `voting.RULES`. early: samples go out in small waves, and end when the
-    vote cannot change. accept: least self-agreement of a first, cheaper model whose grade stands.
+    vote cannot change. accept: least share of the samples asked that gave the grade of a first, cheaper model, for it to stand.
     """
 
     n: int = 1
@@ -54,6 +56,7 @@ class Case:
     examples: Sequence[Example] = ()
     notes: list[str] = field(default_factory=list)
     at: int = 0  # which model, cheapest first
+    first: int = 0  # the number of its first sample, beyond the graph's
     messages: list[dict[str, Any]] = field(default_factory=list)
     marker: str = ""
     replies: dict[int, Reply | Failure] = field(default_factory=dict)  # of the wave in flight, by sample
@@ -152,9 +155,7 @@ class Graph:
             found = self._of(case)
             costs = [read.cost for read in case.reads.values()]
             case.cost = None if case.cost is None or None in costs else case.cost + sum(c for c in costs if c is not None)
-            if case.at + 1 < len(self.callers) and (
-                found.relevance is None or (found.self_agreement or 0) < self.voting.accept
-            ):
+            if case.at + 1 < len(self.callers) and _agreed(case.votes, found.relevance) < self.voting.accept:
                 case.notes.append(self._handed(case, found))
                 case.at, case.reads, case.replies, case.repaired = case.at + 1, {}, {}, set()
             else:
@@ -181,7 +182,12 @@ class Graph:
         return 1 if self.instructions.mode == "symbol" else self.voting.n
 
     async def _call(self, case: Case, messages: Sequence[Mapping[str, Any]], number: int) -> Reply | Failure:
-        return await self.callers[case.at].ask(messages, marker=case.marker, sample=self.first + number)
+        return await self.callers[case.at].ask(messages, marker=case.marker, sample=self.first + case.first + number)
+
+    def kept(self, case: Case, first: int) -> bool:
+        """Whether a reply is kept of its first sample, counted from `first`."""
+        caller = self.callers[0]
+        return caller.key(case.messages, marker=case.marker, sample=self.first + first) in caller.replies
 
     def _broken(self, case: Case) -> list[int]:
         if case.vote is not None or self.instructions.mode == "symbol":
@@ -199,8 +205,9 @@ class Graph:
         reply, said = case.replies[number], case.reads[number].said
         assert isinstance(reply, Reply)
         assert isinstance(said, Unread)
-        turn = {"role": "assistant", "content": reply.text[:QUOTED] or "(nothing)"}
-        return [*case.messages, turn, {"role": "user", "content": self.instructions.again(said.why)}]
+        quoted = _MARKED.sub("", reply.text[:QUOTED])  # read again, the question has another marker, and is the same one
+        turn = {"role": "assistant", "content": quoted or "(nothing)"}
+        return [*case.messages, turn, {"role": "user", "content": self.instructions.again(_MARKED.sub("", said.why))}]
 
     def _read(self, case: Case, reply: Reply | Failure) -> Read:
         if isinstance(reply, Failure):
@@ -242,6 +249,11 @@ class Graph:
             return f"{first} gave no grade"
         label = self.instructions.scale.labels[found.relevance]
         return f"{first} said {label} (self-agreement {found.self_agreement or 0:.2f})"
+
+
+def _agreed(votes: Sequence[int | None], grade: int | None) -> float:
+    """The share of the samples asked that gave this grade."""
+    return votes.count(grade) / len(votes) if votes and grade is not None else 0.0
 
 
 def marker_of(messages: Sequence[Mapping[str, Any]]) -> str:

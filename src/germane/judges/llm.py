@@ -39,6 +39,8 @@ COHORT = 16
 AHEAD = 6  # times as many pairs as calls may be in flight are on their way: a slow one holds up none of the others
 CONTEXT = 2_000  # characters of a query's context that are shown
 NOTE = 500  # characters of the reasons that a judgment carries
+TURNS, TURN = 9, 10_000  # how often a pair can be asked again in other runs, and where the samples of each time begin
+UNSETTLED = (Outcome.UNPARSEABLE, Outcome.REFUSED, Outcome.FILTERED)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class Asked:
 class LLM:
     """The annotator, ready to be asked. endpoints: where each model is. prices: of each, None where not known.
 
-    replies: where what is said is kept. offline: nothing is asked; pairs that were never asked about have no answer.
+    replies: where what is said is kept. offline: nothing is asked; pairs that were never asked about have no answer. retry:
+    asks once more about pairs whose kept replies are no answer; "cannot judge" is one, and stands.
     suspicious: what looks odd in an item (query, item) -> names; it goes into the note and changes nothing else.
     `spent` says what it has cost since it was made, `gate` how many calls are in flight.
 
@@ -114,6 +117,7 @@ class LLM:
         calling: Calling | None = None,
         prices: Sequence[Price | None] = (),
         offline: bool = False,
+        retry: bool = False,
         images: Images | None = None,
         recording: Recording | None = None,
         suspicious: Callable[[str, str], Sequence[str]] | None = None,
@@ -126,9 +130,11 @@ class LLM:
         self.prices = tuple(prices) or (None,) * len(asked.models)
         self._first = 0
         self.endpoints, self.offline, self.recording = tuple(endpoints), offline, recording
+        self.retry = retry and not offline and recording is None
         if not offline and recording is None:
             for model, endpoint in zip(asked.models, self.endpoints, strict=True):
                 endpoint.key(model)  # before anything else is done: which variable to set
+                endpoint.place(model)
             if self.calling.budget is not None and None in self.prices:
                 unknown = asked.models[self.prices.index(None)]
                 raise InputError(f"--budget: the price of {unknown} is not known: name a table with it (--prices FILE)")
@@ -192,6 +198,8 @@ class LLM:
         ]
         for caller in callers:
             caller.open(schema(self.scale))
+        if not self.offline and self.recording is None:
+            self.replies.ready()
         return Graph(self.asked.instructions, callers, self.asked.voting, self.asked.examples, first=self._first)
 
     async def _closed(self, graph: Graph) -> None:
@@ -204,7 +212,23 @@ class LLM:
         cases = {i: self._case(pairs[i], *texts[i]) for i in range(len(pairs)) if all(texts[i])}
         if cases:
             await graph.run(list(cases.values()))
+            await self._once_more(graph, cases)
         return [self._judgment(pair, cases.get(i), texts[i]) for i, pair in enumerate(pairs)]
+
+    async def _once_more(self, graph: Graph, cases: dict[int, Case]) -> None:
+        """Puts, where kept replies are no answer, what was said another time in their place; asks another time to retry."""
+        new: set[int] = set()
+        for turn in range(1, TURNS + 1):
+            first = turn * TURN
+            open_ = {i: case for i, case in cases.items() if i not in new and self._outcome(case)[0] in UNSETTLED}
+            kept = {i for i, case in open_.items() if graph.kept(case, first)}
+            going = {i: case for i, case in open_.items() if i in kept or self.retry}
+            if not going:
+                return
+            for i, case in going.items():
+                cases[i] = Case(case.material, case.examples, case.notes, first=first, cost=case.cost)
+            await graph.run([cases[i] for i in going])
+            new |= going.keys() - kept
 
     def _case(self, pair: Pair, query: str, item: str) -> Case:
         query, item, cut = self.asked.instructions.cut(query, item)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from germane.judges.replies import Usage
 from germane.types import InputError
 
-FREE = ("vllm", "compatible", "ollama", "sample")  # who serves them pays for a machine, not for tokens
+FREE = ("vllm", "ollama", "sample")  # who serves them pays for a machine, not for tokens; "compatible" may be a paid gateway
 
 
 class Price(NamedTuple):

@@ -118,8 +118,20 @@ class Endpoint:
 
     def host(self, model: Model) -> str:
         """Scheme, host and port, without login and path; the provider's name where it is the provider's own."""
+        return self.place(model) or model.provider
+
+    def place(self, model: Model) -> str:
+        """The same where there is an address, and "" where the provider's own is asked: what is said there is kept apart.
+
+        Raises: InputError for an address with a login in it, which no client would send beside a key.
+        """
         url = self.url or (PROVIDERS[model.provider].local if model.provider in PROVIDERS else "")
-        return host(url) if url else model.provider
+        if not url:
+            return ""
+        found = host(url)
+        if "@" in urlsplit(url).netloc:
+            raise InputError("--url holds a login: put the key into an environment variable, and name that with --key-env")
+        return found
 
     def key(self, model: Model) -> str:
         """The key, or "" where none is needed. Raises: InputError saying which variable to set, and what to do without one."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ from germane.store.files import explained
 
 _SUFFIX = ".replies.jsonl"
 _WIDE = 40  # bits of a place that tell where in the file
+OFTEN = 1.0  # seconds between two looks at what other processes have kept
 
 
 class Usage(NamedTuple):
@@ -82,10 +85,9 @@ class Replies:
         self._open: dict[int, BinaryIO] = {}
         self._out: int | None = None
         self._own, self._end = -1, 0  # the file of this process, and how long it is
-        if folder is not None and folder.is_dir():
-            with explained(folder):
-                for path in sorted(folder.glob(f"*{_SUFFIX}")):
-                    self._index(path)
+        self._read: dict[Path, tuple[int, int]] = {}  # of each file: its number, and how far it was read
+        self._looked = time.monotonic()
+        self._look()
 
     def __len__(self) -> int:
         return len(self._held) + len(self._places)
@@ -97,6 +99,10 @@ class Replies:
         if self.folder is None:
             return self._held.get(key)
         place = self._places.get(bytes.fromhex(key))
+        if place is None and time.monotonic() - self._looked > OFTEN:  # what other processes have put there meanwhile
+            self._looked = time.monotonic()
+            self._look()
+            place = self._places.get(bytes.fromhex(key))
         if place is None:
             return None
         number, at = place >> _WIDE, place & ((1 << _WIDE) - 1)
@@ -105,6 +111,15 @@ class Replies:
         file = self._open[number]
         file.seek(at)
         return Reply.from_json(json.loads(file.readline()))
+
+    def ready(self) -> None:
+        """Raises: InputError where no reply could be kept, before one is paid for."""
+        if self.folder is not None:
+            with explained(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(dir=self.folder, prefix=".writable-")
+                os.close(handle)
+                os.unlink(name)
 
     def put(self, key: str, reply: Reply) -> None:
         """Keeps a reply: once this returns, a killed process has not lost it."""
@@ -143,15 +158,32 @@ class Replies:
             assert reply is not None
             yield reply
 
+    def _look(self) -> None:
+        """Reads what has come to the folder's files, and new files, since they were last read; its own it knows."""
+        if self.folder is not None and self.folder.is_dir():
+            own = self._files[self._own] if self._own >= 0 else None
+            with explained(self.folder):
+                for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
+                    if path != own:
+                        self._index(path)
+
     def _index(self, path: Path) -> None:
-        number, at = len(self._files), 0
-        self._files.append(path)
+        if path not in self._read:
+            self._files.append(path)
+            self._read[path] = len(self._files) - 1, 0
+        number, at = self._read[path]
+        if path.stat().st_size <= at:
+            return
         with path.open("rb") as file:
+            file.seek(at)
             for line in file:
+                if not line.endswith(b"\n"):  # still being written
+                    break
                 key = _key(line)
                 if key is not None:
                     self._places.setdefault(key, number << _WIDE | at)
                 at += len(line)
+        self._read[path] = number, at
 
 
 def _sound(reply: Reply) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import cards, sources, store
 from germane.judges import providers
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 UNCHECKED = "the annotator has no passing card for this scale and guide"
 NO_CARD = "no-card"
 _SPLIT = store.Column("split", "string", "dev or test, of a sealed golden set", nullable=True)
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")  # that providers know, each some of them
 REPLIES = "replies"  # the folder beside the output, where no other is named
 
 
@@ -88,6 +89,10 @@ class Annotator:
             if self.structured not in ("schema", "tool", "text"):
                 raise InputError(f"--structured {self.structured}: expected schema, tool or text")
             options["structured"] = self.structured
+        if self.effort is not None and self.effort not in EFFORTS:
+            raise InputError(f"--effort {self.effort}: expected {', '.join(EFFORTS)}")
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise InputError(f"--temperature {self.temperature:g}: expected 0 to 2")
         if self.first and SAMPLE in (
             self.first.removeprefix(PREFIX).split("/")[0],
             self.judge.removeprefix(PREFIX).split("/")[0],
@@ -120,8 +125,8 @@ class Annotator:
     def priced(self, asked: Asked) -> tuple[Price | None, ...]:
         return tuple(price(model.provider, model.name, self.prices) for model in asked.models)
 
-    def open(self, asked: Asked, folder: Path, images: Images | None = None) -> LLM:
-        """The annotator, ready. folder: where replies are kept, unless `replies` names another.
+    def open(self, asked: Asked, folder: Path, images: Images | None = None, *, retry: bool = False) -> LLM:
+        """The annotator, ready. folder: where replies are kept, unless `replies` names another. retry: as of `LLM`.
 
         Raises: InputError for a missing package, key or price.
         """
@@ -137,6 +142,7 @@ class Annotator:
             calling=self.calling,
             prices=self.priced(asked),
             offline=self.offline,
+            retry=retry,
             images=images,
             suspicious=lambda query, item: suspicions(item, query),
         )
@@ -155,8 +161,18 @@ def is_annotator(judge: str | Path) -> bool:
     return str(judge).startswith(PREFIX)
 
 
-def admitted(options: Annotator, asked: Asked, pairs: PairsFile, folder: Path | None) -> tuple[list[str], list[str]]:
-    """Overrides that were needed to let an annotator label these pairs, as sentences, and notes on the card; [] for none.
+class Admitted(NamedTuple):
+    """Why an annotator may label some pairs. overrides: that were needed, as sentences. notes: on its card. by: what let it in,
+    for the manifest: the card's judge, gold and bars; or the golden set; {} for a recorded sample.
+    """
+
+    overrides: list[str]
+    notes: list[str]
+    by: Mapping[str, Any]
+
+
+def admitted(options: Annotator, asked: Asked, pairs: PairsFile, folder: Path | None) -> Admitted:
+    """What lets an annotator label these pairs.
 
     It may label golden pairs, so that it can be checked; for others it needs a card that passed, of its own fingerprint,
     scale and guide: `card`, or one below `folder`.
@@ -164,18 +180,20 @@ def admitted(options: Annotator, asked: Asked, pairs: PairsFile, folder: Path | 
     Raises: Refusal `--allow no-card`.
     """
     if asked.models[-1].provider == SAMPLE:
-        return [], []
+        return Admitted([], [], {})
     card = _card(options, asked, folder)
     why = _objection(card, asked)
     if card is not None and not why:
         low = [f"{name} {bar:g}" for name, bar in card.bars.items() if cards.BARS.get(name) != bar]
         low += [f"no bar for {name}" for name in cards.BARS if name not in card.bars]
-        return [], [f"its card passed bars that are not the usual ones: {', '.join(low)}"] if low else []
+        notes = [f"its card passed bars that are not the usual ones: {', '.join(low)}"] if low else []
+        by = {"card": card.fingerprint, "gold": card.gold, "gold_digest": card.gold_digest, "bars": dict(card.bars)}
+        return Admitted([], notes, by)
     outside = _outside(pairs, options.golden, options.scale)
     if outside == 0:
-        return [], []
+        return Admitted([], [], {"golden": str(options.golden)})
     if NO_CARD in options.allow:
-        return [f"--allow {NO_CARD}: {UNCHECKED}"], []
+        return Admitted([f"--allow {NO_CARD}: {UNCHECKED}"], [], {})
     many = "these pairs are not known to be golden" if outside is None else f"{outside:,} of these pairs are not golden"
     raise Refusal(
         f"{why}, and {many}. Label the golden pairs first (--golden GOLD names people's judgments), then germane check, then "
@@ -208,12 +226,19 @@ def _outside(pairs: PairsFile, golden: Path | None, scale: Scale) -> int | None:
     if golden is None:
         return None
     gold = sources.read_judgments(golden, scale=scale)
-    machines = {str(j) for j in gold["fingerprint"].unique().to_pylist() if j}
-    if machines:
-        raise InputError(f"--golden {golden}: it holds a machine's judgments, and golden ones are people's")
-    known = set(zip(gold["query_id"].to_pylist(), gold["doc_id"].to_pylist(), strict=True))
+    _peoples(gold, f"--golden {golden}")
+    graded = gold.filter(gold["relevance"].is_valid())  # nobody has judged a pair that has no grade
+    known = set(_ids(graded))
     rows = (row for piece in pairs.pieces() for row in _ids(piece))
     return sum(row not in known for row in rows)
+
+
+def _peoples(gold: pa.Table, what: str) -> None:
+    """Raises: InputError where not all of these are people's judgments."""
+    rows = gold.group_by(["judge", "fingerprint"]).aggregate([]).to_pylist()
+    machines = sorted(str(row["judge"]) for row in rows if not cards.is_human(row["judge"] or "", row["fingerprint"] or ""))
+    if machines:
+        raise InputError(f"{what}: it holds judgments of {machines[0]!r}, and these must be people's (human:NAME)")
 
 
 def _ids(piece: pa.Table) -> Iterable[tuple[Any, Any]]:
@@ -227,8 +252,7 @@ def _examples(options: Annotator) -> Examples | None:
         return None
     texts = sources.read_pairs(few.pairs)
     gold = sources.read_judgments(few.labels, scale=options.scale, more=(_SPLIT,))
-    if any(fingerprint for fingerprint in gold["fingerprint"].unique().to_pylist()):
-        raise InputError(f"{few.labels}: examples are graded by people, and these are a machine's judgments")
+    _peoples(gold, str(few.labels))
     _not_test(few.labels, gold["split"].unique().to_pylist() if "split" in gold.column_names else ())
     grades: dict[tuple[str, str], set[int]] = {}
     for query_id, doc_id, grade in zip(*(gold[c].to_pylist() for c in ("query_id", "doc_id", "relevance")), strict=True):

@@ -268,14 +268,26 @@ def _write(out: Path, pairs: PairsFile, number: NDArray[np.int64], place: NDArra
 
     kind = store.SCHEMAS["judgments"]
     schema = kind.arrow().with_metadata({b"germane.kind": b"judgments", b"germane.schema_version": str(kind.version).encode()})
-    at = 0
+    at, told = 0, -1
     with replacing(out) as file, pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         for piece in pairs.pieces():
             taken = answers.take(place[number[at : at + piece.num_rows]])
             whole: Any = {"query_id": piece["query_id"], "doc_id": piece["doc_id"]}
             whole |= {name: taken[name].cast(schema.field(name).type) for name in taken.column_names}
+            whole["cost"] = _once(whole["cost"], number[at : at + piece.num_rows], told)
+            told = max(told, int(number[at : at + piece.num_rows].max()))
             writer.write_table(pa.table(whole).select(schema.names).cast(schema), row_group_size=PIECE)
             at += piece.num_rows
+
+
+def _once(cost: Any, number: NDArray[np.int64], told: int) -> Any:
+    """The cost of each row's answer, 0 where a row before it had the same: so the column adds up to what was paid."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    first = number > np.maximum.accumulate(np.concatenate([[told], number]))[:-1]
+    kept: Any = pc.or_(pa.array(first), pc.is_null(cost))
+    return cost if first.all() else pc.if_else(kept, cost, pa.scalar(0.0, cost.type))
 
 
 def _at(first: int) -> Any:

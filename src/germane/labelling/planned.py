@@ -58,8 +58,10 @@ class Forecast(NamedTuple):
     prompt: str
 
 
-def forecast(asked: Asked, pairs: PairsFile, replies: Replies, prices: Sequence[Price | None], *, at_once: int) -> Forecast:
-    """What it takes to label these pairs. prices: of each model. Where a model reasons before it writes, that is paid for too.
+def forecast(
+    asked: Asked, pairs: PairsFile, replies: Replies, prices: Sequence[Price | None], *, places: Sequence[str], at_once: int
+) -> Forecast:
+    """What it takes to label these pairs. prices, places: of each model. Where a model reasons first, that is paid for too.
 
     With a cheaper model first, the most is that every pair is handed on.
 
@@ -67,7 +69,7 @@ def forecast(asked: Asked, pairs: PairsFile, replies: Replies, prices: Sequence[
     """
     number, different = same_content(pairs)
     n = 1 if asked.instructions.mode == "symbol" else asked.voting.n
-    prompts, known, sample = _prompts(asked, pairs, replies, n)
+    prompts, known, sample = _prompts(asked, pairs, replies, n, places)
     fewest = (n // 2 + 1) if asked.voting.early else n
     sizes = [_sizes(replies, model) for model in asked.models]
     letters = sizes[-1].characters_a_token
@@ -101,7 +103,9 @@ def _sizes(replies: Replies, model: Model) -> Sizes:
     return Sizes(written or GUESSED, seconds, A_TOKEN, len(seen))
 
 
-def _prompts(asked: Asked, pairs: PairsFile, replies: Replies, n: int) -> tuple[list[int], list[float], str]:
+def _prompts(
+    asked: Asked, pairs: PairsFile, replies: Replies, n: int, places: Sequence[str]
+) -> tuple[list[int], list[float], str]:
     """Characters of some prompts, the share of each model's n samples of them that are kept, and one of them as text."""
     lengths, sample = [], ""
     known = [0] * len(asked.models)
@@ -114,8 +118,8 @@ def _prompts(asked: Asked, pairs: PairsFile, replies: Replies, n: int) -> tuple[
         messages = asked.instructions.messages(Material(query, item, (pair.query.context or "")[:CONTEXT]), examples)
         lengths.append(sum(len(m["content"]) for m in messages))
         marker, symbol = marker_of(messages), asked.instructions.mode == "symbol"
-        for at, model in enumerate(asked.models):
-            known[at] += sum(key_of([*model.decides, symbol], messages, marker, i) in replies for i in range(n))
+        for at, (model, place) in enumerate(zip(asked.models, places, strict=True)):
+            known[at] += sum(key_of([*model.decides, symbol, place], messages, marker, i) in replies for i in range(n))
         sample = sample or "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in messages)
     return lengths, [count / (n * len(lengths)) if lengths else 0.0 for count in known], sample
 

@@ -35,10 +35,10 @@ def plan(pairs: Path, annotator: Annotator, *, out: Path | None = None, limit: i
     Raises: InputError for pairs that cannot be read.
     """
     asked = annotator.asked()
-    annotator.endpoints(asked)
+    places = [end.place(model) for model, end in zip(asked.models, annotator.endpoints(asked), strict=True)]
     kept = Replies(annotator.replies or ((out.parent if out else Path()) / REPLIES))
     file = PairsFile(pairs, limit, context=True)
-    found = forecast(asked, file, kept, annotator.priced(asked), at_once=annotator.calling.at_once)
+    found = forecast(asked, file, kept, annotator.priced(asked), places=places, at_once=annotator.calling.at_once)
     kept.close()
     cost, sizes = found.cost, found.sizes
     calls = f"{cost.calls_most:,}" if cost.calls_least == cost.calls_most else f"{cost.calls_least:,} to {cost.calls_most:,}"

@@ -19,7 +19,7 @@ from germane.judges.pictures import Pictures, digest
 from germane.judges.prices import Price
 from germane.judges.providers import host
 from germane.labelling import local
-from germane.labelling.annotators import REPLIES, Annotator, admitted, is_annotator
+from germane.labelling.annotators import REPLIES, Admitted, Annotator, admitted, is_annotator
 from germane.labelling.blocks import Blocks
 from germane.labelling.speed import machine
 from germane.types import Doc, InputError, Judge, Judgment, Outcome, Pair
@@ -97,9 +97,9 @@ def label(
     it and pairs at once. limit: only the first so many rows. engine: "torch", "onnx" or "onnx-int8", of a judge of two
     towers. pictures: the documents' images, of a teacher that learned from them, and of an annotator that is to see them.
     server: asks the teacher's model there. annotator: how a language model is asked, where the judge is one ("llm:...").
-    retry: asks again where the table that is there has no answer. Pairs of the same query, text and image are asked once.
-    What is finished lies beside `out` until all is; another judge, file or parameter that may change an answer starts anew.
-    Twelve parameters: each is an option of the command.
+    retry: asks again where the table that is there has no answer; "cannot judge" is one. Pairs of the same query, text and
+    image are asked once. What is finished lies beside `out` until all is; another judge, file or parameter that may change
+    an answer starts anew. Twelve parameters: each is an option of the command.
 
     Raises: InputError for a folder without a judge, pairs that cannot be read, another scale than the judge's, and a way of
     asking that this judge does not know.
@@ -120,14 +120,14 @@ def label(
     work: dict[str, Any] = {"verb": "label", "inputs": inputs, "parameters": parameters}
     if not retry and store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
         return _told(out, False, manifest.extra)
-    overrides, remarks = ([], []) if annotator is None else _admitted(annotator, asked_of)
+    let = Admitted([], [], {}) if annotator is None else _admitted(annotator, asked_of)
     size = local.BLOCK if annotator is None else ANNOTATED
     blocks = Blocks(
         out.with_name(f".{out.name}.parts"),
         {"block": size, "sorted": local.SORTED, "pairs": store.sha256(pairs), **parameters},
     )
     with blocks:
-        asked = _load(judge, scale, how, images, out)
+        asked = _load(judge, scale, how, images, out, retry=retry)
         whole = asked if images is None else _Unmarked(asked, images.names)
         did = local.label(whole, asked_of, out, blocks, block=size, timed=annotator is None)
         facts = _as_asked(facts, asked) | {"machine": _machine(asked, how), "rows": did.computed}
@@ -135,11 +135,15 @@ def label(
         if server is not None or annotator is not None:
             facts["server"] = dict(getattr(asked, "engine", {}))  # what it said of itself
         extra = {"judge": facts, "label": {"rows": did.rows, "computed": did.computed, "outcomes": did.outcomes}}
-        extra["label"]["notes"] = [*overrides, *remarks, *_notes(facts), *_other_text(judge, pairs)]
+        extra["label"]["notes"] = [*let.overrides, *let.notes, *_notes(facts), *_other_text(judge, pairs)]
         if isinstance(asked, LLM):
             facts["cost"] = did.cost
             facts["latency_ms"] = asked.latency_ms
-            extra["label"] |= {"overrides": overrides, "spent": _spent(asked.spent, did, asked.prices)}
+            extra["label"] |= {
+                "overrides": let.overrides,
+                "admitted_by": dict(let.by),
+                "spent": _spent(asked.spent, did, asked.prices),
+            }
             extra["label"]["notes"] += _of_engines(asked)
         kind = store.SCHEMAS["judgments"]
         store.write_manifest(out, **work, schema=f"{kind.kind} {kind.version}", rows=did.rows, extra=extra)
@@ -209,19 +213,21 @@ def _annotated(how: How) -> None:
 
 
 def _changing(how: How) -> dict[str, Any]:
-    """What of it may change an answer; the address of a server does not."""
+    """What of it may change an answer. A served teacher is known by its weights, wherever it is; a language model is not."""
     if how.annotator is not None:
-        return {"offline": how.annotator.offline}
+        asked = how.annotator.asked()
+        places = [e.place(model) for model, e in zip(asked.models, how.annotator.endpoints(asked), strict=True)]
+        return {"offline": how.annotator.offline, "places": places}
     if how.server is not None:
         return {"engine": SERVED, "model": how.server.model}
     return {} if how.engine in (None, TORCH) else {"engine": how.engine}
 
 
-def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images | None, out: Path) -> Judge:
+def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images | None, out: Path, *, retry: bool) -> Judge:
     if str(judge) == FAKE and scale is not None:
         return Fake(scales.get(scale))
     if how.annotator is not None:
-        return how.annotator.open(how.annotator.asked(), out.parent / REPLIES, images)
+        return how.annotator.open(how.annotator.asked(), out.parent / REPLIES, images, retry=retry)
     if how.server is not None:
         from germane.judges.served import Calling, Served
 
@@ -330,8 +336,8 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
 # --- language models --------------------------------------------------------------------------------------------------
 
 
-def _admitted(annotator: Annotator, pairs: local.PairsFile) -> tuple[list[str], list[str]]:
-    """Overrides that were needed to ask it about these pairs, and notes on its card.
+def _admitted(annotator: Annotator, pairs: local.PairsFile) -> Admitted:
+    """What lets it be asked about these pairs.
 
     Raises: InputError without a key; Refusal without a card.
     """

@@ -15,8 +15,11 @@ from germane import cards, report, scales, sources, store
 from germane.cards import probing
 from germane.judges import Fake, as_table, pairs_of, probes
 from germane.judges.loading import load, locate
+from germane.judges.replies import Replies
 from germane.labelling.annotators import REPLIES, Annotator
 from germane.labelling.blocks import Blocks
+from germane.labelling.local import PairsFile
+from germane.labelling.planned import forecast
 from germane.types import InputError, Judge, Pair, Probes, Scale
 
 if TYPE_CHECKING:
@@ -31,24 +34,37 @@ _LOG = logging.getLogger("germane")
 
 
 class Plan(NamedTuple):
-    """What a probe would ask: attacks, pairs of each at most, and calls of the judge at most, fewer where pairs lack."""
+    """What a probe would ask: attacks, pairs of each at most, and calls of the judge at most, fewer where pairs lack.
+
+    dollars: that they may cost, None for a judge that costs none, or whose price is not known.
+    """
 
     probes: int
     families: tuple[str, ...]
     pairs: int
     calls: int
+    dollars: float | None = None
 
 
-def plan(pairs: str | Path, *, sample: int = 60, families: Sequence[str] = ()) -> Plan:
+def plan(pairs: str | Path, *, sample: int = 60, families: Sequence[str] = (), annotator: Annotator | None = None) -> Plan:
     """How many calls the probes may take: finding the sample, asking it again, and each attack on it.
+
+    annotator: counts each of its samples as a call, and tells what they may cost by the table of prices.
 
     Raises: InputError for pairs that cannot be read, and an unknown family.
     """
     suite = probes.chosen(families)
     rows = sources.read_pairs(pairs).num_rows
     size = _size(sample, rows)
-    calls = min(LOOKS * sample, rows) + size * (1 + len(suite))
-    return Plan(len(suite), tuple(dict.fromkeys(probe.family for probe in suite)), size, calls)
+    asks = min(LOOKS * sample, rows) + size * (1 + len(suite))
+    calls, dollars = asks, None
+    if annotator is not None:
+        asked = annotator.asked()
+        places = [end.place(model) for model, end in zip(asked.models, annotator.endpoints(asked), strict=True)]
+        one = forecast(asked, PairsFile(Path(pairs)), Replies(), annotator.priced(asked), places=places, at_once=1)
+        calls = asks * one.cost.calls_most // max(one.different, 1)
+        dollars = None if one.cost.dollars is None else round(asks * one.cost.dollars / max(one.different, 1), 2)
+    return Plan(len(suite), tuple(dict.fromkeys(probe.family for probe in suite)), size, calls, dollars)
 
 
 def probe(
