@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from glob import glob
 from pathlib import Path
 
@@ -21,6 +22,16 @@ from germane.registry.tasks import Asked, NewPair, TaskKind
 from germane.scales import get
 
 PASSWORD = "correct horse"
+
+
+def _quick_hasher() -> object:
+    """Argon2 as it is, with little memory and one pass: tests log in hundreds of times."""
+    from argon2 import PasswordHasher
+
+    return PasswordHasher(time_cost=1, memory_cost=256, parallelism=1)
+
+
+accounts._hasher = cache(_quick_hasher)  # type: ignore[assignment]
 
 
 class Clock:

@@ -105,7 +105,7 @@ def annotate(
     screens = serving.application(opened, images=images, public_url=public_url)
     if pairs is None:
         with busy("making the demo's pairs"):
-            pairs, docs = serving.demo_files(DEMO)
+            pairs = serving.demo_files(DEMO)
         task = task or "demo"
     asked = Asked(raters, adjudicate.value, entropy, control_every, round(lease * 60), serving.template(search_url), seed)
     more: dict[str, Any] = {"guide": guide, "task": task, "kind": kind and kind.value, "allow": tuple(allow or ())}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 AUDIT = ("unit", "audit_stratum", "inclusion_probability", "drawn")
 IMAGES = ("image", "image_url", "image_path", "main_image", "picture")
 SHOWN_NUMBERS = ("price",)
+SWAYING = ("rating", "ratings", "rating_count", "reviews", "popularity", "rank", "position", "score", "sales")  # not relevance
 _LINE = re.compile(r"(?P<name>\w[\w .-]{0,39}): (?P<value>.+)")
 _OURS = {column.name for column in SCHEMAS["judgments"].columns} | {
     "query",
@@ -239,7 +240,7 @@ def _doc_fields(
         return [fields_of(str(text or "")) for text in table["text"].to_pylist()], images
     known = sources.read_docs(docs)
     image = _image_column(known, image_column, docs)
-    names = [name for name in text_fields(known) if name not in IMAGES]
+    names = [name for name in text_fields(known) if name not in (*IMAGES, *SWAYING)]
     names += [name for name in SHOWN_NUMBERS if name in known.column_names and name not in names]
     place = {doc_id: row for row, doc_id in enumerate(known["doc_id"].to_pylist())}
     rows = [_found(place, doc_id, docs, "document") for doc_id in table["doc_id"].to_pylist()]
@@ -279,6 +280,11 @@ def _more(table: pa.Table) -> dict[str, Any]:
         if name in _OURS or name in IMAGES:
             continue
         values = table[name]
+        if name == "inclusion_probability" and pa.types.is_string(values.type):  # of a file without types
+            try:
+                values = values.cast(pa.float64())
+            except pa.ArrowInvalid as problem:
+                raise InputError(f"column {name!r}: {str(problem)[:80]}; expected numbers above 0 and up to 1") from None
         if not any(is_kind(values.type) for is_kind in kinds):
             try:
                 values = values.cast(pa.string())

@@ -32,6 +32,7 @@ PAGES: tuple[Page, ...] = (
     *owning.PAGES,
     *(_static(name) for name in STATIC),
     Page("GET", "/alive", NOBODY, _alive),
+    Page("GET", "/favicon.ico", NOBODY, lambda call: Response(status_code=204)),
 )
 
 

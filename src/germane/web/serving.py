@@ -88,8 +88,8 @@ def demo_logins(registry: Registry) -> list[Login]:
     return made
 
 
-def demo_files(out: Path, *, seed: int = 1) -> tuple[Path, Path]:
-    """(pairs, docs) of the demo's marketplace; made if they are not there, in a few seconds.
+def demo_files(out: Path, *, seed: int = 1) -> Path:
+    """Pairs of the demo's marketplace; made if they are not there, in a few seconds.
 
     A random part of the pairs, as the demo's people judge.
     """
@@ -115,4 +115,4 @@ def demo_files(out: Path, *, seed: int = 1) -> tuple[Path, Path]:
             parameters=parameters,
             seed=seed,
         )
-    return to_judge, out / "docs.parquet"
+    return to_judge
