@@ -17,12 +17,18 @@ from germane.registry.database import open_registry
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-# Contrast (WCAG 2.2, 1.4.3) of every text that is seen, names of all controls, and what the tab key meets, computed in the page.
+# Contrast (WCAG 2.2, 1.4.3) of every text that is seen, names of all controls, headings and width, computed in the page.
 CHECKS = """() => {
   const channel = (v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
   const parts = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
   const light = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b);
-  const behind = (e) => { for (; e; e = e.parentElement) { const c = parts(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > 0) return c; } return [255, 255, 255]; };
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = parts(getComputedStyle(e).backgroundColor);
+      if (c.length === 3 || c[3] > 0) return c;
+    }
+    return [255, 255, 255];
+  };
   const faults = [];
   const seen = (e) => e.checkVisibility() && e.getBoundingClientRect().width > 2;
   for (const e of document.body.querySelectorAll("*")) {
@@ -32,7 +38,8 @@ CHECKS = """() => {
     const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
     if (ratio < 4.5) faults.push(`contrast ${ratio.toFixed(2)}: ${e.textContent.trim().slice(0, 40)}`);
   }
-  for (const e of document.querySelectorAll("input:not([type=hidden]), select, textarea, button, a[href], summary, img, progress")) {
+  const controls = "input:not([type=hidden]), select, textarea, button, a[href], summary, img, progress";
+  for (const e of document.querySelectorAll(controls)) {
     const name = e.ariaLabel || e.alt || e.labels?.[0]?.textContent || e.textContent || "";
     if (!name.trim()) faults.push(`no name: ${e.outerHTML.slice(0, 80)}`);
   }

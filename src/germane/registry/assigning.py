@@ -24,7 +24,7 @@ from germane.registry.tables import assignments, pairs, tasks, votes
 from germane.registry.tasks import Task
 from germane.types import InputError, VoteKind
 
-BLOCK = 100  # pairs that a rater's next one is drawn from: all raters work on the same ones, so that pairs get finished
+BLOCK = 50  # pairs that a rater's next one is drawn from: all raters work on the same ones, so that pairs get finished
 MOST_TEXT = 2000  # characters of a note or a reason
 VOTES = (VoteKind.VOTE, VoteKind.CONTROL)
 
@@ -128,7 +128,7 @@ def undo(registry: Registry, task: Task, rater: Account) -> Given | None:
         whose = {"task_id": task.id, "pair_id": row.pair_id, "account_id": rater.id, "kind": row.kind}
         said = {"relevance": None, "guide_version": row.guide_version, "at": at, "reason": "", "note": "", "seconds": None}
         connection.execute(votes.insert().values(**whose, **said, withdrawn=True, token=secrets.token_urlsafe(16)))
-        _show(connection, task, row.id, at)
+        connection.execute(assignments.update().where(assignments.c.id == row.id).values(**_shown(task, at)))
         if row.kind == VoteKind.VOTE:
             refresh(connection, task, row.pair_id)
         record(connection, at, rater.name, "vote withdrawn", f"pair {row.pair_id}")
@@ -243,23 +243,21 @@ def _assigned(
     """The pair, now held by the rater; a row of theirs that lost its slot is used again."""
     whose = sa.and_(assignments.c.pair_id == pair, assignments.c.account_id == rater.id, assignments.c.kind == kind)
     known = connection.scalar(sa.select(assignments.c.id).where(whose))
+    values = _shown(task, at)
     if known is None:
-        values = {"task_id": task.id, "pair_id": pair, "account_id": rater.id, "kind": kind, "slot": slot}
-        values |= {"token": "", "guide_version": task.scale.version, "shown_at": at, "lease_until": at}
-        made = connection.execute(assignments.insert().values(**values)).inserted_primary_key
+        owned = {"task_id": task.id, "pair_id": pair, "account_id": rater.id, "kind": kind, "slot": slot}
+        made = connection.execute(assignments.insert().values(**owned, **values)).inserted_primary_key
         assert made is not None
         known = int(made[0])
     else:
-        connection.execute(assignments.update().where(assignments.c.id == known).values(slot=slot))
-    _show(connection, task, known, at)
-    return _given(connection.execute(sa.select(assignments).where(assignments.c.id == known)).one())
+        connection.execute(assignments.update().where(assignments.c.id == known).values(slot=slot, **values))
+    return Given(known, pair, kind, values["token"], values["guide_version"], at)
 
 
-def _show(connection: sa.Connection, task: Task, assignment: int, at: datetime) -> None:
-    """Open an assignment with a token of its own and a whole lease."""
+def _shown(task: Task, at: datetime) -> dict[str, Any]:
+    """What an assignment has that is opened now: a token of its own and a whole lease."""
     values: dict[str, Any] = {"token": secrets.token_urlsafe(16), "guide_version": task.scale.version, "shown_at": at}
-    values |= {"lease_until": at + timedelta(seconds=task.asked.lease_seconds), "done_at": None}
-    connection.execute(assignments.update().where(assignments.c.id == assignment).values(**values))
+    return values | {"lease_until": at + timedelta(seconds=task.asked.lease_seconds), "done_at": None}
 
 
 def _given(row: Any) -> Given:

@@ -28,11 +28,12 @@ def standing_votes(connection: sa.Connection, pair_ids: Sequence[int], *kinds: V
 
 def refresh(connection: sa.Connection, task: Task, pair: int) -> None:
     """Write down where a pair stands after its votes changed."""
-    said = [row.relevance for row in standing_votes(connection, [pair], VoteKind.VOTE)]
-    decided = bool(standing_votes(connection, [pair], VoteKind.ADJUDICATION))
-    unsure = connection.scalar(sa.select(pairs.c.entropy).where(pairs.c.id == pair))
+    rows = standing_votes(connection, [pair])
+    said = [row.relevance for row in rows if row.kind == VoteKind.VOTE]
+    decided = any(row.kind == VoteKind.ADJUDICATION for row in rows)
     filled = len(said) >= task.asked.raters
     bar = task.asked.entropy_bar
+    unsure = None if bar is None else connection.scalar(sa.select(pairs.c.entropy).where(pairs.c.id == pair))
     third = differ(said, task.asked.adjudicate) or (bar is not None and unsure is not None and unsure >= bar)
     values = {"filled": filled, "decided": decided, "disputed": filled and third and not decided}
     connection.execute(pairs.update().where(pairs.c.id == pair).values(**values))

@@ -143,6 +143,7 @@ pairs = sa.Table(
     sa.Column("decided", sa.Boolean, nullable=False),
     sa.UniqueConstraint("task_id", "query_id", "doc_id"),
     sa.Index(None, "task_id", "filled", "place"),
+    sa.Index(None, "task_id", "control", "filled"),
     sa.Index(None, "task_id", "disputed"),
     sa.Index(None, "digest"),
     sa.Index(None, "query_id", "doc_id"),
@@ -186,7 +187,7 @@ votes = sa.Table(
     sa.Column("token", sa.Text, nullable=False, unique=True),
     sa.Index(None, "pair_id", "account_id"),
     sa.Index(None, "account_id", "task_id"),
-    sa.Index(None, "task_id"),
+    sa.Index(None, "task_id", "at"),
 )
 
 remarks = sa.Table(

@@ -113,10 +113,9 @@ def pace(registry: Registry, task: Task, rater: Account) -> Pace:
     done = done.where(assignments.c.done_at.is_not(None))
     with registry.reading() as connection:
         mine = int(connection.scalar(done.where(assignments.c.account_id == rater.id)) or 0)
-        every = int(connection.scalar(done.where(assignments.c.kind == VoteKind.VOTE)) or 0)
         of_task = pairs.c.task_id == task.id, pairs.c.control.is_(None)
-        count = int(connection.scalar(sa.select(sa.func.count()).select_from(pairs).where(*of_task)) or 0)
-        needed = max(count * task.asked.raters - every, 0)
+        counted_pairs = sa.select(pairs.c.filled, sa.func.count()).where(*of_task).group_by(pairs.c.filled)
+        numbers = {bool(filled): n for filled, n in connection.execute(counted_pairs)}
         active = sa.select(sa.func.count(sa.distinct(votes.c.account_id))).where(
             votes.c.task_id == task.id, votes.c.at > at - ACTIVE
         )
@@ -124,7 +123,8 @@ def pace(registry: Registry, task: Task, rater: Account) -> Pace:
         recent = sa.select(votes.c.seconds).where(votes.c.account_id == rater.id, votes.c.task_id == task.id)
         recent = recent.where(votes.c.seconds.is_not(None), votes.c.kind != VoteKind.ADJUDICATION)
         seconds = connection.scalars(recent.order_by(votes.c.id.desc()).limit(RECENT)).all()
-    left = min(max(count - mine, 0), -(-needed // people))
+    needed = numbers.get(False, 0) * task.asked.raters  # at most: some of these have a vote already
+    left = min(max(sum(numbers.values()) - mine, 0), -(-needed // people))
     return Pace(mine, left, median(s for s in seconds if s is not None) if seconds else None)
 
 

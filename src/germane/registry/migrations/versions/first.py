@@ -98,6 +98,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_pairs_digest", "pairs", ["digest"], unique=False)
     op.create_index("ix_pairs_query_id_doc_id", "pairs", ["query_id", "doc_id"], unique=False)
+    op.create_index("ix_pairs_task_id_control_filled", "pairs", ["task_id", "control", "filled"], unique=False)
     op.create_index("ix_pairs_task_id_disputed", "pairs", ["task_id", "disputed"], unique=False)
     op.create_index("ix_pairs_task_id_filled_place", "pairs", ["task_id", "filled", "place"], unique=False)
     op.create_table(
@@ -178,4 +179,4 @@ def upgrade() -> None:
     )
     op.create_index("ix_votes_account_id_task_id", "votes", ["account_id", "task_id"], unique=False)
     op.create_index("ix_votes_pair_id_account_id", "votes", ["pair_id", "account_id"], unique=False)
-    op.create_index("ix_votes_task_id", "votes", ["task_id"], unique=False)
+    op.create_index("ix_votes_task_id_at", "votes", ["task_id", "at"], unique=False)
