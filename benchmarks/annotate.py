@@ -46,7 +46,8 @@ from fastapi import FastAPI, Form
 from germane.registry.database import connect
 from germane.web import serving
 engine = connect(sys.argv[1])
-rows = sa.Table("peer", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("token", sa.Text), sa.Column("grade", sa.Integer))
+columns = sa.Column("id", sa.Integer, primary_key=True), sa.Column("token", sa.Text), sa.Column("grade", sa.Integer)
+rows = sa.Table("peer", sa.MetaData(), *columns)
 rows.metadata.create_all(engine)
 app = FastAPI()
 @app.post("/row")
@@ -141,9 +142,12 @@ def client(address: str) -> httpx.AsyncClient:
 async def steady(people: list[Rater], seconds: float, every: float) -> None:
     """Everybody votes once in so many seconds, not all at the same moment."""
 
-    async def one(rater: Rater, start: float) -> None:
+    for rater in people:  # everybody has a pair on the screen before the clock starts
         await rater.look()
-        begun = time.perf_counter() + start
+    begun_at = time.perf_counter() + 1
+
+    async def one(rater: Rater, start: float) -> None:
+        begun = begun_at + start
         for number in range(int(seconds / every)):
             await asyncio.sleep(max(begun + number * every - time.perf_counter(), 0))
             if not await rater.vote():
@@ -187,9 +191,8 @@ async def load(where: str, registry: Registry, raters: int, seconds: float, ever
     )
     for name, values in (("vote", ours), ("vote and next page", pages), ("peer: one row", theirs)):
         print(f"  {name:<20} p50 {quantile(values, 0.5):6.1f} ms   p99 {quantile(values, 0.99):6.1f} ms   n {len(values):,}")
-    print(
-        f"  vote / peer          p50 {quantile(ours, 0.5) / quantile(theirs, 0.5):6.1f}      p99 {quantile(ours, 0.99) / quantile(theirs, 0.99):6.1f}"
-    )
+    ratios = [quantile(ours, share) / quantile(theirs, share) for share in (0.5, 0.99)]
+    print(f"  vote / peer          p50 {ratios[0]:6.1f}      p99 {ratios[1]:6.1f}")
 
 
 async def killed(where: str, registry: Registry, raters: int, times: int) -> None:
@@ -210,14 +213,16 @@ async def killed(where: str, registry: Registry, raters: int, times: int) -> Non
                     return
 
             running = [asyncio.create_task(one(rater)) for rater in people]
-            await asyncio.sleep(1.5 + 0.1 * number)
+            while sum(len(rater.acknowledged) for rater in people) < 40 + 10 * number:  # in the middle of it
+                await asyncio.sleep(0.05)
             server.stop(signal.SIGKILL)
             await asyncio.gather(*running)
         said += [token for rater in people for token in rater.acknowledged]
     count, lost, extra = faults(registry, task, said)
     print(
-        f"kill -9, {times} times, {raters} raters without a pause: {len(said):,} votes acknowledged, {count:,} there; lost {lost}, extra {extra}"
+        f"kill -9, {times} times, {raters} raters without a pause: {len(said):,} votes acknowledged, {count:,} there; ", end=""
     )
+    print(f"lost {lost}, extra {extra}")
 
 
 def main() -> None:

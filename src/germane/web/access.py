@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,6 +40,8 @@ class Site:
     registry: Registry
     images: Path | None = None
     public_url: str = ""
+    threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(8))  # more of them only wait for each other
+    slow: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
 
     @property
     def secure(self) -> bool:
@@ -93,23 +95,27 @@ class Missing(Exception):
 
 
 class Page(NamedTuple):
-    """An entry of the table of pages. roles: who may call it; NOBODY for those that need no login."""
+    """An entry of the table of pages. roles: who may call it; NOBODY for those that need no login. hashes: passwords,
+    which takes long: such calls wait for each other, and no vote waits for them."""
 
     method: str
     path: str
     roles: frozenset[Role]
     handle: Callable[[Call], Response]
+    hashes: bool = False
 
 
 def endpoint(entry: Page, site: Site) -> Callable[[Request], Any]:
     """What the server calls for a page: reads the form, then decides and answers in one thread of its own."""
+
+    limiter = site.slow if entry.hashes else site.threads
 
     async def answer(request: Request) -> Response:
         form: dict[str, str] = {}
         if entry.method == "POST":
             async with request.form(max_files=0, max_fields=50) as sent:
                 form = {name: value for name, value in sent.items() if isinstance(value, str)}
-        return await run_in_threadpool(_answer, entry, site, request, form)
+        return await to_thread.run_sync(_answer, entry, site, request, form, limiter=limiter)
 
     return answer
 

@@ -71,7 +71,7 @@ def _form(call: Call, *, status: int = 200, said: str = "", headers: dict[str, s
 
 PAGES = (
     Page("GET", "/login", NOBODY, login),
-    Page("POST", "/login", NOBODY, enter),
+    Page("POST", "/login", NOBODY, enter, hashes=True),
     Page("POST", "/logout", EVERYONE, leave),
     Page("GET", "/", EVERYONE, home),
 )

@@ -98,8 +98,8 @@ def _people(call: Call, *, status: int = 200, said: str = "") -> Response:
 PAGES = (
     Page("GET", "/owner", OWNS, overview),
     Page("GET", "/owner/accounts", OWNS, people),
-    Page("POST", "/owner/accounts", OWNS, add),
-    Page("POST", "/owner/accounts/change", OWNS, change),
+    Page("POST", "/owner/accounts", OWNS, add, hashes=True),
+    Page("POST", "/owner/accounts/change", OWNS, change, hashes=True),
     Page("GET", "/owner/log", OWNS, journal),
     Page("GET", "/owner/quality/{task}", OWNS, quality),
     Page("GET", "/owner/votes/{task}/{which}", OWNS, votes),
