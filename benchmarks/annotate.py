@@ -186,9 +186,8 @@ async def load(where: str, registry: Registry, raters: int, seconds: float, ever
     other = Server(PEER, where)
     theirs = await peer(other.address, raters, seconds, every)
     other.stop()
-    print(
-        f"{raters} raters, a vote every {every:g} s for {seconds:g} s: {count:,} votes of {wanted:,}; lost {lost}, extra {extra}"
-    )
+    print(f"{raters} raters, a vote every {every:g} s for {seconds:g} s: {count:,} votes of {wanted:,}; ", end="")
+    print(f"lost {lost}, extra {extra}")
     for name, values in (("vote", ours), ("vote and next page", pages), ("peer: one row", theirs)):
         print(f"  {name:<20} p50 {quantile(values, 0.5):6.1f} ms   p99 {quantile(values, 0.99):6.1f} ms   n {len(values):,}")
     ratios = [quantile(ours, share) / quantile(theirs, share) for share in (0.5, 0.99)]

@@ -47,6 +47,9 @@ CHECKS = """() => {
   if (document.querySelectorAll("h1").length !== 1) faults.push("not one h1");
   if (document.querySelectorAll("main").length !== 1) faults.push("not one main");
   if (document.querySelector("[tabindex]:not([tabindex='0'])")) faults.push("an order of its own");
+  for (const e of document.querySelectorAll(".votes button, .votes input")) {
+    if (seen(e) && e.getBoundingClientRect().right > innerWidth) faults.push(`beyond the screen: ${e.outerHTML.slice(0, 60)}`);
+  }
   if (document.documentElement.scrollWidth > innerWidth + 1) faults.push("scrolls sideways");
   return faults;
 }"""
