@@ -9,6 +9,7 @@ from typing import Any
 
 from germane.cli import (  # noqa: F401  (their commands join the app)
     about,
+    annotate,
     data,
     enrich,
     label,

@@ -56,20 +56,7 @@ def demo(out: Path = Path("demo"), *, seed: int = 1) -> Report:
     """
     step("making the marketplace", 0)
     market = Marketplace()
-    log, docs = world(market, out)
-
-    step("sampling queries", 1)
-    # Which queries stand for all? Those of the log, by interest and popularity; a sample of them with known odds.
-    segment(log, queries := out / "queries.parquet", columns={"user": "user_id"})
-    sample(queries, design := out / "design.parquet", n=QUERIES, minimum=LEAST, seed=seed)
-
-    step("ranking twice", 2)
-    # What does each arm show for them, and which results need a grade?
-    titles, every = out / "titles.parquet", out / "all-fields.parquet"
-    collect(queries, docs, titles, fields=TITLE, k=K, design=design)
-    collect(queries, docs, every, fields=EVERY, k=K, design=design)
-    texts: dict[str, Any] = {"queries": queries, "docs": docs, "design": design, "plan": TextPlan(market.fields)}
-    pairs(titles, every, to_judge := out / "pairs.parquet", k=K, everything=True, **texts)
+    queries, docs, design, (titles, every), to_judge = pooled(market, out, seed=seed)
 
     step("asking people and the judge", 3)
     # May the judge be trusted? People grade a part, the judge grades all, and its card says how far they agree.
@@ -104,6 +91,25 @@ def demo(out: Path = Path("demo"), *, seed: int = 1) -> Report:
     found = replace(found, truth=truth(market))
     report.write(found, out)
     return found
+
+
+def pooled(market: Marketplace, out: Path, *, seed: int) -> tuple[Path, Path, Path, tuple[Path, Path], Path]:
+    """From the query log to the pairs that need a grade: (queries, docs, design, both runs, pairs)."""
+    log, docs = world(market, out)
+
+    step("sampling queries", 1)
+    # Which queries stand for all? Those of the log, by interest and popularity; a sample of them with known odds.
+    segment(log, queries := out / "queries.parquet", columns={"user": "user_id"})
+    sample(queries, design := out / "design.parquet", n=QUERIES, minimum=LEAST, seed=seed)
+
+    step("ranking twice", 2)
+    # What does each arm show for them, and which results need a grade?
+    titles, every = out / "titles.parquet", out / "all-fields.parquet"
+    collect(queries, docs, titles, fields=TITLE, k=K, design=design)
+    collect(queries, docs, every, fields=EVERY, k=K, design=design)
+    texts: dict[str, Any] = {"queries": queries, "docs": docs, "design": design, "plan": TextPlan(market.fields)}
+    pairs(titles, every, to_judge := out / "pairs.parquet", k=K, everything=True, **texts)
+    return queries, docs, design, (titles, every), to_judge
 
 
 def step(doing: str, done: int) -> None:

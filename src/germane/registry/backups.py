@@ -1,0 +1,142 @@
+"""A whole registry in one file, and back: a consistent snapshot while people vote, from either database to either."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from germane.registry.database import Registry, connect, record
+from germane.registry.migrations import migrate, revision
+from germane.registry.tables import NOT_KEPT, Moment, metadata
+from germane.store.files import replacing, unreadable
+from germane.types import InputError
+
+FORM = "germane registry 1"
+_CHUNK = 500
+
+
+class Kept(NamedTuple):
+    """What a backup holds. rows: of each table. votes: of these, what people said."""
+
+    file: str
+    revision: str
+    votes: int
+    rows: dict[str, int]
+
+
+def backup(registry: Registry, path: Path, *, actor: str) -> Kept:
+    """The registry as it is at one moment, whole in one file, whoever votes meanwhile. Logins are not in it; passwords'
+    hashes are, so that only its owner may read the file.
+
+    Raises: InputError where the file cannot be written.
+    """
+    counts, parts = {}, {}
+    with registry.reading() as connection:
+        step = revision(connection)
+        for table in metadata.sorted_tables:
+            if table.name in NOT_KEPT:
+                continue
+            rows = [_plain(row._mapping) for row in connection.execute(sa.select(table).order_by(table.c.id))]
+            parts[table.name] = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
+            counts[table.name] = len(rows)
+    about: dict[str, Any] = {"form": FORM, "revision": step, "rows": counts}
+    about["sha256"] = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("about.json", json.dumps(about, indent=2))
+        for name, data in parts.items():
+            file.writestr(f"{name}.jsonl", data)
+    with replacing(path) as target:
+        if os.name == "posix":
+            os.fchmod(target.fileno(), 0o600)
+        target.write(out.getvalue())
+    with registry.writing() as connection:
+        record(connection, registry.clock(), actor, "backup written", path.name, {"rows": counts})
+    return Kept(str(path), str(step), counts["votes"], counts)
+
+
+def restore(where: str | Path | None, path: Path, *, replace: bool = False, actor: str) -> Kept:
+    """What was restored, into an empty database, or in place of what is there if `replace`; then brought to today's tables.
+
+    All of it in one transaction: a fault leaves the database as it was.
+    Raises: InputError for a file that is no whole backup, and for a database that holds something, without `replace`.
+    """
+    about, parts = _read(path)
+    engine = connect(where)
+    registry = Registry(engine)
+    try:
+        with registry.writing() as connection:
+            _emptied(connection, replace)
+            migrate(connection, about["revision"])
+            for table in metadata.sorted_tables:
+                if table.name in parts:
+                    _fill(connection, table, parts[table.name])
+            migrate(connection)
+            detail = {"rows": about["rows"], "replaced": replace}
+            record(connection, registry.clock(), actor, "registry restored", path.name, detail)
+    except DBAPIError as problem:
+        reason = " ".join(str(problem.orig).split())[:160]
+        raise InputError(f"cannot restore into {registry.name}: {reason}") from None
+    finally:
+        engine.dispose()
+    return Kept(str(path), about["revision"], about["rows"]["votes"], about["rows"])
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """What a backup says of itself, and its rows. Raises: InputError."""
+    broken = InputError(f"{path} is no whole backup of a registry: give a file that `germane registry backup` wrote")
+    try:
+        with zipfile.ZipFile(path) as file:
+            about = json.loads(file.read("about.json"))
+            data = {name: file.read(f"{name}.jsonl") for name in about["rows"]}
+    except OSError as problem:
+        raise InputError(f"cannot read {path}: {unreadable(problem)}") from problem
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as problem:
+        raise broken from problem
+    wanted = {table.name for table in metadata.sorted_tables} - set(NOT_KEPT)
+    whole = all(hashlib.sha256(content).hexdigest() == about["sha256"].get(name) for name, content in data.items())
+    if about.get("form") != FORM or not whole or not set(data) <= wanted:
+        raise broken
+    return about, {name: [json.loads(line) for line in content.splitlines()] for name, content in data.items()}
+
+
+def _emptied(connection: sa.Connection, replace: bool) -> None:
+    """Nothing of ours is left. Raises: InputError where something is there, without `replace`."""
+    there = sa.MetaData()
+    there.reflect(connection)
+    ours = {table.name for table in metadata.sorted_tables} | {"alembic_version"}
+    held = [table for table in there.sorted_tables if table.name in ours]
+    rows = sum(int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0) for table in held)
+    if rows and not replace:
+        raise InputError("the registry to restore into holds something: name another, or pass --replace to lose what is there")
+    for table in reversed(held):
+        table.drop(connection)
+    if connection.dialect.name != "sqlite":
+        connection.execute(sa.text("DROP FUNCTION IF EXISTS germane_append_only() CASCADE"))
+
+
+def _fill(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    """Put rows into a table under their own numbers, and let new ones follow."""
+    for start in range(0, len(rows), _CHUNK):
+        chunk = [{name: _typed(table.c[name], value) for name, value in row.items()} for row in rows[start : start + _CHUNK]]
+        connection.execute(table.insert(), chunk)
+    if rows and connection.dialect.name != "sqlite":
+        last = max(row["id"] for row in rows)
+        connection.execute(sa.text(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), {int(last)})"))
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def _typed(column: sa.Column[Any], value: Any) -> Any:
+    return datetime.fromisoformat(value) if isinstance(column.type, Moment) and value is not None else value

@@ -1,0 +1,118 @@
+"""The screens, served: one process, one line that says where."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from germane.extras import needs
+from germane.registry import accounts
+from germane.registry.accounts import Role
+from germane.types import InputError
+
+if TYPE_CHECKING:
+    from germane.registry.database import Registry
+
+DEMO = {"ana": Role.RATER, "ben": Role.RATER, "cem": Role.ADJUDICATOR, "olga": Role.OWNER}
+DEMO_PAIRS = 60
+
+
+class Login(NamedTuple):
+    """Who may log in to the demo."""
+
+    name: str
+    role: str
+    password: str
+
+
+def serve(screens: Any, *, host: str, port: int, tell: Callable[[str], None]) -> None:
+    """Serve an application until the process is told to stop; `tell` is told the address once it answers there.
+
+    Raises: InputError for an address that cannot be served.
+    """
+    import socket
+
+    import uvicorn
+
+    try:
+        sock = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512)
+    except OSError as problem:
+        raise InputError(
+            f"cannot serve on {host}:{port}: {problem.strerror or problem}; choose another --host or --port"
+        ) from problem
+    shown = f"[{host}]" if ":" in host else host
+    tell(f"http://{shown}:{sock.getsockname()[1]}/")
+    config = uvicorn.Config(
+        screens, log_level="warning", server_header=False, date_header=False, h11_max_incomplete_event_size=65_536
+    )
+    uvicorn.Server(config).run(sockets=[sock])
+
+
+def application(registry: Registry, *, images: Path | None = None, public_url: str = "") -> Any:
+    """The screens, to be served.
+
+    Raises: InputError for a folder of images that is not there, and a public address that is none.
+    """
+    needs("web", "fastapi", "uvicorn", "argon2", "python_multipart", "markdown_it", by="germane annotate")
+    from germane.web.access import Site
+    from germane.web.app import create_app
+    from germane.web.showing import remote_origin
+
+    if images is not None and not images.is_dir():
+        raise InputError(f"--images {images}: expected a folder that is there")
+    if public_url and not remote_origin(public_url):
+        raise InputError(f"--public-url {public_url}: expected an address as https://golden.example.org")
+    return create_app(Site(registry, images, public_url.rstrip("/")))
+
+
+def template(search_url: str) -> str:
+    """The template of links to search, checked. Raises: InputError."""
+    from germane.web.showing import search_template
+
+    return search_template(search_url)
+
+
+def demo_logins(registry: Registry) -> list[Login]:
+    """Two raters, an adjudicator and an owner, each with a new password, which is said this once."""
+    there = {account.name for account in accounts.listed(registry)}
+    made = []
+    for name, role in DEMO.items():
+        password = secrets.token_urlsafe(9)
+        if name in there:
+            accounts.set_password(registry, name, password, actor="demo")
+        else:
+            accounts.add(registry, name, role, password, actor="demo")
+        made.append(Login(name, role, password))
+    return made
+
+
+def demo_files(out: Path, *, seed: int = 1) -> Path:
+    """Pairs of the demo's marketplace; made if they are not there, in a few seconds.
+
+    A random part of the pairs, as the demo's people judge.
+    """
+    from random import Random
+
+    from germane import store
+    from germane.pipeline.demo import pooled
+    from germane.simulate import Marketplace
+
+    to_judge = out / "to-judge.parquet"
+    if not to_judge.exists() or store.read_manifest(to_judge) is None:
+        if not (out / "pairs.parquet").exists():
+            pooled(Marketplace(), out, seed=seed)
+        table = store.read_table(out / "pairs.parquet", "pairs")
+        rows = Random(seed).sample(range(table.num_rows), min(DEMO_PAIRS, table.num_rows))
+        parameters = {"pairs": DEMO_PAIRS}
+        store.write_table(
+            table.take(rows),
+            to_judge,
+            "pairs",
+            verb="annotate",
+            inputs=[out / "pairs.parquet"],
+            parameters=parameters,
+            seed=seed,
+        )
+    return to_judge
