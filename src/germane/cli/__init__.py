@@ -12,6 +12,7 @@ from germane.cli import (  # noqa: F401  (their commands join the app)
     data,
     enrich,
     golden,
+    guide,
     label,
     leaderboard,
     measure,

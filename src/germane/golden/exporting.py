@@ -46,7 +46,7 @@ def write(labels: pa.Table, path: Path, form: str, scale: Scale, *, made: Mappin
     if "query" not in labels.column_names:
         raise InputError(f"--to {form} holds the queries' text: give the pairs with --pairs")
     answered = labels.filter(pc.is_valid(labels["relevance"]))
-    name = [scale.labels[grade] for grade in answered["relevance"].to_pylist()]
+    name = [scale.labels[int(grade)] for grade in answered["relevance"].to_pylist() if grade is not None]
     if form == "quepid":  # its CSV of ratings: query, docid, rating
         columns: dict[str, Any] = {"query": answered["query"], "docid": answered["doc_id"], "rating": answered["relevance"]}
     elif form == "esci":
@@ -104,7 +104,9 @@ def hugging_face(
 def _card(parts: Mapping[str, pa.Table], scale: Scale, name: str, licence: str, facts: Mapping[str, Any]) -> str:
     quoted = json.dumps  # a JSON text is a YAML text
     files = "".join(f"      - split: {part}\n        path: data/{part}-*.parquet\n" for part in parts)
-    rows = "\n".join(f"| {part} | {table.num_rows:,} | {len(set(table['query_id'].to_pylist())):,} |" for part, table in parts.items())
+    rows = "\n".join(
+        f"| {part} | {table.num_rows:,} | {len(set(table['query_id'].to_pylist())):,} |" for part, table in parts.items()
+    )
     grades = "\n".join(f"- {index}: {label.replace('|', ' ')}" for index, label in enumerate(scale.labels))
     said = "\n".join(f"- {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items())
     guide = scale.guide.replace("```", "'''")

@@ -30,7 +30,7 @@ def write(
         raise InputError(f"{folder} is there and is not empty: a sealed set is never written over; name a new folder")
     files: dict[str, Any] = {}
     for part in PARTS:
-        mine = labels.filter(pc.equal(labels["split"], part))
+        mine = labels.filter(pc.equal(labels["split"], pa.scalar(part)))
         tables = {f"{part}.parquet": ("judgments", mine)}
         if pairs is not None:
             rows = pairs.select([c for c in pairs.column_names if c not in ("split", "reason")])

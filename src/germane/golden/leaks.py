@@ -30,7 +30,7 @@ class Leak(NamedTuple):
 
 
 def leaks(golden: pa.Table, other: pa.Table, name: str, *, similarity: float = NEAR) -> list[Leak]:
-    """The leaks between two tables, strongest first: the same pair by id or words, nearly its words, the same or nearly the query.
+    """The leaks between two tables, strongest first: the same pair, nearly the same, the same query, nearly the same.
 
     golden, other: query_id, doc_id, query, text, those that are there; texts matter more than ids, which other data may
     use for other things: ids are compared only where neither table says otherwise by a text. A golden pair is counted in
@@ -96,7 +96,6 @@ class _Row(NamedTuple):
 
 def _rows(table: pa.Table) -> list[_Row]:
     columns = [
-        [str(v or "") for v in table[c].to_pylist()] if c in table.column_names else [""] * table.num_rows
-        for c in _Row._fields
+        [str(v or "") for v in table[c].to_pylist()] if c in table.column_names else [""] * table.num_rows for c in _Row._fields
     ]
     return [_Row(*row) for row in zip(*columns, strict=True)]

@@ -183,4 +183,3 @@ def _flagged(people: list[RaterQuality], tests: list[dict[str, float]], level: f
         flags = [FLAGS[name][int(who.found[name].value > 0)] for name in TESTED if q.get(name, 1.0) <= 1 - level]
         out.append(replace(who, adjusted=q, flags=tuple(flags)))
     return tuple(out)
-

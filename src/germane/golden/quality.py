@@ -74,7 +74,7 @@ def quality(
         notes.append(f"no two raters have {least} pairs in common: kappas of pairs of raters are left out")
     people, more = every_rater(asked, hidden, known, least=least, too_fast=too_fast, level=level)
     second, opinion = second_opinion(asked, units.unit, rule, scale, level)
-    people = tuple(replace(who, found=who.found | _one(opinion, who.name)) for who in people)
+    people = tuple(replace(who, found={**who.found, **_one(opinion, who.name)}) for who in people)
     return Quality(
         scale.name,
         scale.labels,
@@ -133,7 +133,9 @@ class Units:
         self.targeted = np.isnan(chance)
         self.weight = np.where(self.targeted, 1.0, 1 / np.where(self.targeted, 1.0, chance))
         if self.targeted.any():
-            self.notes.append(f"{int(self.targeted.sum()):,} pairs were targeted, not drawn: they are left out of figures over all")
+            self.notes.append(
+                f"{int(self.targeted.sum()):,} pairs were targeted, not drawn: they are left out of figures over all"
+            )
 
     @property
     def random(self) -> Mask:
@@ -147,7 +149,8 @@ def _odds(pairs: pa.Table) -> dict[tuple[str, str], float | None]:
     part = pairs["part"].to_pylist() if "part" in pairs.column_names else ["random"] * len(chance)
     ids = zip(pairs["query_id"].to_pylist(), pairs["doc_id"].to_pylist(), strict=True)
     found: dict[tuple[str, str], float | None] = {}
-    for pair, p, of in zip(ids, chance, part, strict=True):
+    for (q, d), p, of in zip(ids, chance, part, strict=True):
+        pair = str(q), str(d)
         drawn = None if of == "targeted" or p is None else float(p)
         if drawn is not None and not 0 < drawn <= 1:
             raise InputError(f"pair {pair[0]!r}, {pair[1]!r} has inclusion probability {drawn:g}: expected above 0 and up to 1")

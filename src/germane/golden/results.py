@@ -70,7 +70,7 @@ class SecondOpinion:
 
 @dataclass(frozen=True)
 class Quality:
-    """The quality of a golden set's votes. votes, pairs, raters: that stand. found: over all. parts: by time, stratum, guide."""
+    """The quality of votes. votes, pairs, raters: that stand. found: over all. parts: by time, stratum, guide."""
 
     scale: str
     labels: tuple[str, ...]

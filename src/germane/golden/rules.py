@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 class Settled(NamedTuple):
-    """One pair's grade by the rule. how: adjudicated, or the rule's name. note: how the votes fell, or the adjudicator's reason."""
+    """One pair's grade. how: adjudicated, or the rule's name. note: how the votes fell, or the adjudicator's reason."""
 
     state: State
     relevance: int | None

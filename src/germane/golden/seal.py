@@ -43,10 +43,10 @@ def freeze(
 ) -> Frozen:
     """One grade a pair, and each query in dev or test: by chance inside its stratum, the same for the same seed.
 
-    pairs: with the queries' text (queries of the same words go to the same part), strata, odds and part. raters: votes that a
+    pairs: with the queries' text (those of the same words go to the same part), strata, odds and part. raters: votes that a
     pair needs. test: the share of the queries. leave_out: pairs without a settled grade are left out, and counted.
-    Raises: InputError for votes under several guide versions, and pairs that the votes lack; Refusal `--leave-out` for pairs that
-    are disputed or have too few votes.
+    Raises: InputError for votes under several guide versions, and pairs that the votes lack; Refusal `--leave-out` for pairs
+    that are disputed or have too few votes.
     """
     if rule not in RULES:
         raise InputError(f"rule {rule!r}: expected one of {', '.join(RULES)}")
@@ -123,9 +123,7 @@ def _about(now: Votes, pairs: pa.Table | None) -> dict[tuple[str, str], About]:
     return found
 
 
-def _parts(
-    kept: dict[tuple[str, str], Settled], about: dict[tuple[str, str], About], test: float, seed: int
-) -> dict[str, str]:
+def _parts(kept: dict[tuple[str, str], Settled], about: dict[tuple[str, str], About], test: float, seed: int) -> dict[str, str]:
     """dev or test of each query id; queries of the same words are one, and of each stratum the share that was asked for."""
     group = {query: query_digest(text) if (text := about[query, doc].query) else query for query, doc in kept}
     stratum: dict[str, str] = {}
@@ -202,4 +200,3 @@ def _facts(
 
 def _grade(item: tuple[int | None, int]) -> int:
     return -1 if item[0] is None else item[0]
-

@@ -81,7 +81,9 @@ class Votes:
     def rows(self) -> list[Vote]:
         """The same as rows; a time that is not known is the first of all times."""
         never = datetime(1, 1, 1, tzinfo=UTC)
-        moments = [never if moment is None else moment.replace(tzinfo=UTC) for moment in self.at.astype("datetime64[us]").tolist()]
+        moments = [
+            never if moment is None else moment.replace(tzinfo=UTC) for moment in self.at.astype("datetime64[us]").tolist()
+        ]
         columns = (self.pair, self.rater, self.grade, self.guide, self.kind, self.seconds, self.stratum, self.withdrawn)
         reason, note = self.texts["reason"].tolist(), self.texts["note"].tolist()
         found = []
@@ -163,7 +165,8 @@ def _coded(table: pa.Table, scale: Scale, name: str) -> Votes:
     def text(column: str, default: str = "") -> Any:
         if column not in table.column_names:
             return pa.repeat(default, n)
-        return table[column].cast(pa.string()).fill_null(default)
+        filled: Any = table[column].cast(pa.string())
+        return filled.fill_null(default)
 
     query, queries = _codes(text("query_id"))
     doc, docs = _codes(text("doc_id"))
@@ -225,7 +228,7 @@ def _numbers(values: Any, n: int, name: str, column: str = "seconds") -> NDArray
         return np.full(n, np.nan)
     try:
         if pa.types.is_string(values.type):
-            values = pc.if_else(pc.equal(values, ""), None, values)
+            values = pc.if_else(pc.equal(values, pa.scalar("", values.type)), None, values)
         found = values.cast(pa.float64())
     except pa.ArrowInvalid as error:
         raise InputError(f"{name}: column {column!r}: {error}: expected numbers, or nothing") from error

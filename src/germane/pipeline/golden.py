@@ -110,14 +110,28 @@ def seal(
     Raises: InputError for mixed scales or guides, a folder that is there; Refusal `--leave-out` for unsettled pairs.
     """
     of = scales.get(scale)
-    asked = {"scale": of, "rule": rule, "raters": raters_per_pair, "test": test, "leave_out": leave_out, "columns": list(raters)}
+    asked = {
+        "scale": of,
+        "rule": rule,
+        "raters": raters_per_pair,
+        "test": test,
+        "leave_out": leave_out,
+        "columns": list(raters),
+    }
     given = [source] if pairs is None else [source, pairs]
     work: dict[str, Any] = {"verb": "golden seal", "inputs": given, "parameters": asked, "seed": seed}
     if folder.is_sealed(out) and store.up_to_date(out / "dev.parquet", **work):
         return _sealed(out, False, folder.verified(out))
     texts = None if pairs is None else sources.read_pairs(pairs)
     frozen = freeze(
-        votes.read(source, of, raters), of, pairs=texts, rule=rule, raters=raters_per_pair, test=test, seed=seed, leave_out=leave_out
+        votes.read(source, of, raters),
+        of,
+        pairs=texts,
+        rule=rule,
+        raters=raters_per_pair,
+        test=test,
+        seed=seed,
+        leave_out=leave_out,
     )
     said = folder.write(out, frozen.labels, texts, {**frozen.facts, "notes": list(frozen.notes)}, work=work)
     return _sealed(out, True, said)
@@ -163,7 +177,8 @@ def _table(path: Path) -> pa.Table:
         raise InputError(f"{path} has no column of queries: found {', '.join(raw.table.column_names)}")
     import pyarrow as pa
 
-    return pa.table({name: raw.table[column].cast(pa.string()) for name, column in found.items()})
+    columns: dict[str, Any] = {name: raw.table[column].cast(pa.string()) for name, column in found.items()}
+    return pa.table(columns)
 
 
 class Exported(NamedTuple):
@@ -205,14 +220,18 @@ def export(
 
 def _parts(golden: Path, pairs: Path | None, scale: str | None) -> tuple[dict[str, pa.Table], dict[str, Any], list[Path]]:
     """(judgments with texts by part, what the seal says, the files read)."""
-    more = [column for column in store.SCHEMAS["judgments"].columns if column.name in ("inclusion_probability", "part", "split")]
+    more = [
+        column for column in store.SCHEMAS["judgments"].columns if column.name in ("inclusion_probability", "part", "split")
+    ]
     texts = None if pairs is None else sources.read_pairs(pairs)
     if not folder.is_sealed(golden):
         if scale is None:
             raise InputError("on which scale are the judgments? pass --scale")
         labels = sources.read_judgments(golden, scale=scales.get(scale), more=more)
         if twice := store.first_duplicate(labels, ["query_id", "doc_id"]):
-            raise InputError(f"{golden}: rows {twice[0] + 1} and {twice[1] + 1} judge one pair: seal the votes first (golden seal)")
+            raise InputError(
+                f"{golden}: rows {twice[0] + 1} and {twice[1] + 1} judge one pair: seal the votes first (golden seal)"
+            )
         given = [golden] if pairs is None else [golden, pairs]
         return {golden.stem: exporting.joined(labels, texts)}, {"scale": scale}, given
     said = folder.verified(golden)
@@ -242,5 +261,3 @@ def status(golden: Path) -> Status:
             readers[name] = readers.get(name, 0) + 1
     same = {name: said[name] for name in ("hash", "scale", "guide_version", "queries", "pairs")}
     return Status(str(golden), **same, test_reads=sealed.reads(golden / "test.parquet"), readers=readers)
-
-

@@ -91,7 +91,7 @@ def sheet(found: Quality) -> Sheet:
         name,
         axis,
         chart,
-        "Intervals are over queries. Agreement says that raters answer alike, not that they are right: hidden controls say that.",
+        "Intervals are over queries. Agreement says that raters answer alike, not that they are right: controls do.",
     )
 
 
@@ -160,9 +160,10 @@ def _second(found: Quality) -> list[Grid]:
     said = "" if second.settled else " The fit had not converged."
     lead = f"Each rater's grades by the model's true grade; {second.rounds} rounds.{said}"
     differs = tuple(
-        (f"{d.query_id}, {d.doc_id}", label[d.by_rule], label[d.by_model], words.percent(d.chance)) for d in second.differs[:MOST]
+        (f"{d.query_id}, {d.doc_id}", label[d.by_rule], label[d.by_model], words.percent(d.chance))
+        for d in second.differs[:MOST]
     )
-    more = f"{words.many(second.differ, 'pair')}; the model is surest of the first. It weighs raters by how they err, and is no vote."
+    more = f"{words.many(second.differ, 'pair')}; surest first. The model weighs raters by how they err."
     return [
         Grid("Raters' confusion by Dawid and Skene's model", lead, ("rater and true grade", *found.labels), confusion),
         Grid("Where the model and the rule differ", more, ("pair", "by the rule", "by the model", "its chance"), differs),

@@ -13,9 +13,10 @@ Floats = NDArray[np.float64]
 
 
 class DawidSkene(NamedTuple):
-    """probs: (units, grades) of each unit's true grade. confusion: (raters, grades, grades), true grade by row, given by column.
+    """What the model finds.
 
-    prior: (grades,) shares of the true grades. log_likelihood: of the votes. rounds: of EM. settled: it converged.
+    probs: (units, grades) of each unit's true grade. confusion: (raters, grades, grades), true by row, given by column. prior:
+    (grades,) shares of the true grades. log_likelihood: of the votes. rounds: of EM. settled: it converged.
     """
 
     probs: Floats
@@ -58,13 +59,12 @@ def dawid_skene(
     votes = np.bincount(u * grades + g, minlength=units * grades).reshape(units, grades).astype(np.float64)
     voted = votes.sum(1) > 0
     probs = np.where(voted[:, None], votes / np.maximum(votes.sum(1, keepdims=True), 1), 1 / grades)
-    before, settled, done = -np.inf, False, 0
-    for done in range(1, rounds + 1):
+    before, likelihood, settled, done = -np.inf, -np.inf, False, 0
+    while not settled and done < rounds:
+        done += 1
         confusion, prior = _maximised(probs, voted, u, r, g, raters, grades, smoothing)
         probs, likelihood = _expected(confusion, prior, u, r, g, units)
-        if settled := abs(likelihood - before) <= tolerance * max(voted.sum(), 1):
-            break
-        before = likelihood
+        settled, before = abs(likelihood - before) <= tolerance * max(voted.sum(), 1), likelihood
     return DawidSkene(probs, confusion, prior, likelihood, done, bool(settled))
 
 

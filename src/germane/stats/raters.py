@@ -74,7 +74,9 @@ def trend(
     if spread <= 1e-12 * max(float(x @ x), 1e-300):
         raise Undefined(f"{method}: time stands still, so that there is no trend")
     # Leaving a cluster out, exactly: the sums of least squares without it.
-    sums = np.stack([np.bincount(code, weights=w, minlength=held) for w in (np.ones_like(y), centred, centred**2, y, centred * y)])
+    sums = np.stack(
+        [np.bincount(code, weights=w, minlength=held) for w in (np.ones_like(y), centred, centred**2, y, centred * y)]
+    )
     n, sx, sxx, sy, sxy = sums.sum(1)[:, None] - sums
     whole = sums.sum(1)
     slope = float((whole[4] - whole[1] * whole[3] / whole[0]) / (whole[2] - whole[1] ** 2 / whole[0]))
@@ -91,3 +93,40 @@ def trend(
     margin = t_quantile((1 + level) / 2, df) * se
     p = float(2 * student.sf(abs(slope) / se, df))
     return Estimate(slope, se, slope - margin, slope + margin, y.size, name, level, df, caveat), p
+
+
+def difference_of_means(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    clusters: tuple[ArrayLike, ArrayLike],
+    weights: tuple[ArrayLike | None, ArrayLike | None] = (None, None),
+    level: float = 0.95,
+    method: str = "difference of means",
+) -> Estimate:
+    """The weighted mean of a (n,) minus that of b (m,), which may share clusters, with t limits at clusters - 1.
+
+    clusters: the query of each row of a, and of b, by the same labels. Each query's linearised values of both are added before
+    they are squared, so that what both share cancels as it should.
+    Source: Cochran (1977), sec. 3.12 (ratio of cluster totals), for a difference of two ratios: Wolter (2007), ch. 6.
+
+    >>> e = difference_of_means([1, 1, 0, 1], [0, 1, 0, 0], clusters=(["x", "x", "y", "z"], ["x", "y", "y", "z"]))
+    >>> round(e.value, 2), e.n, e.df
+    (0.5, 8, 2.0)
+    """
+    x, y = np.asarray(a, dtype=np.float64).ravel(), np.asarray(b, dtype=np.float64).ravel()
+    labels = np.concatenate([np.asarray(each).ravel() for each in clusters])
+    code, held = codes(labels, x.size + y.size)
+    if held < 2:
+        raise Undefined(f"{method}: {held} clusters, and 2 are the least for an interval")
+    value, z = 0.0, np.zeros(held)
+    for sign, v, w, own in ((1, x, weights[0], code[: x.size]), (-1, y, weights[1], code[x.size :])):
+        share = np.ones(v.size) if w is None else np.asarray(w, dtype=np.float64).ravel()
+        mean = float((share * v).sum() / share.sum())
+        value += sign * mean
+        z += sign * np.bincount(own, weights=share * (v - mean), minlength=held) / share.sum()
+    se = sqrt(held / (held - 1) * float(z @ z))
+    margin = t_quantile((1 + level) / 2, held - 1) * se
+    caveat = f"only {held} clusters: the interval is a rough one" if held < FEW else ""
+    name = f"{method}, t over {held:,} clusters"
+    return Estimate(value, se, value - margin, value + margin, x.size + y.size, name, level, float(held - 1), caveat)

@@ -142,7 +142,9 @@ def counted(inputs: Sequence[str | Path]) -> dict[str, str]:
         said = entry(path)
         if said is not None and (said["part"], said["holds"]) == (TEST, LABELS):
             number, folder = reads(path), Path(path).parent
-            unknown = "" if os.access(folder, os.W_OK) else " at least (the folder is read-only: this read is not counted there)"
+            unknown = (
+                "" if os.access(folder, os.W_OK) else " at least (the folder is read-only: this read is not counted there)"
+            )
             found[Path(path).as_posix()] = f"test read {number:,} {'time' if number == 1 else 'times'}{unknown}"
     return found
 
