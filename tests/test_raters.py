@@ -24,7 +24,7 @@ def simulated(rng, units=600, raters=5, grades=3, right=0.8):
 def test_dawid_skene_is_crowd_kits():
     pd = pytest.importorskip("pandas")
     aggregation = pytest.importorskip("crowdkit.aggregation", reason="crowd-kit is a development dependency")
-    unit, rater, grade, *_ = simulated(np.random.default_rng(3), units=120)
+    unit, rater, grade, *_ = simulated(np.random.default_rng(3))
     theirs = aggregation.DawidSkene(n_iter=500, tol=1e-9)
     probs = theirs.fit_predict_proba(pd.DataFrame({"task": unit, "worker": rater, "label": grade}))
     ours = dawid_skene(unit, rater, grade, grades=3, smoothing=0.0, rounds=500, tolerance=1e-9)
