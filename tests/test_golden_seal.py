@@ -249,3 +249,41 @@ def test_a_form_that_needs_texts_says_so(tmp_path, file):
         pipeline.export(path, tmp_path / "x.csv", form="quepid", scale="esci")
     with pytest.raises(InputError, match="--to excel: expected one of"):
         pipeline.export(path, tmp_path / "x.csv", form="excel", scale="esci")
+
+
+# --- the command line and audits --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("quality", "none.parquet", "--scale", "esci"), "cannot read none.parquet"),
+        (("seal", "v.csv", "--scale", "esci", "--out", "s", "--test", "2"), "--test 2: expected the share"),
+        (("seal", "v.csv", "--scale", "esci", "--out", "s", "--raters", "1"), "all pairs are of one query"),
+        (("seal", "v.csv", "--scale", "esci", "--out", "s", "--rule", "coin"), "rule 'coin'"),
+        (("status", "."), "there is no such file"),
+        (("leaks", "v.csv", "--against", "none.csv"), "cannot read none.csv"),
+        (("export", "v.csv", "--to", "trec", "--out", "x.qrels"), "pass --scale"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, complaint):
+    (tmp_path / "v.csv").write_text("query_id,doc_id,relevance\nq\u202e,d,E\nq\u202e,e,I\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "germane.cli", "golden", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_sealed_pair_enters_no_audit(sealed_set):
+    from germane.pipeline.audit import _apart
+    from germane.pipeline.compare import _audited
+
+    mine = pa.table({"query_id": ["q1", "z"], "doc_id": ["d1", "z"], "query": ["blue chair number q1", "z"]})
+    with pytest.raises(InputError, match="1 of 2 drawn pairs are in .*golden"):
+        _apart(mine, [sealed_set])
+    _apart(mine.slice(1), [sealed_set])
+    with pytest.raises(InputError, match="is of a sealed golden set"):
+        _audited(sealed_set / "dev.parquet", None, ESCI)

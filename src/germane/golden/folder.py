@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PARTS = ("dev", "test")
+MORE = (
+    store.Column(
+        "inclusion_probability", "float64", "chance of the pair to be drawn, empty where it was chosen", nullable=True
+    ),
+    store.Column("part", "string", "random or targeted", nullable=True),
+    store.Column("split", "string", "dev or test", nullable=True),
+)
+"""What golden judgments have besides a judgment's columns."""
 
 
 def write(
@@ -41,7 +49,11 @@ def write(
             kept = kept.append_column("split", pa.repeat(part, kept.num_rows))
             tables[f"{part}-pairs.parquet"] = ("pairs", kept)
         for name, (kind, table) in tables.items():
-            path = store.write_table(table, folder / name, kind, **work, extra={"split": part})
+            path = folder / name
+            if kind == "judgments":
+                _write_labels(table, path, work, part)
+            else:
+                store.write_table(table, path, kind, **work, extra={"split": part})
             holds = sealed.LABELS if kind == "judgments" else "pairs"
             files[name] = {"part": part, "holds": holds, "rows": table.num_rows, "sha256": store.sha256(path)}
     said = {"germane": "sealed golden set 1", **facts, "files": files}
@@ -50,6 +62,21 @@ def write(
 
     store.write_text(folder / sealed.SEAL, json.dumps(said, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
     return said
+
+
+def _write_labels(table: pa.Table, path: Path, work: Mapping[str, Any], part: str) -> None:
+    """Judgments, with the columns beside them that a golden set has: a reader of judgments takes the file as it is."""
+    import pyarrow.parquet as pq
+
+    plain: Any = store.conform(table, "judgments", name=str(path))
+    for column in (column.name for column in MORE if column.name in table.column_names):
+        plain = plain.append_column(column, table[column])
+    kind = {b"germane.kind": b"judgments", b"germane.schema_version": str(store.SCHEMAS["judgments"].version).encode()}
+    with store.replacing(path) as file:
+        made: pa.Table = plain.replace_schema_metadata(kind)
+        pq.write_table(made, file, compression="zstd", write_page_checksum=True)
+    schema = f"judgments {store.SCHEMAS['judgments'].version}"
+    store.write_manifest(path, **work, schema=schema, rows=table.num_rows, extra={"split": part})
 
 
 def is_sealed(path: str | Path) -> bool:

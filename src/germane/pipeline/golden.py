@@ -220,14 +220,11 @@ def export(
 
 def _parts(golden: Path, pairs: Path | None, scale: str | None) -> tuple[dict[str, pa.Table], dict[str, Any], list[Path]]:
     """(judgments with texts by part, what the seal says, the files read)."""
-    more = [
-        column for column in store.SCHEMAS["judgments"].columns if column.name in ("inclusion_probability", "part", "split")
-    ]
     texts = None if pairs is None else sources.read_pairs(pairs)
     if not folder.is_sealed(golden):
         if scale is None:
             raise InputError("on which scale are the judgments? pass --scale")
-        labels = sources.read_judgments(golden, scale=scales.get(scale), more=more)
+        labels = sources.read_judgments(golden, scale=scales.get(scale), more=folder.MORE)
         if twice := store.first_duplicate(labels, ["query_id", "doc_id"]):
             raise InputError(
                 f"{golden}: rows {twice[0] + 1} and {twice[1] + 1} judge one pair: seal the votes first (golden seal)"
@@ -238,7 +235,7 @@ def _parts(golden: Path, pairs: Path | None, scale: str | None) -> tuple[dict[st
     found, inputs = {}, []
     for part in folder.PARTS:
         path = golden / f"{part}.parquet"
-        labels = sources.read_judgments(path, more=more)
+        labels = sources.read_judgments(path, more=folder.MORE)
         beside = golden / f"{part}-pairs.parquet"
         found[part] = exporting.joined(labels, sources.read_pairs(beside) if texts is None and beside.is_file() else texts)
         inputs += [path, *([beside] if beside.is_file() else [])]

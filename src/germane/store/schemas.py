@@ -117,15 +117,6 @@ SCHEMAS: dict[str, Schema] = {
                     "entropy", "float64", "of the judge's own samples over the grades, in bits", optional=True, nullable=True
                 ),
                 Column("cost", "float64", "of the answer, in the price table's currency", optional=True, nullable=True),
-                Column(
-                    "inclusion_probability",
-                    "float64",
-                    "chance of the pair to be drawn, empty where chosen",
-                    optional=True,
-                    nullable=True,
-                ),
-                Column("part", "string", "of a golden set: random or targeted", optional=True, nullable=True),
-                Column("split", "string", "of a sealed golden set: dev or test", optional=True, nullable=True),
             ),
             key=("query_id", "doc_id", "judge", "fingerprint", "scale", "guide_version"),
         ),
