@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from germane import cli, settings
-from germane.cli.app import PARTS, TRAIN
+from germane.cli.app import GOLDEN, GUIDE, PARTS, TRAIN
 from germane.types import InputError
 
 QRELS = "q1 0 a 3\nq1 0 b 0\nq1 0 c 1\nq2 0 a 2\nq2 0 d 0\nq3 0 e 1\n"
@@ -45,7 +45,7 @@ def germane(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     return call
 
 
-COMMANDS = [f"train {what}" for what in TRAIN]
+COMMANDS = [f"{group} {what}" for group, of in (("train", TRAIN), ("guide", GUIDE), ("golden", GOLDEN)) for what in of]
 
 
 def run(command: str, **options) -> subprocess.CompletedProcess[str]:
@@ -69,7 +69,7 @@ def test_the_help_of_a_verb_starts_with_a_question(germane, verb):
     assert re.match(r"Usage: germane \S+ .*\n\n  [A-Z][^.]*?\?\n", out, re.DOTALL)
 
 
-@pytest.mark.parametrize("verb", [*(verb for verb in cli.VERBS if verb != "train"), *COMMANDS])
+@pytest.mark.parametrize("verb", [*(verb for verb in cli.VERBS if verb not in ("train", "guide", "golden")), *COMMANDS])
 def test_every_verb_can_print_json(germane, verb):
     assert "--output" in germane(*verb.split(), "--help")[1]
 

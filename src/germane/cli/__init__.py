@@ -12,6 +12,8 @@ from germane.cli import (  # noqa: F401  (their commands join the app)
     annotate,
     data,
     enrich,
+    golden,
+    guide,
     label,
     leaderboard,
     measure,

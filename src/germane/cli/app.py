@@ -28,6 +28,8 @@ VERBS = {
     "train": "germane.pipeline.train:cross_encoder",
     "label": "germane.pipeline.label:label",
     "probe": "germane.pipeline.probe:probe",
+    "guide": "germane.pipeline.guide:show",
+    "golden": "germane.pipeline.golden:quality",
     "check": "germane.pipeline.check:check",
     "route": "germane.pipeline.route:route",
     "annotate": "germane.pipeline.annotate:annotate",
@@ -55,12 +57,18 @@ TRAIN = {
     "ablate": "germane.pipeline.ablate:ablate",
 }
 
+GUIDE = {name: f"germane.pipeline.guide:{name}" for name in ("show", "diff", "impact", "drift")}
+GOLDEN = {name: f"germane.pipeline.golden:{name}" for name in ("quality", "seal", "status", "leaks", "export")}
+
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
 PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
 PARTS |= {"doctor --judge": "germane.pipeline.doctor:doctor_of"}
 PARTS |= {"label --plan": "germane.pipeline.forecast:plan", "label --sample": "germane.pipeline.recorded:sample"}
 PARTS |= {"probe --plan": "germane.pipeline.probe:plan", "probe --paraphrases": "germane.pipeline.paraphrases:paraphrases"}
 PARTS |= {"train shootout --tiers": "germane.pipeline.shootout:tiers"}
+PARTS |= {"sample --for golden": "germane.pipeline.sample_golden:sample"}
+PARTS |= {f"guide {what}": function for what, function in GUIDE.items()}
+PARTS |= {f"golden {what}": function for what, function in GOLDEN.items()}
 PARTS |= {f"train {what}": function for what, function in TRAIN.items()}
 
 EXIT_CODES = """
@@ -111,7 +119,9 @@ OutOption = Annotated[
 def call(verb: str, *arguments: Any, **options: Any) -> Any:
     """Load a verb's module, call its function, and show a sign of life meanwhile."""
     module, _, name = (VERBS | PARTS)[verb].partition(":")
-    with busy(f"germane {verb}"):
+    from germane.store import sealed
+
+    with busy(f"germane {verb}"), sealed.reading(f"germane {verb}"):
         return getattr(importlib.import_module(module), name)(*arguments, **options)
 
 
@@ -181,5 +191,8 @@ def project(
     if context.invoked_subcommand not in ("init", "doctor", "schema"):
         found = settings.load()
         defaults = {name: getattr(found, name) for name in ("scale", "metric", "k", "level", "seed")}
-        by_verb: dict[str, Any] = dict.fromkeys(VERBS, defaults) | {"train": dict.fromkeys(TRAIN, defaults)}
+        by_verb: dict[str, Any] = dict.fromkeys(VERBS, defaults) | {
+            group: dict.fromkeys(commands, defaults)
+            for group, commands in {"train": TRAIN, "guide": GUIDE, "golden": GOLDEN}.items()
+        }
         context.default_map = by_verb if found.path else {}

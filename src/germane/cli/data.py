@@ -84,13 +84,16 @@ def segment(
 class Goal(StrEnum):
     EXPERIMENT = "experiment"
     AUDIT = "audit"
+    GOLDEN = "golden"
 
 
 @app.command("sample")
 def sample(
     queries: Annotated[Path, typer.Argument(help="All queries, from `segment` or `import`; of an audit, the design.")],
     n: Annotated[int | None, typer.Option("-n", "--n", help="How many queries to draw.", min=1, show_default=False)] = None,
-    goal: Annotated[Goal, typer.Option("--for", help="An experiment's queries, or what people audit in it.")] = Goal.EXPERIMENT,
+    goal: Annotated[
+        Goal, typer.Option("--for", help="An experiment's queries, what people audit in it, or golden pairs.")
+    ] = Goal.EXPERIMENT,
     mde: Annotated[float | None, typer.Option(help="Instead of -n: the effect to find; needs --sd or --pilot.")] = None,
     out: OutOption = None,
     strata: Annotated[str | None, typer.Option(help="Columns, as interest,segment; none for a simple sample.")] = None,
@@ -117,14 +120,37 @@ def sample(
     k: DepthOption = 25,
     judgments: Annotated[Path | None, typer.Option(help="Audit: the judge's grades; with --card, look where it errs.")] = None,
     card: Annotated[Path | None, typer.Option(help="Audit: the judge's card.")] = None,
-    fields: Annotated[str, typer.Option(help="Audit: fields that raters read, as title,brand.")] = "all",
+    fields: Annotated[str, typer.Option(help="Audit, golden: fields that raters read, as title,brand.")] = "all",
+    run: Annotated[list[Path] | None, typer.Option(help="Golden: a ranker's lists; again for each arm.")] = None,
+    targeted: Annotated[int, typer.Option(help="Golden: so many hard pairs beside the random ones.", min=0)] = 0,
+    says: Annotated[list[Path] | None, typer.Option(help="Golden: judgments of a judge; again for each.")] = None,
+    scale: ScaleOption = None,
+    relevant: Annotated[str | None, typer.Option(help="Golden: the lowest relevant label, for pairs near it.")] = None,
+    clicks: Annotated[Path | None, typer.Option(help="Golden: query_id, doc_id, clicks, impressions.")] = None,
+    design: Annotated[Path | None, typer.Option(help="Golden: only its queries, with their odds.")] = None,
+    without: Annotated[
+        list[Path] | None, typer.Option(help="Golden, audit: leave out what these files or sealed sets hold.")
+    ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Which queries do I have to judge?
 
     Draws queries with known odds from strata, so that the sample stands for all of them. With --for audit: the pairs of an
-    experiment that people judge, blind, to correct its judge.
+    experiment that people judge, blind, to correct its judge. With --for golden: pairs of all arms' lists, n at random with
+    known odds, and hard ones by choice.
     """
+    if goal == Goal.GOLDEN:
+        if docs is None or not run or n is None:
+            raise InputError("golden pairs are drawn from rankers' lists: pass --run for each arm, --docs and -n")
+        how: dict[str, Any] = {"runs": run, "docs": docs, "n": n, "targeted": targeted, "seed": seed, "k": k, "design": design}
+        how |= {"strata": [] if strata == "none" else words(strata), "judgments": says or (), "scale": scale}
+        how |= {"relevant": relevant, "clicks": clicks, "without": without or ()}
+        how["allocation"] = "root" if allocation == "neyman" else allocation
+        order = words(fields)
+        how["plan"] = TextPlan(None if order is None else tuple(order))
+        to = table_place(out, "pairs", "golden")
+        show(call("sample --for golden", queries, to, **how), as_json=output == Output.JSON)
+        return
     if goal == Goal.AUDIT:
         needed = {"--control": control, "--treatment": treatment, "--docs": docs, "-n": n}
         if missing := [flag for flag, value in needed.items() if value is None]:
@@ -134,6 +160,7 @@ def sample(
             raise InputError(f"{set_[0]} draws an experiment, and this draws an audit inside one: leave it out")
         of: dict[str, Any] = {"control": control, "treatment": treatment, "queries": texts, "docs": docs, "n": n, "unit": unit}
         of |= {"k": k, "judgments": judgments, "card": card, "fields": words(fields), "seed": seed}
+        of["without"] = without or ()
         to = out or place(out, "audits", f"{queries.stem}.csv")
         show(call("sample --for audit", queries, to, **of), as_json=output == Output.JSON)
         return

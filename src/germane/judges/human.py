@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from germane.golden.rules import decide
 from germane.types import InputError, Judgment, Outcome, Pair, Scale
 
 if TYPE_CHECKING:
@@ -58,24 +59,6 @@ class People:
                 Outcome.ABSTAINED if grade is None else Outcome.LABEL,
                 note,
             )
-
-
-def decide(votes: list[int | None], scale: Scale) -> tuple[int | None, str]:
-    """The grade with more than half of all votes, abstentions counted, or None; and how the votes fell, if they differ.
-
-    >>> from germane.scales import get
-    >>> decide([3, 3, None], get("esci")), decide([3, 2], get("esci"))
-    ((3, 'E 2, no answer 1'), (None, 'no majority: S 1, E 1'))
-    """
-    if not votes:
-        return None, "nobody was asked"
-    counts = Counter(votes)
-    grade, most = counts.most_common(1)[0]
-    order = sorted(counts, key=lambda vote: (vote is None, vote or 0))
-    fell = ", ".join(f"{'no answer' if v is None else scale.labels[v]} {counts[v]}" for v in order)
-    if grade is None or 2 * most <= len(votes):
-        return None, f"no majority: {fell}"
-    return grade, fell if len(counts) > 1 else ""
 
 
 def _one_guide(votes: pa.Table, scale: Scale) -> str:

@@ -250,6 +250,8 @@ def _examples(options: Annotator) -> Examples | None:
     few = options.few_shot
     if few is None:
         return None
+    for path in (few.pairs, few.labels):
+        store.sealed.refuse_test(path, "examples are taken from dev")
     texts = sources.read_pairs(few.pairs)
     gold = sources.read_judgments(few.labels, scale=options.scale, more=(_SPLIT,))
     _peoples(gold, str(few.labels))

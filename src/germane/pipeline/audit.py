@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from germane import cards, sampling, scales, sources, store
-from germane.text import document_texts
+from germane.golden import folder as golden
+from germane.judges import folder
+from germane.text import document_texts, query_digest
 from germane.types import InputError, JudgeCard, Scale
 
 if TYPE_CHECKING:
@@ -46,20 +48,26 @@ def audit(
     card: Path | None = None,
     scale: str | None = None,
     fields: Sequence[str] | None = None,
+    without: Sequence[Path] = (),
 ) -> AuditSample:
     """A blind sample inside this experiment, as a table of audits; see `sampling.draw_audit`.
 
     design, control, treatment: as `compare` gets them; instead of a design, the queries themselves, where the experiment
     has none. queries (default: those), docs: the texts that raters read. judgments and card: the
-    judge's grades and its card; with both, people look more often where this judge errs more. k: of the metric.
+    judge's grades and its card; with both, people look more often where this judge errs more. k: of the metric. without: what
+    judges learned from, or were checked on (files of pairs, sealed golden sets, folders of judges).
 
-    Raises: InputError for runs in which nothing moved, n that does not fit, and queries or documents that the files lack.
+    Raises: InputError for runs in which nothing moved, n that does not fit, queries or documents that the files lack, and an
+    audit that holds a pair of `without`, or a query that a judge learned from.
     """
     asked = {"n": n, "unit": unit, "k": k, "scale": scale, "fields": None if fields is None else list(fields)}
     sampled = sources.is_design(design)
     if sampled and queries is None:
         raise InputError(f"{design} is a design, which has no texts: pass the queries' text with --queries")
     inputs = [p for p in (design, control, treatment, queries, docs, judgments, card) if p is not None]
+    kept = [_file(path) for path in without]
+    if kept:
+        asked["without"], inputs = len(kept), [*inputs, *kept]
     work: dict[str, Any] = {"verb": "audit", "inputs": inputs, "parameters": asked, "seed": seed}
     if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
         return _told(out, False, manifest.extra)
@@ -72,9 +80,37 @@ def audit(
     spread, notes = _spread(moved, judgments, card, scale)
     drawn = sampling.draw_audit(moved, n=n, unit=unit, seed=seed, designs=designs, spread=spread)
     table = _with_texts(drawn.table, sources.read_queries(queries or design), sources.read_docs(docs), fields)
+    _apart(table, without)
     extra = {"unit": unit, "counts": drawn.counts, "notes": [*notes, *drawn.notes]}
     sources.write_audit(table, out, **work, extra=extra)
     return _told(out, True, extra)
+
+
+def _file(path: Path) -> Path:
+    """The file that stands for what is kept apart: a seal, what a judge learned from, or the file itself."""
+    inside = next((path / name for name in (store.sealed.SEAL, folder.TRAINING) if (path / name).is_file()), path)
+    if inside.is_dir():
+        raise InputError(f"--without {path}: expected pairs, a sealed golden set, or the folder of a judge that was trained")
+    return inside
+
+
+def _apart(table: pa.Table, without: Sequence[Path]) -> None:
+    """Raises: InputError for a drawn pair that judges learned from or were checked on: what is left out would have no odds."""
+    mine = list(zip(table["query_id"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
+    for path in without:
+        if (path / folder.TRAINING).is_file():
+            learned = set(folder.trained_on(path))
+            both = sum(query_digest(str(query)) in learned for query in table["query"].to_pylist())
+        else:
+            known = golden.pairs_of(path) if golden.is_sealed(path) else sources.read_candidates(path)
+            used = set(zip(known["query_id"].to_pylist(), known["doc_id"].to_pylist(), strict=True))
+            both = sum(pair in used for pair in mine)
+        if both:
+            raise InputError(
+                f"{both:,} of {len(mine):,} drawn pairs are in {path}, which judges learned from or were checked on: an "
+                "audit has none. Draw with another --seed, or run the experiment on other queries; leaving the pairs out "
+                "would give them no chance, and the audit would not stand for the experiment"
+            )
 
 
 def _keep_answers(out: Path) -> None:

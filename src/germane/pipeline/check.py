@@ -118,7 +118,7 @@ def check(
             None if pairs is None else sources.read_pairs(pairs),
         ),
     )
-    more = (*([said.note] if said.note else []), *notes, *overrides)
+    more = (*([said.note] if said.note else []), *notes, *overrides, *store.sealed.counted(files).values())
     card = replace(card, lineage=said.facts.lineage, caveats=(*card.caveats, *more))
     if probes is not None:
         card = probing.with_probes(card, probing.read_part(probes, Probes, PROBES))

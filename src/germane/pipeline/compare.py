@@ -132,6 +132,11 @@ def _post_stratified(design: Any, runs: Sequence[Run], population: Any) -> tuple
 
 def _audited(audit: Any, sample: Any, scale: Scale) -> experiment.Audited:
     """What people said, and what was drawn: from a file of its own, or from the columns beside people's answers."""
+    for source in (audit, sample):
+        if isinstance(source, str | Path) and store.sealed.entry(source) is not None:
+            raise InputError(
+                f"{source} is of a sealed golden set: an audit is drawn inside the experiment, of pairs that teach nobody"
+            )
     drawn = sources.read_audit(audit if sample is None else sample)
     name = Path(audit).name if isinstance(audit, str | Path) else "the audit"
     return experiment.Audited(drawn, sources.read_judgments(audit, scale=scale), name)

@@ -13,6 +13,7 @@ import numpy as np
 from germane import scales, sources, store
 from germane.cards import facts
 from germane.cards.admission import distinct
+from germane.golden import folder as folder_of_golden
 from germane.judges import folder, pictures
 from germane.judges.committee import convene
 from germane.judges.loading import contents, locate
@@ -69,7 +70,8 @@ class Given:
     def files(self) -> list[Path]:
         more = [path for each in self.before for path in each[:2]]
         images = self.pictures.docs if self.pictures else None
-        single = [path for path in (self.sealed, self.catalogue, images) if path is not None]
+        sealed = None if self.sealed is None else folder_of_golden.test_pairs(self.sealed)
+        single = [path for path in (sealed, self.catalogue, images) if path is not None]
         return [self.pairs, self.labels, *(self.dev or ()), *single, *more]
 
 
@@ -186,6 +188,8 @@ def _scale(given: Given) -> Scale:
 
 
 def _examples(pairs: Path, labels: Path, scale: Scale, *, soft: bool = False) -> Examples:
+    for path in (pairs, labels):
+        store.sealed.refuse_test(path, "a judge learns from dev, or from other labels")
     return examples(store.read_table(pairs, "pairs"), sources.read_judgments(labels, scale=scale), scale, soft=soft)
 
 
@@ -254,8 +258,9 @@ def _apart(rows: Examples, dev: Examples) -> None:
 
 
 def _texts(path: Path) -> dict[str, list[str]]:
-    """query, and text where there is one, of a pairs or a queries table."""
+    """query, and text where there is one, of a pairs or a queries table, or of a sealed golden set's test."""
     table: pa.Table
+    path = folder_of_golden.test_pairs(path)
     try:
         table = store.read_table(path, "pairs")
     except InputError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from germane import store
-from germane.judges.human import decide
+from germane.golden.rules import decide
 from germane.registry import tasks, telling
 from germane.registry.database import Registry
 from germane.registry.tables import pairs

@@ -9,9 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from germane.golden.rules import decide
 from germane.registry.tables import accounts, pairs, votes
 from germane.registry.tasks import Task
-from germane.types import VoteKind
+from germane.types import Scale, VoteKind
 
 
 def standing_votes(connection: sa.Connection, pair_ids: Sequence[int], *kinds: VoteKind) -> list[Any]:
@@ -34,22 +35,19 @@ def refresh(connection: sa.Connection, task: Task, pair: int) -> None:
     filled = len(said) >= task.asked.raters
     bar = task.asked.entropy_bar
     unsure = None if bar is None else connection.scalar(sa.select(pairs.c.entropy).where(pairs.c.id == pair))
-    third = differ(said, task.asked.adjudicate) or (bar is not None and unsure is not None and unsure >= bar)
+    third = differ(said, task.scale, task.asked.adjudicate) or (bar is not None and unsure is not None and unsure >= bar)
     values = {"filled": filled, "decided": decided, "disputed": filled and third and not decided}
     connection.execute(pairs.update().where(pairs.c.id == pair).values(**values))
 
 
-def differ(grades: Sequence[int | None], rule: str) -> bool:
+def differ(grades: Sequence[int | None], scale: Scale, rule: str) -> bool:
     """True where people's votes need a third person: any disagreement, or only no strict majority (rule "majority").
 
-    >>> differ([2, 2, 1], "any"), differ([2, 2, 1], "majority"), differ([None, None], "majority")
+    >>> from germane.scales import ESCI
+    >>> differ([2, 2, 1], ESCI, "any"), differ([2, 2, 1], ESCI, "majority"), differ([None, None], ESCI, "majority")
     (True, False, True)
     """
-    counts = Counter(grades)
-    if rule == "any":
-        return len(counts) > 1 or set(counts) == {None}
-    grade, most = counts.most_common(1)[0] if counts else (None, 0)
-    return grade is None or 2 * most <= len(grades)
+    return decide(grades, scale, "unanimous" if rule == "any" else rule)[0] is None
 
 
 def entropy(grades: Iterable[int | None]) -> float:

@@ -72,16 +72,23 @@ def write_audit(audit: pa.Table, path: str | Path, **made: Any) -> Path:
     Raises: InputError for another suffix, or a file that cannot be written.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if Path(path).suffix in (".csv", ".tsv"):
-        for column in ("query", "text"):
-            at = audit.column_names.index(column)
-            safe = pc.replace_substring_regex(audit[column], pattern=r"^([=+\-@\t\r])", replacement=r"'\1")
-            audit = audit.set_column(at, column, safe)
+        audit = plain_cells(audit, ("query", "text"))
     if Path(path).suffix != ".parquet":
         audit = audit.append_column("label", pa.repeat("", audit.num_rows))
     return _write_table(audit, path, "audits", made)
+
+
+def plain_cells(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """The table with an apostrophe before each text of these columns that a spreadsheet would take for a formula."""
+    import pyarrow.compute as pc
+
+    for column in (column for column in columns if column in table.column_names):
+        at = table.column_names.index(column)
+        safe = pc.replace_substring_regex(table[column], pattern=r"^([=+\-@\t\r])", replacement=r"'\1")
+        table = table.set_column(at, column, safe)
+    return table
 
 
 def _fits_qrels(judgments: pa.Table, path: str | Path) -> None:

@@ -1,8 +1,9 @@
 """Tables with a schema each, manifests beside them, and the store of judgments; parquet, with DuckDB underneath."""
 
+from germane.store import sealed
 from germane.store.checks import conform, first_duplicate
 from germane.store.duck import database
-from germane.store.files import sha256, write_bytes, write_text
+from germane.store.files import replacing, sha256, write_bytes, write_text
 from germane.store.judgments import JudgmentStore, document_key, query_key
 from germane.store.manifests import InputFile, Manifest, manifest_path, read_manifest, up_to_date, write_manifest
 from germane.store.ranking import graded, rank, ranked
@@ -35,6 +36,8 @@ __all__ = [
     "read_manifest",
     "read_parquet",
     "read_table",
+    "replacing",
+    "sealed",
     "sha256",
     "up_to_date",
     "write_bytes",

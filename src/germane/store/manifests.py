@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from germane.store import sealed
 from germane.store.files import sha256, unreadable, write_text
 from germane.types import InputError, decode
 
@@ -65,10 +66,13 @@ def write_manifest(
 ) -> Manifest:
     """The manifest of a file that is already in place, now written beside it. Secrets are left out.
 
+    Of an input that is a sealed golden test, it says how often that was read by now (extra "test_reads").
+
     Raises: InputError where an input cannot be read or the manifest cannot be written.
     """
     used = tuple(InputFile(Path(p).as_posix(), sha256(p), _rows(p)) for p in inputs)
-    manifest = Manifest(verb, used, plain(parameters), seed, _version(), schema, rows, sha256(path), plain(extra or {}))
+    told = dict(extra or {}) | ({"test_reads": reads} if (reads := sealed.counted(inputs)) else {})
+    manifest = Manifest(verb, used, plain(parameters), seed, _version(), schema, rows, sha256(path), plain(told))
     write_text(manifest_path(path), manifest.to_json())
     return manifest
 

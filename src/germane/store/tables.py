@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from germane.store import sealed
 from germane.store.checks import conform, listed
 from germane.store.files import replacing, unreadable
 from germane.store.manifests import read_manifest, write_manifest
@@ -31,12 +32,13 @@ def read_table(path: str | Path, kind: str) -> pa.Table:
 
 
 def read_parquet(path: str | Path) -> pa.Table:
-    """Whatever a parquet file holds.
+    """Whatever a parquet file holds. A read of a sealed golden test is counted beside it (`store.sealed`).
 
-    Raises: InputError where it is missing, cut short or not parquet.
+    Raises: InputError where it is missing, cut short or not parquet, or is a sealed file that was changed.
     """
     import pyarrow.parquet as pq
 
+    sealed.opened(path)
     with explained_parquet(path):
         return whole(pq.ParquetFile(path, page_checksum_verification=True).read())
 

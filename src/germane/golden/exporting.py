@@ -1,0 +1,150 @@
+"""A golden set in the forms of other tools: TREC, ESCI, Quepid, JSON lines, CSV, parquet, a Hugging Face data set folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from germane import sources, store
+from germane.sources.writing import plain_cells
+from germane.types import InputError, Scale
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMS = {"trec": ".qrels", "esci": ".csv", "quepid": ".csv", "jsonl": ".jsonl", "parquet": ".parquet", "csv": ".csv", "hf": ""}
+
+
+def joined(labels: pa.Table, pairs: pa.Table | None) -> pa.Table:
+    """The judgments with query and text, where pairs are given. Raises: InputError for a judged pair that they lack."""
+    if pairs is None:
+        return labels
+    texts = pairs.select(["query_id", "doc_id", "query", "text"]).replace_schema_metadata(None)
+    both = labels.replace_schema_metadata(None).join(texts, ["query_id", "doc_id"], join_type="left outer")
+    if both["query"].null_count:
+        import pyarrow.compute as pc
+
+        lost = both.filter(pc.is_null(both["query"]))
+        raise InputError(f"{lost.num_rows:,} judged pairs are not in the pairs, such as query {lost['query_id'][0].as_py()!r}")
+    return both.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
+
+
+def write(labels: pa.Table, path: Path, form: str, scale: Scale, *, made: Mapping[str, Any]) -> Path:
+    """One table of judgments (with query and text, where known) in a form of FORMS but hf.
+
+    Raises: InputError where the form needs the queries' text and there is none.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if form == "trec":
+        return sources.write_judgments(labels, path, **made)
+    if form in ("jsonl", "parquet", "csv") and "query" not in labels.column_names:
+        return sources.write_judgments(labels, path, **made)
+    if "query" not in labels.column_names:
+        raise InputError(f"--to {form} holds the queries' text: give the pairs with --pairs")
+    answered = labels.filter(pc.is_valid(labels["relevance"]))
+    name = [scale.labels[int(grade)] for grade in answered["relevance"].to_pylist() if grade is not None]
+    if form == "quepid":  # its CSV of ratings: query, docid, rating
+        columns: dict[str, Any] = {"query": answered["query"], "docid": answered["doc_id"], "rating": answered["relevance"]}
+    elif form == "esci":
+        columns = {"query_id": answered["query_id"], "query": answered["query"], "product_id": answered["doc_id"]}
+        columns |= {"product_title": answered["text"], "esci_label": pa.array(name, pa.string())}
+        if "split" in answered.column_names:
+            columns["split"] = answered["split"]
+    else:
+        texts = [None if grade is None else scale.labels[grade] for grade in labels["relevance"].to_pylist()]
+        columns = {**{c: labels[c] for c in labels.column_names}, "label": pa.array(texts, pa.string())}
+    return _plain(pa.table(columns), path, made)
+
+
+def _plain(table: pa.Table, path: Path, made: Mapping[str, Any]) -> Path:
+    """A table as it stands, by suffix, with its manifest; in CSV no text is a formula."""
+    import io
+
+    import pyarrow.parquet as pq
+    from pyarrow import csv
+
+    if path.suffix == ".parquet":
+        with store.replacing(path) as file:
+            pq.write_table(table, file, compression="zstd")
+    elif path.suffix == ".jsonl":
+        store.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()))
+    else:
+        out = io.BytesIO()
+        csv.write_csv(plain_cells(table, ("query", "text", "product_title", "note")), out)
+        store.write_bytes(path, out.getvalue())
+    store.write_manifest(path, **made, rows=table.num_rows)
+    return path
+
+
+def hugging_face(
+    parts: Mapping[str, pa.Table], folder: Path, scale: Scale, *, name: str, licence: str, facts: Mapping[str, Any]
+) -> Path:
+    """A folder that `datasets.load_dataset(folder)` reads: data/PART-00000-of-00001.parquet, and a card with its splits.
+
+    Source: huggingface.co/docs/hub/datasets-manual-configuration (configs, data_files, split, path).
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if (folder / "README.md").exists() or (folder / "data").exists():
+        raise InputError(f"{folder} holds a data set already: name a new folder")
+    for part, table in parts.items():
+        grades = table["relevance"].to_pylist()
+        texts = pa.array([None if grade is None else scale.labels[grade] for grade in grades], pa.string())
+        with store.replacing(folder / "data" / f"{part}-00000-of-00001.parquet") as file:
+            pq.write_table(table.append_column("label", texts).replace_schema_metadata(None), file)
+    store.write_text(folder / "README.md", _card(parts, scale, name, licence, facts))
+    return folder
+
+
+def _card(parts: Mapping[str, pa.Table], scale: Scale, name: str, licence: str, facts: Mapping[str, Any]) -> str:
+    quoted = json.dumps  # a JSON text is a YAML text
+    files = "".join(f"      - split: {part}\n        path: data/{part}-*.parquet\n" for part in parts)
+    rows = "\n".join(
+        f"| {part} | {table.num_rows:,} | {len(set(table['query_id'].to_pylist())):,} |" for part, table in parts.items()
+    )
+    grades = "\n".join(f"- {index}: {label.replace('|', ' ')}" for index, label in enumerate(scale.labels))
+    said = "\n".join(f"- {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items())
+    guide = scale.guide.replace("```", "'''")
+    return f"""---
+pretty_name: {quoted(name)}
+license: {quoted(licence)}
+task_categories:
+  - text-ranking
+tags:
+  - search-relevance
+configs:
+  - config_name: default
+    data_files:
+{files}---
+
+# {" ".join(name.split())}
+
+People's grades of how well a document answers a query, one grade a pair, made with germane.
+
+| split | pairs | queries |
+|---|--:|--:|
+{rows}
+
+Do not train on `test`, and show nobody its pairs as examples.
+
+## Grades
+
+`relevance` is an index on the scale, empty where people could not judge; `label` is its name.
+
+{grades}
+
+## How they were made
+
+{said}
+
+The guide that raters were shown:
+
+```text
+{guide}
+```
+"""

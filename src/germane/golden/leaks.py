@@ -1,0 +1,101 @@
+"""Whether golden pairs or queries occur elsewhere: in training data, few-shot examples, audits; exactly or nearly."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, NamedTuple
+
+from germane.text import pair_digest, query_digest
+from germane.text.duplicates import near
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NEAR = 0.9
+"""Jaccard similarity of word triples from which two texts count as one that was typed twice; as in `train --sealed`."""
+
+SHOWN = 5
+
+
+class Leak(NamedTuple):
+    """What one file shares with the golden set. kind: how they are alike. golden: of so many golden pairs or queries.
+
+    examples: some of them, in words.
+    """
+
+    against: str
+    kind: str
+    golden: int
+    examples: tuple[str, ...]
+
+
+def leaks(golden: pa.Table, other: pa.Table, name: str, *, similarity: float = NEAR) -> list[Leak]:
+    """The leaks between two tables, strongest first: the same pair, nearly the same, the same query, nearly the same.
+
+    golden, other: query_id, doc_id, query, text, those that are there; texts matter more than ids, which other data may
+    use for other things: ids are compared only where neither table says otherwise by a text. A golden pair is counted in
+    the first kind that it falls under.
+    """
+    mine, theirs = _rows(golden), _rows(other)
+    found: list[Leak] = []
+    seen: set[tuple[str, str]] = set()
+
+    def add(kind: str, pairs: Collection[tuple[str, str]]) -> None:
+        fresh = [pair for pair in dict.fromkeys(pairs) if pair not in seen]
+        seen.update(fresh)
+        if fresh:
+            told = tuple(f"query {q!r}, document {d!r}" if d else f"query {q!r}" for q, d in fresh[:SHOWN])
+            found.append(Leak(name, kind, len(fresh), told))
+
+    ids = {(row.query_id, row.doc_id): row for row in theirs if row.doc_id}
+    same_id = [row.pair for row in mine if row.doc_id and (hit := ids.get(row.pair)) is not None and not row.differs(hit)]
+    add("the same pair, by its ids", same_id)
+    pairs = {pair_digest(row.query, row.text) for row in theirs if row.query and row.text}
+    add("the same pair, by its words", [r.pair for r in mine if r.query and r.text and pair_digest(r.query, r.text) in pairs])
+    ours = [row for row in mine if row.query and row.text]
+    others = [f"{row.query} {row.text}" for row in theirs if row.query and row.text]
+    if ours and others:
+        hits = near([f"{row.query} {row.text}" for row in ours], others, similarity).a
+        add(f"nearly the same pair ({similarity:g} of its words or more)", [ours[i].pair for i in hits.tolist()])
+    queries = {query_digest(row.query) for row in theirs if row.query}
+    add("the same query, by its words", [row.pair for row in mine if row.query and query_digest(row.query) in queries])
+    asked, known = [row for row in mine if row.query], sorted({row.query for row in theirs if row.query})
+    if asked and known:
+        hits = near([row.query for row in asked], known, similarity, n=1).a
+        add("nearly the same query", [asked[i].pair for i in hits.tolist()])
+    bare = {row.query_id: row for row in theirs if row.query_id}
+    same = [r.pair for r in mine if r.query_id and (hit := bare.get(r.query_id)) is not None and not (r.query and hit.query)]
+    add("the same query, by its id", same)
+    return found
+
+
+def of_digests(golden: pa.Table, digests: Collection[str], name: str) -> list[Leak]:
+    """The leak of a judge that says which queries it learned from by digests of their words."""
+    known = frozenset(digests)
+    hits = [row for row in _rows(golden) if row.query and query_digest(row.query) in known]
+    if not hits:
+        return []
+    told = tuple(f"query {query!r}" for query in list(dict.fromkeys(row.query for row in hits))[:SHOWN])
+    return [Leak(name, "a query that the judge learned from", len({row.pair for row in hits}), told)]
+
+
+class _Row(NamedTuple):
+    query_id: str
+    doc_id: str
+    query: str
+    text: str
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        return self.query_id or self.query, self.doc_id
+
+    def differs(self, other: _Row) -> bool:
+        """True if both say their query's text and it is another: then equal ids mean nothing."""
+        return bool(self.query and other.query and query_digest(self.query) != query_digest(other.query))
+
+
+def _rows(table: pa.Table) -> list[_Row]:
+    columns = [
+        [str(v or "") for v in table[c].to_pylist()] if c in table.column_names else [""] * table.num_rows for c in _Row._fields
+    ]
+    return [_Row(*row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,260 @@
+"""`germane golden`: how good are people's votes, freeze them, look for leaks, and hand the set to other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from germane import scales, sources, store
+from germane.golden import exporting, folder, votes
+from germane.golden import leaks as leaking
+from germane.golden import quality as measuring
+from germane.golden.results import Quality
+from germane.golden.seal import freeze
+from germane.judges.folder import trained_on
+from germane.store import sealed
+from germane.types import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Sealed(NamedTuple):
+    """What was sealed. made: False if the same work was done before. queries, pairs: of dev and test. left_out: by reason."""
+
+    out: str
+    made: bool
+    hash: str
+    scale: str
+    guide_version: str
+    rule: str
+    queries: dict[str, int]
+    pairs: dict[str, int]
+    settled: dict[str, int]
+    left_out: dict[str, int]
+    notes: tuple[str, ...]
+
+
+class Leaks(NamedTuple):
+    """What other files share with a golden set. checked: golden pairs; found: the leaks, none if it is apart."""
+
+    golden: str
+    checked: int
+    against: tuple[str, ...]
+    found: tuple[leaking.Leak, ...]
+
+
+class Status(NamedTuple):
+    """What a sealed folder is: verified, and how often its test was read."""
+
+    golden: str
+    hash: str
+    scale: str
+    guide_version: str
+    queries: dict[str, int]
+    pairs: dict[str, int]
+    test_reads: int
+    readers: dict[str, int]
+
+
+def quality(
+    source: Path,
+    *,
+    scale: str,
+    raters: Sequence[str] = (),
+    pairs: Path | None = None,
+    controls: Path | None = None,
+    out: Path | None = None,
+    **options: Any,
+) -> Quality:
+    """The quality of votes; see `golden.quality.quality`. out: a folder for quality.html, quality.md and quality.json.
+
+    Raises: InputError for files that cannot be read.
+    """
+    of = scales.get(scale)
+    known = None
+    if controls is not None:
+        said = sources.read_judgments(controls, scale=of)
+        rows = zip(*(said[c].to_pylist() for c in ("query_id", "doc_id", "relevance")), strict=True)
+        known = {(str(q), str(d)): int(grade) for q, d, grade in rows if grade is not None}
+    weighed = None if pairs is None else sources.read_pairs(pairs)
+    found = measuring.quality(votes.read(source, of, raters), of, pairs=weighed, controls=known, **options)
+    if out is not None:
+        from germane.report import golden as page
+
+        texts = {"html": page.page(found), "md": page.markdown(found), "json": found.to_json() + "\n"}
+        for kind, text in texts.items():
+            store.write_text(out / f"quality.{kind}", text)
+        given = [path for path in (source, pairs, controls) if path is not None]
+        asked = {"scale": of, "raters": list(raters), **options}
+        store.write_manifest(out / "quality.json", verb="golden quality", inputs=given, parameters=asked)
+    return found
+
+
+def seal(
+    source: Path,
+    out: Path,
+    *,
+    scale: str,
+    raters: Sequence[str] = (),
+    pairs: Path | None = None,
+    rule: str = "majority",
+    raters_per_pair: int = 2,
+    test: float = 0.5,
+    seed: int,
+    leave_out: bool = False,
+) -> Sealed:
+    """A sealed folder of votes or judgments by people; see `golden.seal.freeze`. The same work again does nothing.
+
+    Raises: InputError for mixed scales or guides, a folder that is there; Refusal `--leave-out` for unsettled pairs.
+    """
+    of = scales.get(scale)
+    asked = {
+        "scale": of,
+        "rule": rule,
+        "raters": raters_per_pair,
+        "test": test,
+        "leave_out": leave_out,
+        "columns": list(raters),
+    }
+    given = [source] if pairs is None else [source, pairs]
+    work: dict[str, Any] = {"verb": "golden seal", "inputs": given, "parameters": asked, "seed": seed}
+    if folder.is_sealed(out) and store.up_to_date(out / "dev.parquet", **work):
+        return _sealed(out, False, folder.verified(out))
+    texts = None if pairs is None else sources.read_pairs(pairs)
+    frozen = freeze(
+        votes.read(source, of, raters),
+        of,
+        pairs=texts,
+        rule=rule,
+        raters=raters_per_pair,
+        test=test,
+        seed=seed,
+        leave_out=leave_out,
+    )
+    said = folder.write(out, frozen.labels, texts, {**frozen.facts, "notes": list(frozen.notes)}, work=work)
+    return _sealed(out, True, said)
+
+
+def _sealed(out: Path, made: bool, said: dict[str, Any]) -> Sealed:
+    same = {name: said[name] for name in ("hash", "scale", "guide_version", "rule", "queries", "pairs", "settled", "left_out")}
+    return Sealed(str(out), made, **same, notes=tuple(said["notes"]))
+
+
+def leaks(golden: Path, against: Sequence[Path], *, similarity: float = leaking.NEAR) -> Leaks:
+    """What training data, examples, audits or trained judges share with a golden set: a sealed folder, or any table of pairs.
+
+    Raises: InputError for files without queries or pairs.
+    """
+    if not against:
+        raise InputError("against what? name files with --against")
+    if not 0 < similarity <= 1:
+        raise InputError(f"--similarity {similarity:g}: expected above 0 and up to 1")
+    mine = folder.pairs_of(golden) if folder.is_sealed(golden) else _table(golden)
+    found: list[leaking.Leak] = []
+    for path in against:
+        if folder.is_sealed(path):
+            found += leaking.leaks(mine, folder.pairs_of(path), str(path), similarity=similarity)
+        elif path.is_dir():
+            if not (digests := trained_on(path)):
+                raise InputError(f"{path} is no sealed set, and no judge that says which queries it learned from: give a file")
+            found += leaking.of_digests(mine, digests, str(path))
+        else:
+            found += leaking.leaks(mine, _table(path), str(path), similarity=similarity)
+    return Leaks(str(golden), mine.num_rows, tuple(map(str, against)), tuple(found))
+
+
+def _table(path: Path) -> pa.Table:
+    """query_id, doc_id, query, text of any file of pairs, judgments, an audit or queries: those that it has."""
+    from germane.sources.loading import load
+    from germane.sources.names import DOC_ID, QUERY, QUERY_ID
+
+    raw = load(path, "pairs", "candidates")
+    names = {"query_id": (*QUERY_ID, "query"), "doc_id": DOC_ID, "query": [n for n in QUERY if n != "text"], "text": ("text",)}
+    found = {name: column for name, of in names.items() if (column := raw.find(of))}
+    if "query_id" not in found:
+        raise InputError(f"{path} has no column of queries: found {', '.join(raw.table.column_names)}")
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {name: raw.table[column].cast(pa.string()) for name, column in found.items()}
+    return pa.table(columns)
+
+
+class Exported(NamedTuple):
+    """What `export` wrote. pairs: in each file, by its name."""
+
+    out: str
+    form: str
+    pairs: dict[str, int]
+
+
+def export(
+    golden: Path, out: Path, *, form: str, scale: str | None = None, pairs: Path | None = None, licence: str = "unknown"
+) -> Exported:
+    """A golden set for other tools: a sealed folder (a file a part), or one file of judgments; see `golden.exporting`.
+
+    Whole qrels, CSV and the like hold one grade a pair. Exporting a sealed folder reads its test, which is counted.
+    Raises: InputError for an unknown form, and one that needs texts where there are none.
+    """
+    if form not in exporting.FORMS:
+        raise InputError(f"--to {form}: expected one of {', '.join(exporting.FORMS)}")
+    parts, facts, inputs = _parts(golden, pairs, scale)
+    of = scales.get(scale or str(facts["scale"]))
+    made: dict[str, Any] = {"verb": "golden export", "inputs": inputs, "parameters": {"to": form, "scale": of}}
+    counts: dict[str, int] = {}
+    if form == "hf":
+        shown = {key: value for key, value in facts.items() if key not in ("files", "labels", "germane")}
+        exporting.hugging_face(parts, out, of, name=golden.stem, licence=licence, facts=shown)
+        return Exported(str(out), form, {name: table.num_rows for name, table in parts.items()})
+    suffix = exporting.FORMS[form]
+    single = len(parts) == 1
+    if single and out.suffix != suffix:
+        raise InputError(f"--out {out}: --to {form} writes a {suffix} file")
+    for name, table in parts.items():
+        path = out if single else out / f"{name}{suffix}"
+        exporting.write(table, path, form, of, made=made)
+        counts[path.name] = table.num_rows
+    return Exported(str(out), form, counts)
+
+
+def _parts(golden: Path, pairs: Path | None, scale: str | None) -> tuple[dict[str, pa.Table], dict[str, Any], list[Path]]:
+    """(judgments with texts by part, what the seal says, the files read)."""
+    texts = None if pairs is None else sources.read_pairs(pairs)
+    if not folder.is_sealed(golden):
+        if scale is None:
+            raise InputError("on which scale are the judgments? pass --scale")
+        labels = sources.read_judgments(golden, scale=scales.get(scale), more=folder.MORE)
+        if twice := store.first_duplicate(labels, ["query_id", "doc_id"]):
+            raise InputError(
+                f"{golden}: rows {twice[0] + 1} and {twice[1] + 1} judge one pair: seal the votes first (golden seal)"
+            )
+        given = [golden] if pairs is None else [golden, pairs]
+        return {golden.stem: exporting.joined(labels, texts)}, {"scale": scale}, given
+    said = folder.verified(golden)
+    found, inputs = {}, []
+    for part in folder.PARTS:
+        path = golden / f"{part}.parquet"
+        labels = sources.read_judgments(path, more=folder.MORE)
+        beside = golden / f"{part}-pairs.parquet"
+        found[part] = exporting.joined(labels, sources.read_pairs(beside) if texts is None and beside.is_file() else texts)
+        inputs += [path, *([beside] if beside.is_file() else [])]
+    return found, said, inputs
+
+
+def status(golden: Path) -> Status:
+    """A sealed folder, held against its seal; nothing of the test is counted as read."""
+    said = folder.verified(golden)
+    lines = golden / sealed.READS
+    readers: dict[str, int] = {}
+    if lines.is_file():
+        import json
+
+        for line in lines.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                name = str(json.loads(line)["reader"])
+            except (ValueError, KeyError, TypeError):
+                name = "unreadable line"
+            readers[name] = readers.get(name, 0) + 1
+    same = {name: said[name] for name in ("hash", "scale", "guide_version", "queries", "pairs")}
+    return Status(str(golden), **same, test_reads=sealed.reads(golden / "test.parquet"), readers=readers)

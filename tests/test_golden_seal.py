@@ -1,0 +1,289 @@
+"""Sealing: what is refused, what is apart, what is counted, and what goes out and comes back."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from germane import scales, sources, store
+from germane.golden import folder, votes
+from germane.golden.seal import freeze
+from germane.pipeline import golden as pipeline
+from germane.pipeline.check import check
+from germane.store import sealed
+from germane.types import InputError, Refusal, Vote, VoteKind
+
+ESCI = scales.get("esci")
+START = datetime(2026, 5, 4, 9, tzinfo=UTC)
+GUIDE = ESCI.version
+
+
+def rows_of(queries=20, docs=4):
+    rows = []
+    for q in range(queries):
+        for d in range(docs):
+            for rater in ("ann", "bob"):
+                stratum = f"{'head' if q < 5 else 'tail'} / rank 1-3"
+                rows.append(Vote(f"q{q}", f"d{d}", rater, (q + d) % 4, GUIDE, START, stratum=stratum, note="=1+1"))
+    return rows
+
+
+def pairs_of(rows):
+    ids = sorted({(v.query_id, v.doc_id, v.stratum) for v in rows})
+    table = {
+        "query_id": [q for q, *_ in ids],
+        "query": [f"blue chair number {q}" for q, *_ in ids],
+        "doc_id": [d for _, d, _ in ids],
+        "text": [f"item {d} of query {q}, a chair in oak for the kitchen" for q, d, _ in ids],
+        "stratum": [s for *_, s in ids],
+        "inclusion_probability": [None if d == "d3" else 0.25 for _, d, _ in ids],
+        "part": ["targeted" if d == "d3" else "random" for _, d, _ in ids],
+        "reason": ["secret" for _ in ids],
+    }
+    return pa.table(table)
+
+
+@pytest.fixture
+def sealed_set(tmp_path):
+    """A sealed folder, with texts."""
+    rows = rows_of()
+    pq.write_table(pa.Table.from_pylist([{**v._asdict(), "kind": str(v.kind)} for v in rows]), tmp_path / "votes.parquet")
+    store.write_table(pairs_of(rows), tmp_path / "pairs.parquet", "pairs", verb="test", parameters={})
+    out = tmp_path / "golden"
+    pipeline.seal(tmp_path / "votes.parquet", out, scale="esci", pairs=tmp_path / "pairs.parquet", seed=3)
+    return out
+
+
+def test_dev_and_test_share_no_query_and_every_stratum_gives_its_share(sealed_set):
+    dev, test = (pq.read_table(sealed_set / f"{part}.parquet") for part in ("dev", "test"))
+    ours, theirs = (set(t["query_id"].to_pylist()) for t in (dev, test))
+    assert not ours & theirs
+    assert len(ours) == len(theirs) == 10
+    head = {f"q{i}" for i in range(5)}
+    assert len(head & theirs) in (2, 3)
+    assert set(test["split"].to_pylist()) == {"test"}
+    assert test["inclusion_probability"].null_count == test["part"].to_pylist().count("targeted") == 10
+    assert "reason" not in pq.read_table(sealed_set / "test-pairs.parquet").column_names
+
+
+def test_the_same_seed_gives_the_same_hash_and_another_another(sealed_set, tmp_path):
+    files = {"scale": "esci", "pairs": tmp_path / "pairs.parquet"}
+    again = pipeline.seal(tmp_path / "votes.parquet", tmp_path / "b", seed=3, **files)
+    other = pipeline.seal(tmp_path / "votes.parquet", tmp_path / "c", seed=4, **files)
+    assert again.hash == pipeline.status(sealed_set).hash != other.hash
+    assert not pipeline.seal(tmp_path / "votes.parquet", sealed_set, seed=3, **files).made
+    with pytest.raises(InputError, match="is never written over"):
+        pipeline.seal(tmp_path / "votes.parquet", sealed_set, seed=4, **files)
+
+
+def test_queries_of_the_same_words_go_to_the_same_part():
+    rows = rows_of(queries=12)
+    table = pairs_of(rows)
+    same = ["Blue CHAIR!" if q in ("q1", "q2", "q3") else f"other {q}" for q in table["query_id"].to_pylist()]
+    table = table.set_column(1, "query", pa.array(same))
+    for seed in range(8):
+        found = freeze(votes.read(rows, ESCI), ESCI, pairs=table, seed=seed).labels
+        split = dict(zip(found["query_id"].to_pylist(), found["split"].to_pylist(), strict=True))
+        assert split["q1"] == split["q2"] == split["q3"]
+
+
+def test_unsettled_pairs_are_refused_or_left_out_and_counted():
+    rows = rows_of()
+    rows[0] = rows[0]._replace(relevance=3)  # q0 d0: I and E
+    rows = rows[:-1]  # the last pair has one vote
+    with pytest.raises(Refusal, match="1 pairs still need an adjudicator and 1 pairs have fewer votes than asked for"):
+        freeze(votes.read(rows, ESCI), ESCI, seed=1)
+    found = freeze(votes.read(rows, ESCI), ESCI, seed=1, leave_out=True)
+    assert found.labels.num_rows == 78
+    assert found.facts["left_out"] == {"needs adjudication": 1, "open": 1}
+    above = Vote("q0", "d0", "eve", 2, GUIDE, START + timedelta(hours=1), VoteKind.ADJUDICATION, "a substitute")
+    assert freeze(votes.read([*rows, above], ESCI), ESCI, seed=1, leave_out=True).facts["settled"]["adjudicated"] == 1
+
+
+def test_mixed_guides_and_mixed_scales_are_refused(file):
+    rows = rows_of()
+    rows[5] = rows[5]._replace(guide_version="other")
+    with pytest.raises(InputError, match="2 guide versions"):
+        freeze(votes.read(rows, ESCI), ESCI, seed=1)
+    path = file("j.csv", "query_id,doc_id,relevance,judge,scale\nq,d,1,human:a,esci\nq,e,1,human:a,trec\n")
+    with pytest.raises(InputError, match="judgments on scale esci, trec; expected esci"):
+        votes.read(path, ESCI)
+
+
+def test_a_changed_file_and_a_changed_seal_are_refused(sealed_set):
+    with (sealed_set / "test.parquet").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(InputError, match="was changed after it was sealed"):
+        sources.read_judgments(sealed_set / "test.parquet")
+    said = json.loads((sealed_set / "seal.json").read_text())
+    said["files"]["test.parquet"]["sha256"] = store.sha256(sealed_set / "test.parquet")
+    (sealed_set / "seal.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"seal\.json was changed"):
+        sources.read_judgments(sealed_set / "test.parquet")
+
+
+def test_reads_of_the_test_are_counted_once_a_verb_and_those_of_dev_are_not(sealed_set):
+    sources.read_judgments(sealed_set / "dev.parquet", scale=ESCI)
+    sources.read_pairs(sealed_set / "test-pairs.parquet")
+    assert sealed.reads(sealed_set / "test.parquet") == 0
+    with sealed.reading("germane check"):
+        sources.read_judgments(sealed_set / "test.parquet", scale=ESCI)
+        sources.read_judgments(sealed_set / "test.parquet", scale=ESCI)
+    sources.read_judgments(sealed_set / "test.parquet", scale=ESCI)
+    assert pipeline.status(sealed_set).readers == {"germane check": 1, "python": 1}
+
+
+def test_check_takes_the_sealed_test_and_its_card_and_manifest_say_how_often_it_was_read(sealed_set, tmp_path):
+    test = sealed_set / "test.parquet"
+    card = check(test, sealed_set / "test.parquet", scale="esci", out=tmp_path / "card")
+    assert "test read 2 times" in card.caveats
+    manifest = store.read_manifest(tmp_path / "card" / "card.json")
+    assert list(manifest.extra["test_reads"].values()) == ["test read 2 times"]
+    check(test, sealed_set / "test.parquet", scale="esci", out=tmp_path / "card")  # made already: nothing is read
+    assert sealed.reads(test) == 2
+
+
+def test_many_readers_at_once_lose_no_line(sealed_set):
+    code = f"from germane import sources\nfor _ in range(10): sources.read_judgments({str(sealed_set / 'test.parquet')!r})"
+    several = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
+    assert [process.wait() for process in several] == [0] * 4
+    assert sealed.reads(sealed_set / "test.parquet") == 40
+
+
+def test_a_folder_that_cannot_be_written_is_read_with_a_note(sealed_set, caplog):
+    (sealed_set / "reads.jsonl").mkdir()  # as where nothing may be written: root may write everywhere
+    assert sources.read_judgments(sealed_set / "test.parquet").num_rows == 40
+    assert "this read of the golden test is not counted" in caplog.text
+
+
+def test_the_test_part_is_no_example_and_no_training_data(sealed_set):
+    with pytest.raises(InputError, match="holds golden test: examples are taken from dev"):
+        sealed.refuse_test(sealed_set / "test.parquet", "examples are taken from dev")
+    assert folder.test_pairs(sealed_set) == folder.test_pairs(sealed_set / "test.parquet") == sealed_set / "test-pairs.parquet"
+    assert folder.test_pairs(Path("other.parquet")) == Path("other.parquet")
+
+
+# --- leaks ------------------------------------------------------------------------------------------------------------------
+
+
+def leak(sealed_set, tmp_path, rows):
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [(found.kind, found.golden) for found in pipeline.leaks(sealed_set, [path]).found]
+
+
+def test_each_kind_of_leak_is_found_and_other_data_is_none(sealed_set, tmp_path):
+    text = "item d1 of query q7, a chair in oak for the kitchen"
+    query = "blue chair number q7"
+    apart = {"query_id": "x", "doc_id": "y", "query": "a red lamp", "text": "a lamp"}
+    assert leak(sealed_set, tmp_path, [apart]) == []
+    assert leak(sealed_set, tmp_path, [{"query_id": "q7", "doc_id": "d1"}])[0] == ("the same pair, by its ids", 1)
+    shouted = {"query_id": "x", "doc_id": "y", "query": query.upper() + "!", "text": text.upper()}
+    assert ("the same pair, by its words", 1) in leak(sealed_set, tmp_path, [shouted])
+    longer = {**shouted, "query": f"{query} ", "text": f"{text} " + "today"}
+    assert leak(sealed_set, tmp_path, [longer])[0][0].startswith("nearly the same pair")
+    assert leak(sealed_set, tmp_path, [{**apart, "query": query}]) == [("the same query, by its words", 4)]
+    same_ids = {"query_id": "q7", "doc_id": "d1", "query": "a red lamp", "text": "a lamp"}
+    assert leak(sealed_set, tmp_path, [same_ids]) == []  # another data set's ids
+
+
+def test_a_judge_that_learned_from_golden_queries_is_a_leak(sealed_set, tmp_path):
+    from germane.text import query_digest
+
+    judge = tmp_path / "judge"
+    judge.mkdir()
+    (judge / "training.json").write_text(json.dumps({"queries": [query_digest("Blue chair number Q7")]}))
+    (found,) = pipeline.leaks(sealed_set, [judge]).found
+    assert found.golden == 4
+
+
+# --- export -----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_goes_out_comes_back_with_the_same_grades(sealed_set, tmp_path):
+    sealed_labels = pq.read_table(sealed_set / "dev.parquet")
+    grades = sorted(zip(*(sealed_labels[c].to_pylist() for c in ("query_id", "doc_id", "relevance")), strict=True))
+    for form, suffix in (("trec", "qrels"), ("esci", "csv"), ("jsonl", "jsonl"), ("parquet", "parquet"), ("csv", "csv")):
+        out = tmp_path / form
+        pipeline.export(sealed_set, out, form=form)
+        table = sources.read_judgments(out / f"dev.{suffix}", scale=ESCI)
+        assert sorted(zip(*(table[c].to_pylist() for c in ("query_id", "doc_id", "relevance")), strict=True)) == grades, form
+
+
+def test_quepid_has_ratings_by_query_text_and_hugging_face_a_card_with_splits(sealed_set, tmp_path):
+    pipeline.export(sealed_set, tmp_path / "quepid", form="quepid")
+    assert (tmp_path / "quepid" / "dev.csv").read_text().splitlines()[0] == '"query","docid","rating"'
+    table = sources.read_judgments(tmp_path / "quepid" / "dev.csv", scale=scales.get("trec"))
+    assert table["query_id"][0].as_py().startswith("blue chair number")
+    pipeline.export(sealed_set, tmp_path / "hf", form="hf", licence='odd: "licence"')
+    card = (tmp_path / "hf" / "README.md").read_text()
+    yaml = pytest.importorskip("yaml")
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front["license"] == 'odd: "licence"'
+    assert front["configs"][0]["data_files"] == [{"split": part, "path": f"data/{part}-*.parquet"} for part in ("dev", "test")]
+    for part in ("dev", "test"):
+        (file,) = (tmp_path / "hf").glob(f"data/{part}-*.parquet")
+        assert sources.read_judgments(file, scale=ESCI).num_rows == 40
+        assert set(pq.read_table(file)["label"].to_pylist()) == set("ESCI")
+
+
+def test_text_that_a_spreadsheet_would_run_is_no_formula_in_csv(tmp_path):
+    rows = [Vote(q, "d", "ann", 1, GUIDE, START) for q in ("q1", "q2")]
+    table = pairs_of(rows).set_column(1, "query", pa.array(['=HYPERLINK("x")', "+1"]))
+    pq.write_table(pa.Table.from_pylist([{**v._asdict(), "kind": "vote"} for v in rows]), tmp_path / "v.parquet")
+    store.write_table(table, tmp_path / "p.parquet", "pairs", verb="test", parameters={})
+    pipeline.seal(tmp_path / "v.parquet", tmp_path / "s", scale="esci", pairs=tmp_path / "p.parquet", seed=1, raters_per_pair=1)
+    pipeline.export(tmp_path / "s", tmp_path / "out", form="quepid")
+    lines = [line for part in ("dev", "test") for line in (tmp_path / "out" / f"{part}.csv").read_text().splitlines()[1:]]
+    assert all(line.startswith("\"'") for line in lines)
+
+
+def test_a_form_that_needs_texts_says_so(tmp_path, file):
+    path = file("g.csv", "query_id,doc_id,relevance\nq,d,E\n")
+    with pytest.raises(InputError, match="--to quepid holds the queries' text"):
+        pipeline.export(path, tmp_path / "x.csv", form="quepid", scale="esci")
+    with pytest.raises(InputError, match="--to excel: expected one of"):
+        pipeline.export(path, tmp_path / "x.csv", form="excel", scale="esci")
+
+
+# --- the command line and audits --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("quality", "none.parquet", "--scale", "esci"), "cannot read none.parquet"),
+        (("seal", "v.csv", "--scale", "esci", "--out", "s", "--test", "2"), "--test 2: expected the share"),
+        (("seal", "v.csv", "--scale", "esci", "--out", "s", "--raters", "1"), "all pairs are of one query"),
+        (("seal", "v.csv", "--scale", "esci", "--out", "s", "--rule", "coin"), "rule 'coin'"),
+        (("status", "."), "there is no such file"),
+        (("leaks", "v.csv", "--against", "none.csv"), "cannot read none.csv"),
+        (("export", "v.csv", "--to", "trec", "--out", "x.qrels"), "pass --scale"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, complaint):
+    (tmp_path / "v.csv").write_text("query_id,doc_id,relevance\nq\u202e,d,E\nq\u202e,e,I\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "germane.cli", "golden", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_sealed_pair_enters_no_audit(sealed_set):
+    from germane.pipeline.audit import _apart
+    from germane.pipeline.compare import _audited
+
+    mine = pa.table({"query_id": ["q1", "z"], "doc_id": ["d1", "z"], "query": ["blue chair number q1", "z"]})
+    with pytest.raises(InputError, match=r"1 of 2 drawn pairs are in .*golden"):
+        _apart(mine, [sealed_set])
+    _apart(mine.slice(1), [sealed_set])
+    with pytest.raises(InputError, match="is of a sealed golden set"):
+        _audited(sealed_set / "dev.parquet", None, ESCI)
