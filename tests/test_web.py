@@ -3,10 +3,12 @@
 import re
 from html import unescape
 
+import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from registries import PASSWORD, Clock, a_task, team
 
-from germane.registry import accounts, adjudicating, assigning, tasks, telling
+from germane.registry import accounts, adjudicating, assigning, tables, tasks, telling
 from germane.registry.accounts import Role
 from germane.registry.database import open_registry
 from germane.registry.tasks import Asked, NewPair, TaskKind
@@ -457,3 +459,28 @@ def test_the_link_to_search_holds_the_query_as_one_value():
 )
 def test_each_grade_has_a_key(scale, keys):
     assert "".join(grade.key for grade in showing.grades(get(scale))) == keys
+
+
+# --- real raters ------------------------------------------------------------------------------------------------------
+
+
+def test_the_quality_page_gives_the_known_agreement_of_icecats_three_raters(registry, data):
+    table = pq.read_table(data("icecat_multirater") / "broad_query_set_3raters.parquet")
+    rows = table.select(["query", "doc_id", "name", "rater_1", "rater_2", "rater_3"]).to_pylist()
+    pairs = [NewPair(str(r["query"]), str(r["doc_id"]), str(r["query"]), (("title", str(r["name"])),)) for r in rows]
+    scale = get("trec")
+    task = tasks.load(registry, "icecat", TaskKind.GOLDEN, scale, pairs, Asked(raters=3), actor="test").task
+    who = team(registry, rater_1="rater", rater_2="rater", rater_3="rater", olga="owner")
+    with registry.writing() as connection:  # as the screens write them; 9,564 posts would take minutes
+        ids = {(r.query_id, r.doc_id): r.id for r in connection.execute(sa.select(tables.pairs))}
+        said = [
+            {"task_id": task.id, "pair_id": ids[str(r["query"]), str(r["doc_id"])], "account_id": who[name].id, "kind": "vote"}
+            | {"relevance": r[name], "guide_version": scale.version, "at": registry.clock(), "reason": "", "note": ""}
+            | {"seconds": 4.0, "withdrawn": False, "token": f"{name} {i}"}
+            for name in ("rater_1", "rater_2", "rater_3")
+            for i, r in enumerate(rows)
+        ]
+        connection.execute(tables.votes.insert(), said)
+    page = Browser(registry, "olga").get(f"/owner/quality/{task.id}").text
+    for figure in ("0.682", "0.646", "0.601", "0.799", "0.776", "0.737", "71.5%"):
+        assert figure in page

@@ -14,7 +14,6 @@ from germane.registry.database import record
 from germane.types import InputError
 from germane.web.access import OWNS, Call, Missing, Page
 from germane.web.pages import away
-from germane.web.quality import counts
 
 SAID = {"added": "The account is there.", "password": "The password is set.", "changed": "Done."}
 
@@ -26,12 +25,13 @@ def overview(call: Call) -> Response:
 
 
 def quality(call: Call) -> Response:
-    """How well a task is judged: by rater, with hidden controls, speed and agreement."""
+    """How well a task is judged: agreement, raters, hidden controls, pace, and a second opinion."""
+    from germane.web.quality import found
+
     task = call.task
-    said = telling.votes_of(call.registry, task)
     values: dict[str, Any] = {"task": task, "progress": telling.progress(call.registry, task)}
     values |= {"raters": telling.raters(call.registry, task), "guides": tasks.versions(call.registry, task)}
-    return call.page("quality.html.j2", counts=counts(said, task.scale), **values)
+    return call.page("quality.html.j2", found=found(call.registry, task), **values)
 
 
 def people(call: Call) -> Response:

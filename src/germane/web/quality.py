@@ -1,29 +1,33 @@
-"""What the quality page says of votes. Statistics of raters belong to `golden.quality`; here are plain counts."""
+"""What the quality page says of votes: the figures of `golden.quality`, as its report has them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from germane.registry.telling import standing
-from germane.types import Scale, Vote, VoteKind
+from germane.golden.quality import quality
+from germane.registry import telling
+from germane.registry.database import Registry
+from germane.registry.tasks import Task
+from germane.report import golden as report
+from germane.report.probing import Grid
+from germane.types import InputError
+
+LEAST = 20  # pairs that raters must have for figures of their own
 
 
-class Counts(NamedTuple):
-    """Pairs with two votes or more, and of these how many have one grade only; and how often each grade was given."""
+class Found(NamedTuple):
+    """The answer in a sentence or two, what to know first, and tables. Without votes there are none."""
 
-    several: int
-    agreed: int
-    grades: tuple[tuple[str, int], ...]
+    answer: str
+    notes: tuple[str, ...] = ()
+    grids: tuple[Grid, ...] = ()
 
 
-def counts(said: Sequence[Vote], scale: Scale) -> Counts:
-    """The counts of the raters' votes that stand. `golden.quality.quality(said, scale, ...)` takes the same arguments."""
-    votes = standing(said, VoteKind.VOTE)
-    by_pair: dict[tuple[str, str], list[int | None]] = {}
-    for vote in votes:
-        by_pair.setdefault((vote.query_id, vote.doc_id), []).append(vote.relevance)
-    several = [grades for grades in by_pair.values() if len(grades) > 1]
-    given = [(label, sum(v.relevance == i for v in votes)) for i, label in enumerate(scale.labels)]
-    given.append(("cannot judge", sum(v.relevance is None for v in votes)))
-    return Counts(len(several), sum(len(set(grades)) == 1 for grades in several), tuple(given))
+def found(registry: Registry, task: Task) -> Found:
+    """How well a task is judged: agreement with intervals, by rater, week, stratum and guide, and a second opinion."""
+    said, known = telling.votes_of(registry, task), telling.controls_of(registry, task)
+    try:
+        seen = quality(said, task.scale, controls=known or None, least=LEAST)
+    except InputError as problem:
+        return Found(f"Nothing can be said yet: {problem}.")
+    return Found(report.answer(seen), tuple(seen.notes), report.grids(seen))
