@@ -232,7 +232,9 @@ def _parts(units: Units, period: str, level: float) -> list[Part]:
             found.append(_part(units, "part", name, rows, level))
     timed = ~np.isnat(units.at)
     if timed.any():
-        of = units.at.astype(f"datetime64[{PERIODS[period]}]")
+        days = units.at.astype("datetime64[D]")
+        weeks = days - (days.astype(np.int64) + 3) % 7  # from Monday; NumPy's begin on Thursday, as 1970 did
+        of = weeks if period == "week" else days.astype(f"datetime64[{PERIODS[period]}]")
         for start in np.unique(of[timed]):
             name = str(start.astype("datetime64[M]" if period == "month" else "datetime64[D]"))
             found.append(_part(units, period, name, timed & (of == start) & units.random, level))
