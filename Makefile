@@ -13,7 +13,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 INSTALL := $(BIN)/uv pip install --quiet --python $(VENV)
 
-.PHONY: demo tour esci marketplace languages test test-fast simulations lint format types docs docs-write bench clean help
+.PHONY: demo annotate tour esci marketplace languages test test-fast simulations lint format types docs docs-write bench clean help
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -21,6 +21,9 @@ help:  ## what can be made
 
 demo: $(VENV)/.core  ## set up the core and answer one question on a simulated marketplace: demo/report.html
 	$(BIN)/germane demo --out demo
+
+annotate: $(VENV)/.all  ## judge the demo's pairs in a browser: prints an address, and logins of two raters and an owner
+	$(BIN)/germane annotate
 
 tour: $(VENV)/.all  ## train a cross-encoder, a teacher and a student on the simulated marketplace: tour/leaderboard.html
 	$(BIN)/germane tour --out tour
