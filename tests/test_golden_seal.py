@@ -282,7 +282,7 @@ def test_a_sealed_pair_enters_no_audit(sealed_set):
     from germane.pipeline.compare import _audited
 
     mine = pa.table({"query_id": ["q1", "z"], "doc_id": ["d1", "z"], "query": ["blue chair number q1", "z"]})
-    with pytest.raises(InputError, match="1 of 2 drawn pairs are in .*golden"):
+    with pytest.raises(InputError, match=r"1 of 2 drawn pairs are in .*golden"):
         _apart(mine, [sealed_set])
     _apart(mine.slice(1), [sealed_set])
     with pytest.raises(InputError, match="is of a sealed golden set"):
