@@ -431,3 +431,24 @@ def test_a_probe_says_what_it_may_cost_before_it_asks(germane, tmp_path):
     assert three["calls"] == 3 * one["calls"]
     assert three["dollars"] == pytest.approx(3 * one["dollars"], abs=0.02)
     assert one["dollars"] > 0
+
+
+@pytest.mark.parametrize("name", ["pairs.parquet", "golden.parquet"])
+def test_what_is_read_is_never_written_over(germane, tmp_path, name):
+    store_judgments(tmp_path)
+    (tmp_path / "gold.parquet").rename(tmp_path / "golden.parquet")
+    before = (tmp_path / name).read_bytes()
+    code, _, err = germane("label", *options("http://127.0.0.1:9/v1", golden="golden.parquet", out=name))
+    assert code == 2
+    assert f"{name} is a file that this reads" in err
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_prices_that_are_given_afterwards_are_counted_without_asking_again(germane, tmp_path):
+    with nasty.server(SAME) as (url, calls):
+        germane("label", *options(url, golden="golden.csv"))
+        (tmp_path / "prices.toml").write_text('[compatible]\n"m" = [10, 10, 10]\n')
+        _, out, _ = germane("label", *options(url, golden="golden.csv", prices="prices.toml"))
+    assert "cost: $" in out
+    assert len(calls) == N
+    assert all(cost > 0 for cost in pq.read_table("j.parquet")["cost"].to_pylist())

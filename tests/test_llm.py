@@ -541,7 +541,7 @@ def test_kept_replies_of_another_model_behind_the_name_are_seen(tmp_path):
     judged(SAME, pairs("a"), replies=tmp_path, port=port)
     other = nasty.good(model="nasty-2", fingerprint="fp_2")
     _, _, judge = judged(other, pairs("a", "b"), replies=tmp_path, port=port)
-    assert len(judge.spent.engines) == 2
+    assert len(judge.spent.engines[judge.name]) == 2
 
 
 def test_what_one_server_said_is_never_given_out_as_anothers(tmp_path):
@@ -558,8 +558,24 @@ def test_an_address_with_a_login_is_refused_before_anything_is_asked():
 def test_an_early_end_with_full_agreement_is_not_handed_to_the_stronger_model():
     of = asked(models=("llm:compatible/cheap", "llm:compatible/strong"), voting=Voting(5, early=True, accept=1.0))
     found, calls, _ = judged(SAME, of=of)
-    assert [call.request["model"] for call in calls] == ["cheap"] * 3
+    assert [call.request["model"] for call in calls] == ["cheap"] * 5, "all five must agree, so all five are asked"
     assert found[0].relevance == 3
+
+
+@pytest.mark.parametrize("accept", [0.5, 0.6, 0.8, 1.0])
+@pytest.mark.parametrize("said", ["EEESS", "EEEES", "ESEIS", "SSEEE", "EEEEE", "ECISE"])
+def test_an_early_end_hands_on_the_pairs_that_all_samples_would(said, accept):
+    def answer(request, number):
+        return nasty.saying(nasty.verdict("I" if request["model"] == "strong" else said[(number - 1) % 5]))(request, number)
+
+    models = ("llm:compatible/cheap", "llm:compatible/strong")
+    grades = []
+    for early in (False, True):
+        of = asked(models=models, voting=Voting(5, early=early, accept=accept))
+        found, calls, _ = judged(answer, of=of, calling=Calling(at_once=1, timeout=5, tries=2, wait=0.001))
+        grades.append((found[0].relevance, "strong" in [c.request["model"] for c in calls]))
+    assert grades[0][1] == grades[1][1]
+    assert grades[0][0] == grades[1][0]
 
 
 def test_retry_asks_anew_where_kept_replies_are_no_answer_and_what_it_found_is_kept(tmp_path):
@@ -622,3 +638,91 @@ def test_two_processes_that_share_a_folder_see_what_the_other_has_kept(tmp_path,
     assert len(other) == 2
     one.close()
     other.close()
+
+
+def test_another_path_on_a_server_is_another_place(tmp_path):
+    with nasty.server(SAME) as (url, calls):
+        for where in (url, url.replace("/v1", "/other/v1")):
+            list(annotator(where, replies=tmp_path)(pairs("a")))
+    assert len(calls) == 2
+
+
+def test_openais_models_are_asked_where_its_variable_says_and_what_is_said_there_stays_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-123456")
+    of = asked(models=("llm:openai/gpt-4o-mini",))
+    grades = []
+    for behaviour in (SAME, nasty.saying(nasty.verdict("I", "no"))):
+        with nasty.server(behaviour) as (url, calls):
+            monkeypatch.setenv("OPENAI_BASE_URL", url)
+            grades += [j.relevance for j in LLM(of, [Endpoint()], replies=Replies(tmp_path), calling=QUICK)(pairs("a"))]
+            assert len(calls) == 1
+    assert grades == [3, 0]
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://me:secret@localhost/v1")
+    with pytest.raises(InputError, match="OPENAI_BASE_URL holds a login"):
+        LLM(of, [Endpoint()])
+
+
+@pytest.mark.parametrize("key", ["sk-\u00fcmlaut-1234", "sk-one\nsk-two"])
+def test_a_key_that_cannot_be_sent_stops_before_anything_is_asked(monkeypatch, key):
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(InputError, match="the key in MY_KEY holds what cannot be sent"):
+        LLM(asked(), [Endpoint("http://127.0.0.1:9/v1", "MY_KEY")])
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 0, "completion_tokens": 10},
+        {"prompt_tokens": -5, "completion_tokens": 10},
+        {"prompt_tokens": 10**30, "completion_tokens": 10},
+    ],
+)
+def test_half_a_usage_is_counted_from_letters_for_the_half_that_is_missing(usage):
+    def answer(request, number):
+        reply = SAME(request, number)
+        return reply._replace(body={**reply.body, "usage": {**usage, "total_tokens": 10}})
+
+    _, _, judge = judged(answer, prices=[Price(1000.0, 500.0, 2.0)])
+    assert judge.spent.guessed == 1
+    assert 0.1 < judge.spent.money < 10
+
+
+def test_pairs_that_are_one_once_they_are_cut_cost_once(tmp_path):
+    same = pairs(*("x" * 8000 + f" tail {i}" for i in range(6)))
+    port = free_port()
+    for _ in range(2):
+        found, _, _ = judged(SAME, same, prices=[Price(1.0, 0.5, 10.0)], replies=tmp_path, port=port)
+        assert [j.cost > 0 for j in found] == [True] + [False] * 5
+
+
+def test_a_key_that_is_a_word_takes_nothing_out_of_replies(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "E")
+    with nasty.server(SAME) as (url, _):
+        (found,) = LLM(asked(), [Endpoint(url, "MY_KEY")], calling=QUICK)(pairs("a"))
+    assert found.relevance == 3
+
+
+def test_a_key_that_is_said_back_anywhere_is_kept_nowhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-secret-123456")
+    with nasty.server(nasty.good(model="m sk-secret-123456", fingerprint="fp sk-secret-123456")) as (url, _):
+        judge = LLM(asked(), [Endpoint(url, "MY_KEY")], replies=Replies(tmp_path), calling=QUICK)
+        list(judge(pairs("a")))
+    assert "sk-secret" not in judge.engine["engine"]
+    assert all("sk-secret" not in path.read_text() for path in tmp_path.iterdir())
+
+
+def test_each_model_of_a_cascade_has_engines_of_its_own():
+    def answer(request, number):
+        model = request["model"]
+        return (
+            nasty.good(model=model, fingerprint="fp")(request, number)
+            if model == "strong"
+            else nasty.saying(nasty.verdict("ES"[number % 2]))(request, number)
+        )
+
+    of = asked(models=("llm:compatible/cheap", "llm:compatible/strong"), voting=Voting(2, accept=0.9))
+    _, _, judge = judged(answer, of=of, calling=Calling(at_once=1, timeout=5, tries=2, wait=0.001))
+    assert {model: len(names) for model, names in judge.spent.engines.items()} == {
+        "llm:compatible/cheap": 1,
+        "llm:compatible/strong": 1,
+    }

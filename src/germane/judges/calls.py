@@ -8,8 +8,8 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import inf, isfinite
+from dataclasses import dataclass, field, replace
+from math import exp, inf, isfinite, log
 from typing import Any, NamedTuple
 
 from germane.judges.failures import LONGEST_WAIT, Problem, classed, hidden
@@ -21,6 +21,7 @@ from germane.types import InputError, Outcome
 
 TOP = 20  # likeliest tokens that are asked for in the mode "symbol": the most that OpenAI and vLLM give
 A_TOKEN = 3.5  # characters, about: for estimates before anything is known
+MOST_TOKENS = 50_000_000  # that a server can mean of one call
 GUESSED = 150  # tokens that a reply is thought to have, before one came
 
 
@@ -76,7 +77,7 @@ class Spent:
     guessed: int = 0
     seconds: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
-    engines: Counter[str] = field(default_factory=Counter)
+    engines: dict[str, Counter[str]] = field(default_factory=dict)
     limits: dict[str, str] = field(default_factory=dict)
 
     def add(self, reply: Reply, price: Price | None) -> None:
@@ -166,6 +167,7 @@ class Caller:
         self._chat: Any = None
         self._client: Any = None
         self._bound: dict[str, Any] = {}
+        self._counted: set[str] = set()
         self._asking: dict[str, asyncio.Future[Reply | Failure]] = {}
 
     def open(self, schema: Mapping[str, Any]) -> None:
@@ -193,8 +195,22 @@ class Caller:
         if self._client is not None:
             await self._client.aclose()
 
-    async def ask(self, messages: Sequence[Mapping[str, Any]], *, marker: str, sample: int) -> Reply | Failure:
+    def _answered(self, engine: Mapping[str, str]) -> None:
+        self.spent.engines.setdefault(str(self.model), Counter())["/".join(engine.values())] += 1
+
+    def _once(self, key: str, reply: Reply) -> Reply:
+        """The reply, its tokens counted the first time alone."""
+        if key in self._counted:
+            return replace(reply, usage=NONE)
+        self._counted.add(key)
+        return reply
+
+    async def ask(
+        self, messages: Sequence[Mapping[str, Any]], *, marker: str, sample: int, cut: bool = False
+    ) -> Reply | Failure:
         """The reply to these messages: a kept one, or a new one, which is then kept.
+
+        cut: of a pair that others may be the same as, once cut: only the first of them is told what it cost.
 
         Raises: InputError for what would fail for every pair (no model, no access); Stopped at the budget.
         """
@@ -206,17 +222,18 @@ class Caller:
         known = self.replies.get(key)
         if known is not None:
             self.spent.known += 1
-            self.spent.engines["/".join(known.engine.values())] += 1
-            return known
+            self._answered(known.engine)
+            return self._once(key, known) if cut else known
         if self.offline:
             return Failure(Outcome.ABSTAINED, "not among the recorded replies")
         if (same := self._asking.get(key)) is not None:  # the same call is in flight for another pair
-            return await asyncio.shield(same)
+            found = await asyncio.shield(same)
+            return found if isinstance(found, Failure) else replace(found, usage=NONE)  # paid for by the other
         self._asking[key] = asyncio.get_running_loop().create_future()
         try:
             found = await self._tried(messages, key)
             self._asking[key].set_result(found)
-            return found
+            return self._once(key, found) if cut and isinstance(found, Reply) else found
         except BaseException:
             self._asking[key].cancel()
             raise
@@ -303,19 +320,21 @@ class Caller:
             text = "\n".join(json.dumps(call.get("args"), ensure_ascii=False) for call in calls)
         counted = getattr(said, "usage_metadata", None) or {}
         cached = (counted.get("input_token_details") or {}).get("cache_read") or 0
-        told_ = (counted.get("input_tokens"), cached, counted.get("output_tokens"))
-        usage = Usage(*(max(int(number or 0), 0) for number in told_))
-        if not usage.read and not usage.written:
-            usage = Usage(_most_tokens(messages), 0, len(text) // 3 + 1)
-            self.spent.guessed += 1
-        engine = {k: str(told[k])[:100] for k in ("model_name", "system_fingerprint") if told.get(k)}
-        self.spent.engines["/".join(engine.values())] += 1
+        usage, guessed = _used(counted.get("input_tokens"), cached, counted.get("output_tokens"), messages, text)
+        self.spent.guessed += guessed
+        engine = {k: self._hidden(str(told[k])[:100]) for k in ("model_name", "system_fingerprint") if told.get(k)}
+        self._answered(engine)
         headers = told.get("headers") or {}
-        self.spent.limits.update({k: str(v)[:40] for k, v in headers.items() if k.lower().startswith("x-ratelimit-limit")})
-        ended = str(told.get("finish_reason") or told.get("stop_reason") or "stop")
+        limits = {k: str(v) for k, v in headers.items() if k.lower().startswith("x-ratelimit-limit")}
+        self.spent.limits.update({k: self._hidden(v)[:40] for k, v in limits.items()})
+        ended = self._hidden(str(told.get("finish_reason") or told.get("stop_reason") or "stop"))[:100]
         refusal = (getattr(said, "additional_kwargs", None) or {}).get("refusal") or ""
-        text, refusal = (hidden(each, self.model, self.endpoint) for each in (text, str(refusal)))
-        return Reply(text, ended, refusal[:500], _tops(told.get("logprobs")), usage, engine, round(seconds, 4))
+        text, refusal = self._hidden(text), self._hidden(str(refusal))
+        tops = {self._hidden(token): value for token, value in _tops(told.get("logprobs")).items()}
+        return Reply(text, ended, refusal[:500], tops, usage, engine, round(seconds, 4))
+
+    def _hidden(self, text: str) -> str:
+        return hidden(text, self.model, self.endpoint)
 
     def _failed(self, problem: Exception, messages: Sequence[Mapping[str, Any]], seconds: float) -> Problem:
         late = seconds >= 0.9 * self.calling.timeout
@@ -324,6 +343,17 @@ class Caller:
         if found.perhaps and (self._worked or (found.perhaps == "image" and not shown)):
             return found._replace(fatal=False)  # it was taken for other pairs, or not asked for: this one alone is refused
         return found
+
+
+def _used(read: Any, cached: Any, written: Any, messages: Sequence[Mapping[str, Any]], text: str) -> tuple[Usage, bool]:
+    """The tokens of a call, as told; of what is not told, or cannot be, what letters say, at most; and whether that was so."""
+    bounds = _most_tokens(messages), len(text) // 3 + 1
+    sound = [type(n) is int and 0 < n <= MOST_TOKENS for n in (read, written)]
+    if text == "" and written == 0:
+        sound[1] = True
+    one, two = (n if ok else bound for n, ok, bound in zip((read, written), sound, bounds, strict=True))
+    kept = cached if type(cached) is int and 0 <= cached <= one and sound[0] else 0
+    return Usage(one, kept, two), not all(sound)
 
 
 def _most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
@@ -363,9 +393,12 @@ def _tops(logprobs: Any) -> dict[str, float]:
         told = [(str(t["token"]), float(t["logprob"])) for t in logprobs["content"][0]["top_logprobs"]]
     except (TypeError, KeyError, IndexError, ValueError):
         return {}
-    told = [(token, value) for token, value in told if isfinite(value)]  # some servers tell of what cannot be
+    told = [(token, value) for token, value in told if isfinite(value) and value <= 1e-6]  # some tell of what cannot be
     drawn = len(told) > 2 and told[0][1] < min(value for _, value in told[1:])
-    return dict(told[1:] if drawn else told)
+    found: dict[str, float] = {}
+    for token, value in told[1:] if drawn else told:  # tokens of the same letters are one here
+        found[token] = min(log(exp(found[token]) + exp(value)), 0.0) if token in found else value
+    return found
 
 
 def _fast_client(calling: Calling) -> Any:

@@ -11,6 +11,7 @@ from germane.types import InputError, Outcome
 
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529)
 LONGEST_WAIT = 60.0
+SECRET = 8  # letters that a key has at least: "EMPTY" and "none", which servers of one's own are given, are words
 
 
 class Problem(NamedTuple):
@@ -102,7 +103,7 @@ def hidden(text: str, model: Model, endpoint: Endpoint) -> str:
         key = endpoint.key(model)
     except InputError:
         key = ""
-    return text.replace(key, "***") if key else text
+    return text.replace(key, "***") if len(key) >= SECRET else text
 
 
 def _asked_to_wait(problem: Exception) -> float:

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -31,7 +32,7 @@ STEPS = 200  # of the graph for one cohort: n samples one by one, twice, each wi
 @dataclass(frozen=True)
 class Voting:
     """How samples become a grade. n: samples. rule: of `voting.RULES`. early: samples go out in small waves, and end when the
-    vote cannot change. accept: least share of the samples asked that gave the grade of a first, cheaper model, for it to stand.
+    vote cannot change. accept: least share of the n samples that gave the grade of a first, cheaper model, for it to stand.
     """
 
     n: int = 1
@@ -155,7 +156,7 @@ class Graph:
             found = self._of(case)
             costs = [read.cost for read in case.reads.values()]
             case.cost = None if case.cost is None or None in costs else case.cost + sum(c for c in costs if c is not None)
-            if case.at + 1 < len(self.callers) and _agreed(case.votes, found.relevance) < self.voting.accept:
+            if case.at + 1 < len(self.callers) and _agreed(case.votes, found.relevance, self._n()) < self.voting.accept:
                 case.notes.append(self._handed(case, found))
                 case.at, case.reads, case.replies, case.repaired = case.at + 1, {}, {}, set()
             else:
@@ -174,15 +175,20 @@ class Graph:
         """The samples to send next; none where the vote is decided."""
         n = self._n()
         done = len(case.reads)
-        early = self.voting.early
-        more = voting.wave(case.votes, self.size, n=n, rule=self.voting.rule) if early else n - done
+        more = n - done
+        if self.voting.early:
+            more = voting.wave(case.votes, self.size, n=n, rule=self.voting.rule)
+            if case.at + 1 < len(self.callers):
+                more = _to_accept(case.votes, more, n, self.voting)
         return range(done, min(done + more, n))
 
     def _n(self) -> int:
         return 1 if self.instructions.mode == "symbol" else self.voting.n
 
     async def _call(self, case: Case, messages: Sequence[Mapping[str, Any]], number: int) -> Reply | Failure:
-        return await self.callers[case.at].ask(messages, marker=case.marker, sample=self.first + case.first + number)
+        return await self.callers[case.at].ask(
+            messages, marker=case.marker, sample=self.first + case.first + number, cut=bool(case.notes)
+        )
 
     def kept(self, case: Case, first: int) -> bool:
         """Whether a reply is kept of its first sample, counted from `first`."""
@@ -251,9 +257,21 @@ class Graph:
         return f"{first} said {label} (self-agreement {found.self_agreement or 0:.2f})"
 
 
-def _agreed(votes: Sequence[int | None], grade: int | None) -> float:
-    """The share of the samples asked that gave this grade."""
-    return votes.count(grade) / len(votes) if votes and grade is not None else 0.0
+def _agreed(votes: Sequence[int | None], grade: int | None, n: int) -> float:
+    """The share of all n samples that gave this grade; of those that were not asked none did."""
+    return votes.count(grade) / n if grade is not None else 0.0
+
+
+def _to_accept(votes: Sequence[int | None], wave: int, n: int, how: Voting) -> int:
+    """Samples to send next where a stronger model follows: until it is settled whether the grade stands, too.
+
+    wave: that settle the grade, 0 where it is. So an early end hands on the pairs that all n samples would hand on.
+    """
+    left, needed = n - len(votes), ceil(how.accept * n - 1e-9)
+    best = max((votes.count(grade) for grade in {*votes} - {None}), default=0)
+    if best + left < needed or (wave == 0 and best >= needed):
+        return 0
+    return max(wave, min(needed - best, left), 0)
 
 
 def marker_of(messages: Sequence[Mapping[str, Any]]) -> str:

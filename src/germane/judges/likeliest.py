@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 SURELY = 1e-9  # a probability that is known to be under a bound, and not known, is at least this: its logarithm is a number
-LEAST_MASS = 0.05
-"""Probability that the grades' tokens must have together: a model that would rather say something else gave no grade."""
+LEAST_MASS, MOST_MASS = 0.25, 0.8
+"""Probability that the grades' tokens must have together: a model that would rather say something else gave no grade. Under
+the second it is said in the note."""
 
 
 class Graded(NamedTuple):
@@ -42,7 +43,8 @@ def graded_tokens(top: Mapping[str, float], symbols: Sequence[str], tokens: Sequ
     names = [s for s, missing in zip(symbols, unseen, strict=True) if missing]
     told = f"not among the {len(known)} likeliest tokens: {', '.join(names)} (each under {max(bound, SURELY):.1g})"
     why = "" if mass >= LEAST_MASS else f"the grades had {mass:.1%} of the probability, under {LEAST_MASS:.0%}"
-    return Graded(shares, mass, why, told if names else "")
+    little = f"the grades had {mass:.0%} of the probability" if mass < MOST_MASS else ""
+    return Graded(shares, mass, why, "; ".join(filter(None, (little, told if names else ""))))
 
 
 def _share(known: Mapping[str, float], symbol: str, token: int | None) -> float:

@@ -142,7 +142,7 @@ class LLM:
     @property
     def engine(self) -> dict[str, str]:
         """What the servers last said of themselves: several names mean that it changed in mid-run."""
-        return {"engine": "; ".join(sorted(name for name in self.spent.engines if name))}
+        return {"engine": "; ".join(sorted({name for names in self.spent.engines.values() for name in names if name}))}
 
     def again(self) -> LLM:
         """The same judge, who answers from samples of its own: what it says when it is asked once more."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from germane.types import InputError
 
 PREFIX = "llm:"
+OPENAI_URL = "OPENAI_BASE_URL"  # which OpenAI's own client reads too
 SAMPLE = "sample"  # a recording that comes with germane
 
 
@@ -118,25 +119,35 @@ class Endpoint:
 
     def host(self, model: Model) -> str:
         """Scheme, host and port, without login and path; the provider's name where it is the provider's own."""
-        return self.place(model) or model.provider
+        return host(self.address(model)) if self.place(model) else model.provider
 
     def place(self, model: Model) -> str:
-        """The same where there is an address, and "" where the provider's own is asked: what is said there is kept apart.
+        """The address without login, "" where it is the provider's own: what is said at another one is kept apart.
 
         Raises: InputError for an address with a login in it, which no client would send beside a key.
         """
-        url = self.url or (PROVIDERS[model.provider].local if model.provider in PROVIDERS else "")
+        url = self.address(model)
         if not url:
             return ""
         found = host(url)
         if "@" in urlsplit(url).netloc:
-            raise InputError("--url holds a login: put the key into an environment variable, and name that with --key-env")
-        return found
+            what = "--url" if self.url else OPENAI_URL
+            raise InputError(f"{what} holds a login: put the key into an environment variable, and name that with --key-env")
+        return f"{found}{urlsplit(url).path.rstrip('/')}"
+
+    def address(self, model: Model) -> str:
+        """Where the model is asked, "" for the provider's own address. Of OpenAI's models also as OPENAI_BASE_URL says."""
+        if self.url or model.provider not in PROVIDERS:
+            return self.url or ""
+        said = os.environ.get(OPENAI_URL, "").strip() if model.provider == "openai" else ""
+        return said or PROVIDERS[model.provider].local
 
     def key(self, model: Model) -> str:
         """The key, or "" where none is needed. Raises: InputError saying which variable to set, and what to do without one."""
         variable = self.key_env or PROVIDERS[model.provider].key
         found = os.environ.get(variable, "").strip() if variable else ""
+        if not found.isascii() or not found.isprintable():
+            raise InputError(f"the key in {variable} holds what cannot be sent (a line's end, or a letter that is not ASCII)")
         if self.url and not self.key_env:
             return found  # a server of one's own may need none
         if variable and not found:
@@ -157,7 +168,7 @@ def chat(model: Model, endpoint: Endpoint, *, timeout: float, client: Any = None
     of = PROVIDERS[model.provider]
     installed(model)
     key = endpoint.key(model)
-    url = endpoint.url or of.local
+    url = endpoint.address(model)
     if of.shape and not url and model.provider != "openai":
         raise InputError(f"{model}: where is it? give --url, as http://localhost:8000/v1")
     if url:

@@ -98,6 +98,9 @@ class Annotator:
             self.judge.removeprefix(PREFIX).split("/")[0],
         ):
             raise InputError("a recorded sample stands alone: leave --first out")
+        recorded = self.judge.removeprefix(PREFIX).split("/")[0] == SAMPLE
+        if recorded and (self.mode != "reasons" or self.phrasing or self.few_shot is not None):
+            raise InputError("a recorded sample answers one prompt: leave --mode, --phrasing and --examples out")
         models = tuple(self._within(Model.named(name, **options)) for name in (self.first, self.judge) if name)
         if len(models) == 2 and models[0] == models[1]:
             raise InputError(f"--first {self.first} is the judge itself: name a cheaper model, or leave it out")
@@ -107,6 +110,12 @@ class Annotator:
         """The model with the tokens that a reply may have: more where it thinks before it writes."""
         usual = 8192 if model.thinks else 1024
         return replace(model, most=1 if self.mode == "symbol" else self.most or usual)
+
+    @property
+    def files(self) -> list[Path | None]:
+        """What is read besides the pairs."""
+        few = [] if self.few_shot is None else [self.few_shot.pairs, self.few_shot.labels, self.few_shot.sealed]
+        return [*few, self.prices, self.card, self.golden]
 
     def endpoints(self, asked: Asked) -> tuple[Endpoint, ...]:
         """Where each model is: --url and --key-env are of the judge's provider."""

@@ -19,6 +19,7 @@ from germane.labelling.local import PairsFile, same_content
 from germane.types import Pair
 
 SECONDS = 8.0  # that a call is thought to take, before one was made
+IMAGE = 1_000  # tokens that an item's image is thought to take
 LOOKED_AT = 500  # pairs whose prompts are written out to be counted
 A_THOUGHT = 1_000  # tokens that a reasoning model is thought to spend on a reply that says 150
 
@@ -73,7 +74,7 @@ def forecast(
     fewest = (n // 2 + 1) if asked.voting.early else n
     sizes = [_sizes(replies, model) for model in asked.models]
     letters = sizes[-1].characters_a_token
-    read = statistics.fmean(prompts) / letters if prompts else 0.0
+    read = statistics.fmean(prompts) if prompts else 0.0
     same = len(asked.instructions.system) / letters
     usages, hours = [], 0.0
     for share, size in zip(known, sizes, strict=True):
@@ -105,9 +106,10 @@ def _sizes(replies: Replies, model: Model) -> Sizes:
 
 def _prompts(
     asked: Asked, pairs: PairsFile, replies: Replies, n: int, places: Sequence[str]
-) -> tuple[list[int], list[float], str]:
-    """Characters of some prompts, the share of each model's n samples of them that are kept, and one of them as text."""
-    lengths, sample = [], ""
+) -> tuple[list[float], list[float], str]:
+    """Tokens, about, of some prompts, the share of each model's n samples of them that are kept, and one of them as text."""
+    lengths: list[float] = []
+    sample = ""
     known = [0] * len(asked.models)
     for pair in islice(_all(pairs), LOOKED_AT):
         query, item = saying.reads(pair)
@@ -116,12 +118,19 @@ def _prompts(
         query, item, _ = asked.instructions.cut(query, item)
         examples = asked.examples.of(query, item) if asked.examples else ()
         messages = asked.instructions.messages(Material(query, item, (pair.query.context or "")[:CONTEXT]), examples)
-        lengths.append(sum(len(m["content"]) for m in messages))
+        lengths.append(sum(_tokens(m["content"]) for m in messages) + IMAGE * asked.images)
         marker, symbol = marker_of(messages), asked.instructions.mode == "symbol"
         for at, (model, place) in enumerate(zip(asked.models, places, strict=True)):
             known[at] += sum(key_of([*model.decides, symbol, place], messages, marker, i) in replies for i in range(n))
         sample = sample or "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in messages)
     return lengths, [count / (n * len(lengths)) if lengths else 0.0 for count in known], sample
+
+
+def _tokens(text: str) -> float:
+    """About how many tokens a text is: letters of Latin scripts by threes and a half, of others each about one."""
+    wide = sum(ord(letter) > 0x2E7F for letter in text)
+    other = len(text) - len(text.encode("ascii", "ignore")) - wide
+    return (len(text) - wide - other) / A_TOKEN + 1.2 * wide + other / 2
 
 
 def _all(pairs: PairsFile) -> Iterator[Pair]:

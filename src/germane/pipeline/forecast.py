@@ -8,7 +8,7 @@ from typing import NamedTuple
 from germane.judges.replies import Replies
 from germane.labelling.annotators import REPLIES, Annotator
 from germane.labelling.local import PairsFile
-from germane.labelling.planned import forecast
+from germane.labelling.planned import IMAGE, forecast
 
 
 class Planned(NamedTuple):
@@ -50,7 +50,8 @@ def plan(pairs: Path, annotator: Annotator, *, out: Path | None = None, limit: i
     cached = f"{cost.tokens_cached:,} of them cached, if the provider does"
     tokens = f"{cost.tokens_read:,} read ({cached}), {cost.tokens_written:,} written"
     each = f"{sizes.written:,.0f} tokens and {sizes.seconds:.1f} s a reply ({measured}), "
-    each += f"{sizes.characters_a_token:g} characters a token"
+    each += f"{sizes.characters_a_token:g} characters a token of Latin letters"
+    each += f", {IMAGE:,} tokens an image, which the prompt below does not show" if asked.images else ""
     return Planned(
         asked.name,
         asked.fingerprint,

@@ -109,6 +109,7 @@ def label(
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}: give at least one row")
     how = How(device, batch, engine, pictures, server, annotator)
+    store.not_among(out, (pairs, *([] if annotator is None else annotator.files)))
     facts = _facts(judge, scale, how)
     asked_of = local.PairsFile(pairs, limit, context=annotator is not None)
     images = None if pictures is None else pictures.open()
@@ -217,7 +218,7 @@ def _changing(how: How) -> dict[str, Any]:
     if how.annotator is not None:
         asked = how.annotator.asked()
         places = [e.place(model) for model, e in zip(asked.models, how.annotator.endpoints(asked), strict=True)]
-        return {"offline": how.annotator.offline, "places": places}
+        return {"offline": how.annotator.offline, "places": places, "prices": how.annotator.priced(asked)}
     if how.server is not None:
         return {"engine": SERVED, "model": how.server.model}
     return {} if how.engine in (None, TORCH) else {"engine": how.engine}
@@ -360,9 +361,16 @@ def _spent(spent: Spent, did: local.Labelled, prices: Sequence[Price | None]) ->
 
 def _of_engines(asked: LLM) -> list[str]:
     """What is to be said of the servers that answered."""
-    names, guessed = sorted(name for name in asked.spent.engines if name), asked.spent.guessed
+    guessed = asked.spent.guessed
     notes = (
         [f"the server told no usage of {guessed:,} replies: their tokens were counted from letters, about"] if guessed else []
     )
-    told = f"the model changed while it was asked: {', '.join(names[:4])}: check it on an anchor set"
-    return notes + [told] * (len(names) > 1)
+    if asked.offline and len(asked.replies) and not asked.spent.known:
+        notes.append(f"{len(asked.replies):,} replies are kept, and none is to this prompt, of this model, at this address")
+    of = asked.asked
+    if of.voting.n > 1 and of.models[-1].temperature == 0:
+        notes.append("temperature 0: samples are hardly drawn, so that their agreement says little")
+    for model, engines in asked.spent.engines.items():
+        if len(names := sorted(name for name in engines if name)) > 1:
+            notes.append(f"{model} changed while it was asked: {', '.join(names[:4])}: check it on an anchor set")
+    return notes

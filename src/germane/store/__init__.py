@@ -5,7 +5,7 @@ from germane.store.checks import conform, first_duplicate
 from germane.store.duck import database
 from germane.store.files import replacing, sha256, write_bytes, write_text
 from germane.store.judgments import JudgmentStore, document_key, query_key
-from germane.store.manifests import InputFile, Manifest, manifest_path, read_manifest, up_to_date, write_manifest
+from germane.store.manifests import InputFile, Manifest, manifest_path, not_among, read_manifest, up_to_date, write_manifest
 from germane.store.ranking import graded, rank, ranked
 from germane.store.schemas import SCHEMA_VERSION, SCHEMAS, Column, Schema
 from germane.store.stored import Stored, kinds_of
@@ -30,6 +30,7 @@ __all__ = [
     "graded",
     "kinds_of",
     "manifest_path",
+    "not_among",
     "query_key",
     "rank",
     "ranked",

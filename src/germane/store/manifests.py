@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -97,6 +97,14 @@ def read_manifest(path: str | Path) -> Manifest | None:
     return manifest if isinstance(manifest, Manifest) else None
 
 
+def not_among(out: str | Path, inputs: Iterable[str | Path | None]) -> None:
+    """Raises: InputError where `out` is one of the files that are read: writing it would destroy that."""
+    place = Path(out).resolve()
+    for path in inputs:
+        if path is not None and str(path) != "-" and Path(path).resolve() == place:
+            raise InputError(f"{out} is a file that this reads, and it would be written over: name another for what comes out")
+
+
 def up_to_date(
     out: str | Path,
     *,
@@ -107,8 +115,9 @@ def up_to_date(
 ) -> bool:
     """True if `out` was made by this version of germane, from the same content with the same parameters, and is unchanged.
 
-    Raises: InputError where an input cannot be read.
+    Raises: InputError where an input cannot be read, and where `out` is one of them: it would be lost.
     """
+    not_among(out, inputs)
     digests = [sha256(p) for p in inputs]
     try:
         manifest = read_manifest(out)
