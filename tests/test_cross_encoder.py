@@ -201,7 +201,7 @@ def test_marks_are_read_by_the_judge_that_was_trained_with_them(bert, tmp_path):
     judge = CrossEncoder(tmp_path / "judge", device="cpu")
     assert judge.about.settings["marks"] is True
     assert judge._reader.marks
-    assert judge._model.config.type_vocab_size == 4
+    assert judge._model.config.type_vocab_size == encoder.KINDS
 
 
 def test_what_is_learned_first_has_a_rate_of_its_own(bert, tmp_path, monkeypatch):

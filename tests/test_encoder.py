@@ -10,8 +10,9 @@ pytest.importorskip("torch", reason="judging needs torch: pip install 'germane[t
 
 from germane.extras import quietly
 from germane.judges import folder
-from germane.judges.encoder import CrossEncoder, Reader, marked, prefixes_of, scored, shared, tokenizer_of
+from germane.judges.encoder import CrossEncoder, marked, prefixes_of, scored, tokenizer_of
 from germane.judges.loading import load
+from germane.judges.marking import BELOW, KINDS, SAME, Reader, shared
 from germane.training.cross_encoder import CrossEncoderRecipe, train
 from germane.training.running import Settings
 from germane.types import Doc, InputError, Outcome, Pair, Query
@@ -113,6 +114,31 @@ def test_marks_say_which_tokens_query_and_document_share(reader):
     assert row["token_type_ids"] == [0, 0, 3, 0, 1, 2, 1]
 
 
+def test_marks_say_how_numbers_of_one_unit_compare(reader):
+    told = replace(reader, marks=True, max_length=64)
+    asked = "chair 100 cm under 40 euro"
+    texts = ["chair 100 cm", "chair 90 cm", "chair 105 cm", "chair 120 cm", "price: EUR 55.90", "oak, 40 kg"]
+    marks = []
+    for row, text in zip(told.rows([asked] * len(texts), texts), texts, strict=True):
+        tokens = reader.tokenizer.convert_ids_to_tokens(row["input_ids"])
+        kinds = row["token_type_ids"][tokens.index("[SEP]") + 1 :]
+        marks.append(max(kinds) if text != texts[-1] else {kind for kind in kinds if kind >= BELOW})
+    assert marks == [SAME, SAME - 2, SAME + 1, SAME + 2, SAME + 3, set()]
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "llama", "t5"])
+def test_texts_read_one_by_one_are_read_as_the_tokenizer_reads_pairs(tmp_path, kind):
+    tokenizer = tokenizer_of(str(tiny.model(tmp_path / kind, kind)))
+    names = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+    queries, texts = ["red chair", "oak", "wardrobe"], ["title: oak chair " * 9, "[SEP] red", "oak"]
+    whole = tokenizer(queries, texts, truncation="only_second", max_length=16, split_special_tokens=True)
+    takes = names & set(whole)
+    rows = Reader(tokenizer, 16, takes=takes).rows(queries, texts)
+    assert rows == [
+        {name: whole[name][i] for name in ("input_ids", "attention_mask", "token_type_ids") if name in takes} for i in range(3)
+    ]
+
+
 def test_a_model_that_is_told_of_shared_tokens_begins_as_it_was(tmp_path):
     import torch
     from transformers import AutoModelForSequenceClassification, BertConfig
@@ -125,7 +151,7 @@ def test_a_model_that_is_told_of_shared_tokens_begins_as_it_was(tmp_path):
         [torch.tensor([row]) for row in ([0] * 4 + [1] * 3, [0, 0, 3, 0, 1, 2, 1])],
     )
     before = model(input_ids=ids, token_type_ids=kinds[0]).logits
-    assert marked(model).config.type_vocab_size == 4
+    assert marked(model).config.type_vocab_size == KINDS
     torch.testing.assert_close(model(input_ids=ids, token_type_ids=kinds[1]).logits, before)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from germane import extras
 from germane.extras import first_line, needs, quietly
 from germane.judges import folder as folders
-from germane.judges.lexical import NAMES, features
 from germane.judges.loading import locate
+from germane.judges.marking import KINDS, Reader, Row
 from germane.judges.saying import judgments
 from germane.types import InputError, Judgment, Pair, Scale
 
@@ -28,20 +27,15 @@ if TYPE_CHECKING:
     import torch
 
 Floats = NDArray[np.float64]
-Row = dict[str, list[int]]  # what a tokenizer makes of a pair
 
 KIND = "cross-encoder"
 MODEL = "model"
 """The folder of the checkpoint inside the judge's."""
 
-KINDS = 4
-"""Kinds of tokens of a model that is told what query and document share."""
-
 SHORTEST = 16
 """Tokens that a pair needs at least: half are the query's."""
 
 _BY = "judges/encoder.py"
-_SHARES = (("words", "stems"), ("title", "stems in title"))  # what a share is called, and the feature that it is
 _ENCODER_OF = ("t5", "mt5", "umt5")  # models of two halves, of which we use the encoder
 _OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer")  # count positions from the pad token
 
@@ -89,80 +83,11 @@ class CrossEncoder:
         return scored(self._model, self._reader, self._reader.rows(queries, texts), self._batch)
 
 
-# --- what a model reads ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Pairs to tokens. prefixes: put before each query and document, as multilingual-e5 and decoders want it.
-
-    evidence: begins the document with what its words, numbers and negations have in common with the query's.
-    marks: kinds of tokens say which ones stand in both, query's and document's (`marked` makes a model that reads them).
-    max_length: tokens of both together. The query has half of them at most, the document's end is cut. Words that look
-    like the tokenizer's own marks ("[SEP]") are read as words: a document cannot pass for a query.
-    takes: the inputs of the model.
-    """
-
-    tokenizer: Any
-    max_length: int
-    prefixes: tuple[str, ...] = ("", "")
-    takes: frozenset[str] = frozenset({"input_ids", "attention_mask"})
-    evidence: bool = False
-    marks: bool = False
-
-    def rows(self, queries: Sequence[str], texts: Sequence[str]) -> list[Row]:
-        """The tokens of each pair, not padded."""
-        if not queries:
-            return []
-        asked = [self._capped(self.prefixes[0] + query) for query in queries]
-        first = shared(queries, texts) if self.evidence else [""] * len(texts)
-        given = [self.prefixes[1] + begins + text for begins, text in zip(first, texts, strict=True)]
-        found = self.tokenizer(
-            asked, given, truncation="only_second", max_length=self.max_length, padding=False, split_special_tokens=True
-        )
-        if self.marks:
-            kinds = [_kinds(ids, found.sequence_ids(i)) for i, ids in enumerate(found["input_ids"])]
-            found["token_type_ids"] = kinds
-        names = [name for name in found if name in self.takes]
-        return [dict(zip(names, row, strict=True)) for row in zip(*(found[name] for name in names), strict=True)]
-
-    def padded(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
-        """Rows as tensors (rows, longest), padded on the right."""
-        import torch
-
-        longest = max(len(row["input_ids"]) for row in rows)
-        pad = {"input_ids": self.tokenizer.pad_token_id}
-        return {
-            name: torch.tensor([row[name] + [pad.get(name, 0)] * (longest - len(row[name])) for row in rows])
-            for name in rows[0]
-        }
-
-    def _capped(self, query: str) -> str:
-        most = self.max_length // 2
-        if len(query.encode()) <= most:  # no token is shorter than a byte
-            return query
-        ends = self.tokenizer(
-            query, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False
-        )["offset_mapping"]
-        return query if len(ends) <= most else query[: ends[most - 1][1]]
-
-
-def _kinds(ids: list[int], sides: list[int | None]) -> list[int]:
-    """Of each token: 0 query's, 1 document's, 2 document's that the query has too, 3 query's that the document has too.
-
-    Marks between the texts count as the query's up to the document's first token, and as the document's from there.
-    """
-    query, text = ({token for token, side in zip(ids, sides, strict=True) if side == of} for of in (0, 1))
-    begun, found = 0, []
-    for token, side in zip(ids, sides, strict=True):
-        begun = 1 if side == 1 else begun
-        alone, both = (0, 3) if not begun else (1, 2)
-        found.append(both if side is not None and token in (query if begun else text) else alone)
-    return found
+# --- what a model takes ---------------------------------------------------------------------------------------------
 
 
 def marked(model: Any) -> Any:
-    """The model with four kinds of tokens, so that it can be told which ones query and document share.
+    """The model with `KINDS` kinds of tokens, so that it can be told which ones query and document share.
 
     A new kind starts as the one that it is split from: the model says what it said before.
     Raises: InputError for a model that knows no kinds of tokens.
@@ -176,31 +101,10 @@ def marked(model: Any) -> Any:
     if model.config.type_vocab_size < KINDS:
         last = old.num_embeddings - 1
         new = torch.nn.Embedding(KINDS, old.embedding_dim)
-        new.weight.data = old.weight.data[[0, last, last, 0]].clone()
+        new.weight.data = old.weight.data[[0, last, last, 0, *[last] * (KINDS - 4)]].clone()
         embeddings.token_type_embeddings = new  # type: ignore[union-attr]
         model.config.type_vocab_size = KINDS
     return model
-
-
-def shared(queries: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """What a document has of its query, in words for a model to read: shares in tenths, and what contradicts.
-
-    >>> shared(["chair 100 cm"], ["title: Chair 80 cm"])
-    ['words 7 title 7 numbers differ. ']
-    """
-    columns = dict(zip(NAMES, features(queries, texts).T, strict=True))
-    marks = {
-        "phrase": "phrase",
-        "numbers conflicting": "numbers differ",
-        "numbers absent": "numbers absent",
-        "codes absent": "code absent",
-        "negated present": "negated present",
-    }
-    found = []
-    for i in range(len(queries)):
-        tenths = [f"{short} {round(10 * float(columns[name][i]))}" for short, name in _SHARES]
-        found.append(" ".join([*tenths, *(said for name, said in marks.items() if columns[name][i] > 0)]) + ". ")
-    return found
 
 
 def prefixes_of(base: str, config: Any) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import ceil, log, log1p
 from typing import NamedTuple
@@ -187,13 +187,27 @@ def numbers(text: str) -> list[tuple[float, frozenset[str]]]:
     >>> [(value, sorted(units)) for value, units in numbers("hose 100ft, size 7")]
     [(100.0, ['ft', 'hose']), (7.0, ['size'])]
     """
-    found = []
+    return [(value, units) for value, units, _ in numbers_at(text)]
+
+
+def numbers_at(text: str) -> Iterator[tuple[float, frozenset[str], tuple[int, int]]]:
+    """As `numbers`, and from where to where each stands in the text."""
     for match in _NUMBER.finditer(text):
         before, after = _BEFORE.search(text, max(match.start() - 24, 0), match.start()), _AFTER.match(text, match.end())
         sides = [before[1]] if before else []
         sides += [_INCHES.get(after[1], after[1])] if after else []
-        found.append((_value(match[1]), frozenset(side[:4] for side in sides if side not in ARTICLES)))
-    return found
+        yield _value(match[1]), frozenset(side[:4] for side in sides if side not in ARTICLES), match.span()
+
+
+def alike(units: frozenset[str], others: frozenset[str]) -> bool:
+    """Whether two numbers have a word beside them in common, or one of three letters that begins the other's: EUR, euro.
+
+    >>> alike(frozenset({"unde", "euro"}), frozenset({"eur"})), alike(frozenset({"m"}), frozenset({"mm"}))
+    (True, False)
+    """
+    return not units.isdisjoint(others) or any(
+        len(a) >= 3 and len(b) >= 3 and (a.startswith(b) or b.startswith(a)) for a in units for b in others
+    )
 
 
 def _value(digits: str) -> float:

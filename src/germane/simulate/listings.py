@@ -19,7 +19,7 @@ LABELS = {
 }  # fmt: skip
 VALUES = ("colour", "material", "people", "measure")
 LINKS = {"en": {"with", "for", "without", "in"}, "de": {"mit", "für", "ohne", "aus", "in"}}
-SEVERAL = 10  # titles that share a name before it counts as one
+SEVERAL = 2  # titles that share a name before it counts as one
 
 
 class Listing(NamedTuple):

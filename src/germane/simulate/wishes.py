@@ -18,32 +18,53 @@ from germane.simulate import costs
 from germane.simulate.labelled import judgments_of, table_of
 from germane.simulate.listings import Listing, beginning, read
 from germane.simulate.marketplace import Marketplace
-from germane.simulate.shelf import Shelf
+from germane.simulate.shelf import Asked, Shelf
 from germane.text import query_digest
 from germane.types import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from germane.engines import BM25
+
 RULE = "rule of listings (simulated)"
 DOCUMENTS = 6  # of each made-up query: all but one or two of its type
 CONSTRAINTS = (0, 1, 1, 2, 2, 3)
-TYPOS = 0.03
-ABOUT = 3  # the best usual grade of another type
+TYPOS = 0.05
+BRAND_ALONE = 0.01  # share of queries that are a brand's name
+OF_ANOTHER = 0.25  # share of queries whose values are those of another item of the type
+ABOVE = (0.9, 1.4)  # times an item's price that somebody may want to pay at most
+DEPTH, SHOWN = 25, 7  # of the engines' lists, and how many of them are kept
+AT_ONCE = 2_000  # queries that are searched together
+NEAR = 2  # usual grade of another type from which it matters what an item's faults are
+TOP = 4
+VERSION = 3  # of the rule that people's labels teach
 PLAIN = 0.5  # from which a query's asker counts as one who judges as most do
 
 
 class Learned(NamedTuple):
     """What people's labels say besides grades. plain: query -> how likely its asker is neither strict nor mild.
 
-    akin: the usual grade of another type that the same brands make, or that they do not. forms: (language, what, value) ->
-    how people write it, and how often.
+    costs: of an item of the type asked for. types, others: of one of another type, by its type alone, and with its faults.
+    forms: (language, what, value) -> how people write it, and how often.
     """
 
     costs: costs.Costs
+    types: costs.Costs
+    others: costs.Costs
     plain: Mapping[str, float]
-    akin: Mapping[bool, int]
     forms: Mapping[tuple[str, str, str], Counter[str]]
+
+    def grade(self, shelf: Shelf, asked: Asked, i: int) -> int | None:
+        """The likeliest grade of an item, None where its type is not known."""
+        kind, item = shelf.kind[i], shelf.listings[i]
+        if not kind:
+            return None
+        faults = shelf.faults(asked.kind, asked.wish, item)
+        if kind == asked.kind:
+            return self.costs.grade(faults)
+        relation = shelf.relation(asked, i)
+        return self.others.grade(_of_other(relation, faults, self.types.grade(relation)))
 
 
 def shelf_of(market: Marketplace) -> Shelf:
@@ -54,34 +75,59 @@ def shelf_of(market: Marketplace) -> Shelf:
 def learned(shelf: Shelf, pairs: pa.Table, labels: pa.Table) -> Learned:
     """What can be counted from people's labels of pairs, of the queries of which every word is known.
 
-    Raises: InputError where there are none.
+    Raises: InputError where there are none, or too few to tell grades apart.
     """
     queries = [str(query) for query in pairs["query"].to_pylist()]
     items = [int(str(doc_id)[1:]) for doc_id in pairs["doc_id"].to_pylist()]
     asked = {query: shelf.asked(query) for query in dict.fromkeys(queries)}
     number = {query: i for i, query in enumerate(asked)}
-    rows = list(zip(queries, items, map(int, labels["relevance"].to_numpy()), strict=True))
-    same, other = list[tuple[list[str], int, int]](), list[tuple[str, str, str, int]]()
-    for query, i, grade in rows:
+    same, other = list[tuple[list[str], int, int]](), list[tuple[str, list[str], list[str], int]]()
+    for query, i, grade in zip(queries, items, map(int, labels["relevance"].to_numpy()), strict=True):
         if (said := asked[query]) is None or not shelf.kind[i]:
             continue
+        faults = shelf.faults(said.kind, said.wish, shelf.listings[i])
         if shelf.kind[i] == said.kind:
-            same.append((shelf.faults(said.kind, said.wish, shelf.listings[i]), grade, number[query]))
+            same.append((faults, grade, number[query]))
         else:
-            other.append((query, said.kind, shelf.kind[i], grade))
-    if not same:
+            other.append((query, shelf.relation(said, i), faults, grade))
+    if not same or not other:
         raise InputError("no labelled query can be read: costs cannot be counted from so few pairs")
-    faults, grades, of = (list(column) for column in zip(*same, strict=True))
-    found, posterior = costs.fitted(faults, grades, of, 4)
-    plain = {query: float(posterior[i]) for query, i in number.items() if i in set(of)}
-    usual = [(a, b, grade) for query, a, b, grade in other if plain.get(query, 0.0) > PLAIN]
-    akin = {kind: [grade for a, b, grade in usual if shelf.akin(a, b) == kind and a[:2] == b[:2]] for kind in (False, True)}
+    grades = [grade for _, grade, _ in same]
+    of_type, posterior = costs.fitted([faults for faults, _, _ in same], grades, [of for _, _, of in same], TOP)
+    if len(set(grades)) > len({of_type.grade(faults) for faults, _, _ in same}) == 1:
+        raise InputError(f"{len(same)} labelled pairs of one type do not tell grades apart: label more, or do without a rule")
+    read = {of for _, _, of in same}
+    plain = {query: float(posterior[i]) for query, i in number.items() if i in read}
+    unknown = {query: 0.0 if said and said.kind else 1.0 for query, said in asked.items()}  # nothing says so of brands alone
+    usual = [each for each in other if plain.get(each[0], unknown[each[0]]) > PLAIN]
+    if not usual:
+        raise InputError("no labelled pair of another type is by an asker known to judge as most do: label more")
+    grades = [grade for *_, grade in usual]
+    types = costs.agreed([relation for _, relation, _, _ in usual], grades, TOP)
+    others = costs.agreed([_of_other(r, faults, types.grade(r)) for _, r, faults, _ in usual], grades, TOP)
     forms: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     for said in asked.values():
         for (what, value), form in (said.forms if said else {}).items():
             forms[said.kind[:2] if said else "", what, value][form] += 1
-    between = found._replace(between=costs.usual(usual))
-    return Learned(between, plain, {kind: int(np.median(each)) for kind, each in akin.items() if each}, forms)
+    return Learned(of_type, types, others, plain, forms)
+
+
+def _of_other(relation: list[str], faults: list[str], usual: int) -> list[str]:
+    """What counts of an item of another type: how the types are related, and its faults, by the usual grade of its type."""
+    return [*relation, *(f"{usual}: {fault}" for fault in faults)] if usual >= NEAR else relation
+
+
+def graded(market: Marketplace, pairs: pa.Table, people: Learned, shelf: Shelf) -> tuple[pa.Table, pa.Table]:
+    """Those of these pairs that the rule can read, which nobody needs to have labelled, and its judgments of them."""
+    import pyarrow as pa
+
+    texts = [str(query) for query in pairs["query"].to_pylist()]
+    asked = {text: shelf.asked(text) for text in dict.fromkeys(texts)}
+    items = [int(str(doc_id)[1:]) for doc_id in pairs["doc_id"].to_pylist()]
+    grades = [people.grade(shelf, said, i) if (said := asked[text]) else None for text, i in zip(texts, items, strict=True)]
+    kept = pairs.filter(pa.array([grade is not None for grade in grades]))
+    known = np.array([grade for grade in grades if grade is not None])
+    return kept, judgments_of(market, kept, known, None, RULE, f"rule:listings-{VERSION}")
 
 
 def made_up(
@@ -92,11 +138,13 @@ def made_up(
     seed: int,
     people: Learned | None = None,
     shelf: Shelf | None = None,
+    engines: Sequence[BM25] = (),
     fields: Sequence[str] = Marketplace.fields,
 ) -> tuple[pa.Table, pa.Table]:
     """About n pairs of made-up queries with listings, as a pairs table and as judgments by rule.
 
     without: queries whose words must not come up, such as those of validation. people: what their labels taught the rule.
+    engines: what finds the listings of a query, as for real ones; by default some of its type are drawn.
     Raises: InputError where the listings have too little in common.
     """
     shelf = shelf or shelf_of(market)
@@ -104,49 +152,71 @@ def made_up(
     named = [i for items in shelf.items.values() if len(items) >= DOCUMENTS for i in items]
     if not named:
         raise InputError("no name is shared by enough listings: queries cannot be made up from so small a catalogue")
-    related = defaultdict(list)
-    for a, b in people.costs.between if people else ():
-        related[a].append(b)
-    queries: dict[str, str] = {}
+    queries: dict[str, Asked] = {}
     rows: list[tuple[str, str, int, int]] = []
     for _ in range(4 * n):
         if len(rows) >= n:
             break
-        at = rng.choice(named)
-        item, kind = shelf.listings[at], shelf.kind[at]
-        wish = _wish(item, rng)
-        text = _worded(item, wish, shelf, kind, people, rng)
-        if text in queries or query_digest(text) in known:
-            continue
-        queries[text] = f"m{len(queries):06d}"
-        same = shelf.items[kind]
-        some = {i: _grade(shelf, kind, wish, i, people) for i in rng.sample(same, min(3 * DOCUMENTS, len(same)))}
-        first = list(some)[:2]
-        chosen = {i: some[i] for i in [*sorted(some, key=lambda i: -(some[i] or 0))[:3], *first]}  # as an engine would show
-        if related[kind]:
-            i = rng.choice(shelf.items[rng.choice(related[kind])])
-            chosen[i] = _grade(shelf, kind, wish, i, people)
-        i = rng.randrange(len(shelf.listings))
-        chosen[i] = _grade(shelf, kind, wish, i, people)
-        rows += [(queries[text], text, i, grade) for i, grade in sorted(chosen.items()) if grade is not None]
+        made: dict[str, Asked] = {}
+        for _ in range(AT_ONCE if engines else 1):
+            text, asked = _query(shelf, rng.choice(named), people, rng)
+            if text not in queries and query_digest(text) not in known:
+                made[text] = asked
+        shown = _shown(made, engines, shelf, rng)
+        for text, asked in made.items():
+            queries[text] = asked
+            found = {i: _grade(shelf, asked, i, people) for i in sorted({*shown[text], rng.randrange(len(shelf.listings))})}
+            rows += [(f"m{len(queries):06d}", text, i, grade) for i, grade in found.items() if grade is not None]
     ids, texts, items, grades = (list(column) for column in zip(*rows[:n], strict=True))
     pairs = table_of(market, ids, texts, np.array(items), fields)
-    return pairs, judgments_of(market, pairs, np.array(grades), None, RULE, f"rule:listings-{2 if people else 1}")
+    return pairs, judgments_of(market, pairs, np.array(grades), None, RULE, f"rule:listings-{VERSION if people else 1}")
 
 
-def _wish(item: Listing, rng: Random) -> dict[str, str]:
-    """Some of what an item is, as somebody may ask for it; what somebody denies is what it lacks."""
-    kinds = [*item.facts, *(["brand"] if item.brand else []), *(["with"] if item.has else [])]
-    kinds += ["without"] if item.lacks else []
+def _shown(made: Mapping[str, Asked], engines: Sequence[BM25], shelf: Shelf, rng: Random) -> dict[str, list[int]]:
+    """Listings of each query: some of what the engines find, or else of its type, the better ones first."""
+    import pyarrow as pa
+
+    if not engines:
+        return {text: _of_its_type(asked, shelf, rng) for text, asked in made.items()}
+    found: dict[str, set[int]] = defaultdict(set)
+    for engine in engines:
+        run = engine.search(pa.table({"query_id": list(made), "query": list(made)}), k=DEPTH)
+        for text, doc_id in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
+            found[str(text)].add(int(str(doc_id)[1:]))
+    return {text: rng.sample(each, min(SHOWN, len(each))) for text in made for each in [sorted(found[text])]}
+
+
+def _of_its_type(asked: Asked, shelf: Shelf, rng: Random) -> list[int]:
+    same = shelf.items[asked.kind] if asked.kind else range(len(shelf.listings))
+    some = rng.sample(same, min(3 * DOCUMENTS, len(same)))
+    return [*sorted(some, key=lambda i: -_of_type(asked.wish, shelf.listings[i]))[:3], *some[:2]]
+
+
+def _query(shelf: Shelf, at: int, people: Learned | None, rng: Random) -> tuple[str, Asked]:
+    """What somebody may ask who has an item in mind: its words, and what it says."""
+    item, kind = shelf.listings[at], shelf.kind[at]
+    if people and item.brand and rng.random() < BRAND_ALONE:
+        return item.brand, Asked("", {"brand": item.brand}, {})
+    wish = _wish(item, shelf.listings[rng.choice(shelf.items[kind])], rng)
+    return _worded(item, wish, shelf, kind, people, rng), Asked(kind, wish, {})
+
+
+def _wish(item: Listing, other: Listing, rng: Random) -> dict[str, str]:
+    """Some of what an item is, or now and then another one of its type, as somebody may ask for it."""
+    facts = {**item.facts, **({"brand": item.brand} if item.brand else {})}
+    if rng.random() < OF_ANOTHER:
+        facts |= {**other.facts, **({"brand": other.brand} if other.brand else {})}
+    features = sorted({*item.has.values(), *item.lacks.values(), *other.has.values(), *other.lacks.values()})
+    kinds = [*facts, *([rng.choice(("with", "without"))] if features else [])]
     kinds += ["under"] if item.price == item.price and rng.random() < 0.3 else []
     wish: dict[str, str] = {}
     for kind in rng.sample(kinds, min(rng.choice(CONSTRAINTS), len(kinds))):
         if kind in ("with", "without"):
-            wish[kind] = rng.choice(sorted((item.has if kind == "with" else item.lacks).values()))
+            wish[kind] = rng.choice(features)
         elif kind == "under":
-            wish[kind] = str(max(5, round(item.price * 1.15 / 5) * 5))
+            wish[kind] = f"{max(float(f'{item.price * rng.uniform(*ABOVE):.2g}'), 5):g}"
         else:
-            wish[kind] = item.brand if kind == "brand" else item.facts[kind]
+            wish[kind] = facts[kind]
     return wish
 
 
@@ -191,20 +261,14 @@ def _mistyped(words: list[str], rng: Random) -> list[str]:
     return [*words[:at], wrong, *words[at + 1 :]]
 
 
-def _grade(shelf: Shelf, kind: str, wish: dict[str, str], i: int, people: Learned | None) -> int | None:
+def _grade(shelf: Shelf, asked: Asked, i: int, people: Learned | None) -> int | None:
     """The grade of an item by rule, None where the rule does not know."""
+    if people is not None:
+        return people.grade(shelf, asked, i)
+    if shelf.kind[i] == asked.kind:
+        return _of_type(asked.wish, shelf.listings[i])
     other = shelf.kind[i]
-    if other == kind:
-        item = shelf.listings[i]
-        return _of_type(wish, item) if people is None else people.costs.grade(shelf.faults(kind, wish, item))
-    if not other:
-        return None
-    if people is None:
-        return None if set(kind[3:].split()) & set(other[3:].split()) else 0
-    if (usual := people.costs.between.get((kind, other))) is not None:
-        return None if usual > ABOUT else usual  # the same thing in another language: what is wrong with it is not read
-    akin = shelf.akin(kind, other)
-    return None if akin and kind[:2] != other[:2] else people.akin.get(akin)
+    return None if not other or set(asked.kind[3:].split()) & set(other[3:].split()) else 0
 
 
 def _of_type(wish: dict[str, str], other: Listing) -> int:

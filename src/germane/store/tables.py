@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _KIND, _VERSION = b"germane.kind", b"germane.schema_version"
 _ATTRIBUTION = b"germane.attribution"
+DICTIONARY = 2**26  # bytes: a text that many rows have is written once
 
 
 def read_table(path: str | Path, kind: str) -> pa.Table:
@@ -111,7 +112,7 @@ def write_table(
     said = {_KIND: kind.encode(), _VERSION: str(schema.version).encode()}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **said})
     with replacing(path) as file:
-        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True, dictionary_pagesize_limit=DICTIONARY)
     given = {"attribution": attribution(table)} if attribution(table) else {}
     write_manifest(
         path,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from germane.extras import needs, quietly
 from germane.judges import encoder, folder
 from germane.judges.loading import locate
+from germane.judges.marking import Reader
 from germane.judges.saying import decide, probabilities
 from germane.metrics.measures import sdcg_weights
 from germane.text import words
@@ -50,7 +51,7 @@ class CrossEncoderRecipe:
     None is the same.
     lora: rank of adapters that are trained in place of the weights; quantised: over weights of 4 bits.
     prefixes: before query and document; None is what the base wants. evidence: begins each document with what its words
-    and numbers share with the query (`encoder.shared`). marks: tells it which tokens query and document share, by kinds of
+    and numbers share with the query (`marking.shared`). marks: tells it which tokens query and document share, by kinds of
     tokens (`encoder.marked`): a small model need not learn to compare. name: of the judge, None is its folder's.
     """
 
@@ -219,7 +220,7 @@ def _intermediate(start: _Start, examples: Examples, recipe: CrossEncoderRecipe,
     return _Start(str(done / encoder.MODEL), random, examples.scale.labels)
 
 
-def _built(start: _Start, examples: Examples, recipe: CrossEncoderRecipe) -> tuple[Any, encoder.Reader, bool]:
+def _built(start: _Start, examples: Examples, recipe: CrossEncoderRecipe) -> tuple[Any, Reader, bool]:
     """The model that a stage fits, what reads for it, and whether its weights are random."""
     import torch
     from transformers import set_seed
@@ -246,7 +247,7 @@ def _built(start: _Start, examples: Examples, recipe: CrossEncoderRecipe) -> tup
     length = min(recipe.max_length, encoder.limit_of(config) or recipe.max_length)
     return (
         model,
-        encoder.Reader(tokenizer, length, tuple(prefixes), encoder.takes(model), recipe.evidence, recipe.marks),
+        Reader(tokenizer, length, tuple(prefixes), encoder.takes(model), recipe.evidence, recipe.marks),
         random or start.random,
     )
 
@@ -284,7 +285,7 @@ def _heads(model: Any) -> dict[str, Any]:
 
 def _fitted(
     model: Any,
-    reader: encoder.Reader,
+    reader: Reader,
     examples: Examples,
     recipe: CrossEncoderRecipe,
     kept: Path,
@@ -360,7 +361,7 @@ def _merged(model: Any, recipe: CrossEncoderRecipe) -> Any:
         return model.merge_and_unload() if recipe.lora is not None and not recipe.quantised else model
 
 
-def _save(model: Any, reader: encoder.Reader, part: Path) -> None:
+def _save(model: Any, reader: Reader, part: Path) -> None:
     """The checkpoint: whole weights, or adapters alone over 4-bit weights."""
     with quietly(), _disk():
         model.save_pretrained(part / encoder.MODEL)
@@ -379,7 +380,7 @@ def _disk() -> Iterator[None]:
         raise
 
 
-def _notes(reader: encoder.Reader, recipe: CrossEncoderRecipe, random: bool) -> Iterator[str]:
+def _notes(reader: Reader, recipe: CrossEncoderRecipe, random: bool) -> Iterator[str]:
     if random:
         yield f"{recipe.base} has no weights: the base was random, and only these pairs taught it anything"
     if reader.max_length < recipe.max_length:

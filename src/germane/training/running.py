@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import inspect
 import json
@@ -131,10 +132,13 @@ def fit(
     began, cuda = time.perf_counter(), torch.cuda.is_available() and settings.device != "cpu"
     if cuda:
         torch.cuda.reset_peak_memory_stats()
+    gc.freeze()  # millions of rows that stay: they are not looked through for cycles meanwhile
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     except (RuntimeError, OSError, MemoryError) as problem:  # torch's lack of memory is a RuntimeError
         raise _said_plainly(problem, settings, folder) from problem
+    finally:
+        gc.unfreeze()
     seconds, state = time.perf_counter() - began, trainer.state
     model.eval()
     steps = state.global_step - (int(last.name.rpartition("-")[2]) if last else 0)
