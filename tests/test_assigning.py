@@ -400,3 +400,40 @@ def test_pace_and_time_left_are_of_the_rater_s_own_votes(registry, clock):
         say(registry, task, ana, 3)
     assert telling.pace(registry, task, ana) == (4, 6, 30.0)
     assert telling.pace(registry, task, ana).minutes_left == 3
+
+
+def test_a_task_that_asks_otherwise_now_finds_its_pairs_where_they_stand_now(either):
+    who = team(either, ana="rater", ben="rater", dia="rater", cem="adjudicator")
+    task = a_task(either, 2, raters=2)
+    for name, grade in (("ana", 3), ("ben", 2)):
+        everything(either, task, who[name], lambda pair, grade=grade: grade)
+    assert len(adjudicating.queue(either, task, who["cem"])) == 2
+    more = a_task(either, 2, raters=3, adjudicate="majority")
+    assert adjudicating.queue(either, more, who["cem"]) == [], "the third vote is still to come"
+    everything(either, more, who["dia"], lambda pair: 3)
+    assert adjudicating.queue(either, more, who["cem"]) == [], "two of three agree"
+    strict = a_task(either, 2, raters=3, adjudicate="any")
+    assert len(adjudicating.queue(either, strict, who["cem"])) == 2
+
+
+def test_another_answer_from_a_page_that_was_answered_is_not_acknowledged(registry):
+    ana = team(registry, ana="rater")["ana"]
+    task = a_task(registry, 2)
+    given = assigning.take(registry, task, ana)
+    ballot = Ballot(given.id, given.token, 2)
+    assert assigning.vote(registry, task, ana, ballot) == Counted.RECORDED
+    assert assigning.vote(registry, task, ana, ballot) == Counted.REPLAYED
+    with pytest.raises(NotYours, match="answered already"):
+        assigning.vote(registry, task, ana, ballot._replace(relevance=0))
+    assigning.undo(registry, task, ana)
+    with pytest.raises(NotYours, match="answered already"):
+        assigning.vote(registry, task, ana, ballot)
+
+
+def test_notes_with_what_postgresql_cannot_keep_are_kept_as_what_they_show(either):
+    ana = team(either, ana="rater")["ana"]
+    task = a_task(either, 1)
+    given = assigning.take(either, task, ana)
+    assigning.vote(either, task, ana, Ballot(given.id, given.token, 2, note="a\x00b\ud800"))
+    (vote,) = telling.votes_of(either, task)
+    assert vote.note == "a\u2400b?"

@@ -218,7 +218,8 @@ def test_what_goes_out_comes_back_with_the_same_grades(sealed_set, tmp_path):
 def test_quepid_has_ratings_by_query_text_and_hugging_face_a_card_with_splits(sealed_set, tmp_path):
     pipeline.export(sealed_set, tmp_path / "quepid", form="quepid")
     assert (tmp_path / "quepid" / "dev.csv").read_text().splitlines()[0] == '"query","docid","rating"'
-    table = sources.read_judgments(tmp_path / "quepid" / "dev.csv", scale=scales.get("trec"))
+    table = sources.read_judgments(tmp_path / "quepid" / "dev.csv", scale=ESCI)
+    assert table["relevance"].to_pylist() == pq.read_table(sealed_set / "dev.parquet")["relevance"].drop_null().to_pylist()
     assert table["query_id"][0].as_py().startswith("blue chair number")
     pipeline.export(sealed_set, tmp_path / "hf", form="hf", licence='odd: "licence"')
     card = (tmp_path / "hf" / "README.md").read_text()

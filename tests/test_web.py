@@ -188,7 +188,9 @@ def test_a_pair_is_judged_by_a_plain_form_and_a_replay_is_acknowledged_and_not_c
     assert "Judge what the product is" in page.text
     for _ in range(3):
         assert ana.post(f"/judge/{task.id}", page, grade="3", note="fits").status_code == 303
-    assert ana.post(f"/judge/{task.id}", page, grade="0").status_code == 303  # replayed with another grade: the first stands
+    assert (
+        ana.post(f"/judge/{task.id}", page, grade="0").status_code == 409
+    )  # another answer from the same page is said to count nothing
     (vote,) = telling.votes_of(registry, task)
     assert (vote.relevance, vote.note, vote.rater, vote.guide_version) == (3, "fits", "ana", task.scale.version)
     assert "<strong>1</strong> judged" in ana.get(f"/judge/{task.id}").text

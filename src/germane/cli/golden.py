@@ -24,6 +24,9 @@ app.add_typer(golden, name="golden")
 VotesArgument = Annotated[Path, typer.Argument(help="A votes table, or judgments by people, human:NAME.")]
 ScaleOption = Annotated[str, typer.Option(help=SCALES)]
 Raters = Annotated[list[str] | None, typer.Option("--rater", help="A column with one rater's labels; again for each.")]
+SealRule = Annotated[
+    str | None, typer.Option(help="majority, median or unanimous; by default as the votes' task asked, else majority.")
+]
 Rule = Annotated[str, typer.Option(help="How votes make a grade: majority, median or unanimous; an adjudication wins.")]
 GoldenArgument = Annotated[Path, typer.Argument(help="A sealed folder.")]
 
@@ -59,8 +62,10 @@ def seal(
     out: OutOption = None,
     rater: Raters = None,
     pairs: Annotated[Path | None, typer.Option(help="Texts, strata and odds of the judged pairs.")] = None,
-    rule: Rule = "majority",
-    raters: Annotated[int, typer.Option(help="Votes that a pair needs.", min=1)] = 2,
+    rule: SealRule = None,
+    raters: Annotated[
+        int | None, typer.Option(help="Votes that a pair needs; by default as its task asked, else 2.", min=1)
+    ] = None,
     test: Annotated[float, typer.Option(help="The share of the queries that are the test.")] = 0.5,
     leave_out: Annotated[bool, typer.Option("--leave-out", help="Leave pairs without a settled grade out.")] = False,
     seed: SeedOption = 1,

@@ -48,7 +48,12 @@ def write(labels: pa.Table, path: Path, form: str, scale: Scale, *, made: Mappin
     answered = labels.filter(pc.is_valid(labels["relevance"]))
     name = [scale.labels[int(grade)] for grade in answered["relevance"].to_pylist() if grade is not None]
     if form == "quepid":  # its CSV of ratings: query, docid, rating
-        columns: dict[str, Any] = {"query": answered["query"], "docid": answered["doc_id"], "rating": answered["relevance"]}
+        digits = [_digit(scale, int(grade)) for grade in answered["relevance"].to_pylist() if grade is not None]
+        columns: dict[str, Any] = {
+            "query": answered["query"],
+            "docid": answered["doc_id"],
+            "rating": pa.array(digits, pa.int64()),
+        }
     elif form == "esci":
         columns = {"query_id": answered["query_id"], "query": answered["query"], "product_id": answered["doc_id"]}
         columns |= {"product_title": answered["text"], "esci_label": pa.array(name, pa.string())}
@@ -58,6 +63,13 @@ def write(labels: pa.Table, path: Path, form: str, scale: Scale, *, made: Mappin
         texts = [None if grade is None else scale.labels[grade] for grade in labels["relevance"].to_pylist()]
         columns = {**{c: labels[c] for c in labels.column_names}, "label": pa.array(texts, pa.string())}
     return _plain(pa.table(columns), path, made)
+
+
+def _digit(scale: Scale, grade: int) -> int:
+    """The number that this scale reads as the grade: its own alias ("5" of five-level), else the grade's index."""
+    own = sorted(int(alias) for alias, index in scale.aliases.items() if index == grade and alias.isdecimal())
+    clash = scale.aliases.get(str(grade))
+    return grade if clash == grade else own[0] if own else grade
 
 
 def _plain(table: pa.Table, path: Path, made: Mapping[str, Any]) -> Path:

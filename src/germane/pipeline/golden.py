@@ -99,17 +99,29 @@ def seal(
     scale: str,
     raters: Sequence[str] = (),
     pairs: Path | None = None,
-    rule: str = "majority",
-    raters_per_pair: int = 2,
+    rule: str | None = None,
+    raters_per_pair: int | None = None,
     test: float = 0.5,
     seed: int,
     leave_out: bool = False,
 ) -> Sealed:
     """A sealed folder of votes or judgments by people; see `golden.seal.freeze`. The same work again does nothing.
 
-    Raises: InputError for mixed scales or guides, a folder that is there; Refusal `--leave-out` for unsettled pairs.
+    rule, raters_per_pair: by default what the task of the votes asked for (any disagreement to be adjudicated is the rule
+    "unanimous"), else a majority of two.
+
+    Raises: InputError for mixed scales or guides, a folder that is there, and votes on pairs with odds where `pairs`, which
+    has them, is not given; Refusal `--leave-out` for unsettled pairs.
     """
     of = scales.get(scale)
+    manifest = store.read_manifest(source)
+    task = (manifest.extra.get("task") if manifest else None) or {}
+    rule = rule or ("unanimous" if task.get("adjudicate") == "any" else "majority")
+    raters_per_pair = raters_per_pair or int(task.get("raters", 2))
+    if pairs is None and "inclusion_probability" in task.get("columns", ()):
+        raise InputError(
+            f"the pairs of {source} have odds, and would be sealed without them: give the drawn pairs with --pairs"
+        )
     asked = {
         "scale": of,
         "rule": rule,

@@ -69,6 +69,8 @@ def write_votes(registry: Registry, task: Task, out: Path) -> Votes:
     final = [_final(task, key, by_pair.get(key, []), decisions.get(key)) for key in every]
     files = [out, out.with_name(f"{out.stem}-final{out.suffix}"), out.with_name(f"{out.stem}-every{out.suffix}")]
     made: dict[str, Any] = {"verb": "votes", "inputs": [], "parameters": {"task": task.name, "registry": registry.name}}
+    asked = {"raters": task.asked.raters, "adjudicate": task.asked.adjudicate, "columns": sorted(task.columns)}
+    made["extra"] = {"task": asked}
     for path, rows in zip(files[:2], (single, final), strict=True):
         _write(_table(task, rows, shown), path, "judgments 1", made)
     _write(_every(said, telling.controls_of(registry, task)), files[2], "", made)

@@ -140,7 +140,7 @@ def log_in(registry: Registry, name: str, password: str, *, address: str) -> str
 
     Raises: TooOften after too many wrong passwords of one account, or from one address.
     """
-    at, key = registry.clock(), _key(name)
+    at, key = registry.clock(), _key(name.replace("\x00", "\u2400").encode("utf-8", errors="replace").decode())
     with registry.writing() as connection:  # counted before the password is looked at, so that many at once are heard too
         if wait := _wait(connection, key, address, at):
             raise TooOften(wait)

@@ -21,7 +21,7 @@ from germane.registry.accounts import Account
 from germane.registry.database import Registry, lock, record
 from germane.registry.standing import refresh
 from germane.registry.tables import assignments, pairs, tasks, votes
-from germane.registry.tasks import Task
+from germane.registry.tasks import Task, stored
 from germane.types import InputError, VoteKind
 
 BLOCK = 50  # pairs that a rater's next one is drawn from: all raters work on the same ones, so that pairs get finished
@@ -87,6 +87,7 @@ def vote(registry: Registry, task: Task, rater: Account, ballot: Ballot) -> Coun
         row = _ballot_of(connection, task, rater, ballot)
         if row is None:
             return Counted.REPLAYED
+        ballot = ballot._replace(reason=stored(ballot.reason), note=stored(ballot.note))
         if row.kind == VoteKind.VOTE and row.slot is None and not _slot_again(connection, task, row, at):
             connection.execute(assignments.delete().where(assignments.c.id == row.id))
             record(connection, at, rater.name, "late vote not counted", f"pair {row.pair_id}", {"relevance": ballot.relevance})
@@ -146,10 +147,23 @@ def _check(task: Task, ballot: Ballot) -> None:
 
 
 def _ballot_of(connection: sa.Connection, task: Task, rater: Account, ballot: Ballot) -> Any:
-    """The open assignment of a ballot; None where the very same ballot was counted before. Raises: NotYours."""
-    counted = sa.select(votes.c.id).where(votes.c.token == ballot.token, votes.c.account_id == rater.id)
-    if connection.scalar(counted):
-        return None
+    """The open assignment of a ballot; None where the very same ballot was counted before.
+
+    Raises: NotYours, also where another answer came from this page, or the one that did was taken back.
+    """
+    counted = sa.select(votes.c.relevance, votes.c.id, votes.c.pair_id).where(
+        votes.c.token == ballot.token, votes.c.account_id == rater.id
+    )
+    if before := connection.execute(counted).first():
+        later = sa.select(votes.c.id).where(
+            votes.c.pair_id == before.pair_id, votes.c.account_id == rater.id, votes.c.id > before.id
+        )
+        if before.relevance == ballot.relevance and connection.scalar(later.limit(1)) is None:
+            return None
+        raise NotYours(
+            "this page was answered already, and its first answer stands or was taken back: nothing was counted; undo the "
+            "latest vote to change it"
+        )
     mine = sa.and_(assignments.c.account_id == rater.id, assignments.c.task_id == task.id, assignments.c.kind.in_(VOTES))
     row = connection.execute(sa.select(assignments).where(assignments.c.id == ballot.assignment, mine)).first()
     if row is None or row.done_at is not None or not secrets.compare_digest(row.token.encode(), ballot.token.encode()):
@@ -161,7 +175,9 @@ def _take(connection: sa.Connection, task: Task, rater: Account, at: datetime) -
     held = _held(connection, task, rater)
     if held is not None:
         if not _fresh(held, task, at):
-            values = {"lease_until": at + timedelta(seconds=task.asked.lease_seconds), "guide_version": task.scale.version}
+            values: dict[str, Any] = {"lease_until": at + timedelta(seconds=task.asked.lease_seconds)}
+            if held.guide_version != task.scale.version:  # a page that shows the old guide is out of date
+                values = _shown(task, at)
             connection.execute(assignments.update().where(assignments.c.id == held.id).values(**values))
             held = _held(connection, task, rater)
         return _given(held)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from germane.registry.database import Registry, record
-from germane.registry.tables import guides, pairs, tasks
+from germane.registry.tables import guides, pairs, tasks, votes
 from germane.text import pair_digest
 from germane.types import InputError, Refusal, Scale
 
@@ -129,6 +129,8 @@ def load(
         number = _made(connection, name, kind, scale, asked, columns or {}, at) if row is None else row.id
         if row is not None:
             _asked_anew(connection, row, kind, scale, asked, columns or {})
+            if any(getattr(row, name) != value for name, value in _said(asked).items()):
+                _stand_anew(connection, number)
         if _new_guide(connection, number, scale, at):
             record(connection, at, actor, "guide shown", name, {"version": scale.version})
         fresh = _added(connection, number, given, asked.seed)
@@ -154,11 +156,15 @@ def find(registry: Registry, name: str | None = None) -> Task:
 
 def listed(registry: Registry) -> list[Task]:
     """Every task, oldest first."""
-    query = sa.select(tasks, guides.c.text.label("guide")).join(
+    with registry.reading() as connection:
+        return [_task(row) for row in connection.execute(_with_guide().order_by(tasks.c.id))]
+
+
+def _with_guide() -> sa.Select[Any]:
+    """Tasks, each with the text of the guide that is shown."""
+    return sa.select(tasks, guides.c.text.label("guide")).join(
         guides, sa.and_(guides.c.task_id == tasks.c.id, guides.c.version == tasks.c.guide_version)
     )
-    with registry.reading() as connection:
-        return [_task(row) for row in connection.execute(query.order_by(tasks.c.id))]
 
 
 def versions(registry: Registry, task: Task) -> list[tuple[str, str, datetime]]:
@@ -204,9 +210,23 @@ def _asked_anew(
         )
     if asked.raters < row.raters:
         raise InputError(f"task {row.name!r} has {row.raters} raters a pair, and not fewer: votes are not taken back")
-    if asked.raters > row.raters:  # what was full is open again
-        connection.execute(pairs.update().where(pairs.c.task_id == row.id, pairs.c.control.is_(None)).values(filled=False))
+    for name, kind_ in columns.items():
+        if row.columns.get(name, kind_) != kind_:
+            raise InputError(
+                f"column {name!r} is {kind_} here and {row.columns[name]} in the pairs of task {row.name!r}: make them one kind"
+            )
     connection.execute(tasks.update().where(tasks.c.id == row.id).values(**_said(asked), columns={**row.columns, **columns}))
+
+
+def _stand_anew(connection: sa.Connection, task: int) -> None:
+    """Where every pair with a vote stands by what is asked now: full or not, disputed or not."""
+    from germane.registry.standing import refresh
+
+    row = connection.execute(_with_guide().where(tasks.c.id == task)).one()
+    judged = sa.select(votes.c.pair_id).where(votes.c.task_id == task)
+    query = sa.select(pairs.c.id).where(pairs.c.task_id == task, pairs.c.control.is_(None), pairs.c.id.in_(judged))
+    for number in connection.scalars(query).all():
+        refresh(connection, _task(row), number)
 
 
 def _new_guide(connection: sa.Connection, task: int, scale: Scale, at: datetime) -> bool:
@@ -220,6 +240,10 @@ def _new_guide(connection: sa.Connection, task: int, scale: Scale, at: datetime)
 
 def _added(connection: sa.Connection, task: int, given: Sequence[NewPair], seed: int) -> int:
     """How many of the pairs were new; they stand in a random order behind those that were there."""
+    controls = {(pair.query_id, pair.doc_id) for pair in given if pair.control is not None}
+    plain = {(pair.query_id, pair.doc_id) for pair in given if pair.control is None}
+    if both := sorted(controls & plain):
+        raise InputError(f"query {both[0][0]!r} document {both[0][1]!r} is a control and a pair to judge: leave it out of one")
     known = {
         tuple(row) for row in connection.execute(sa.select(pairs.c.query_id, pairs.c.doc_id).where(pairs.c.task_id == task))
     }
@@ -234,13 +258,13 @@ def _added(connection: sa.Connection, task: int, given: Sequence[NewPair], seed:
 
 def _row(pair: NewPair, task: int, place: int) -> dict[str, Any]:
     names = ("query_id", "doc_id", "query", "context", "image", "stratum", "entropy", "control", "digest")
-    row = {name: _stored(getattr(pair, name)) for name in names}
-    row |= {"task_id": task, "place": place, "fields": [[_stored(name), _stored(value)] for name, value in pair.fields]}
-    row |= {"more": json.loads(_stored(json.dumps(dict(pair.more), default=str))), "filled": pair.control is not None}
+    row = {name: stored(getattr(pair, name)) for name in names}
+    row |= {"task_id": task, "place": place, "fields": [[stored(name), stored(value)] for name, value in pair.fields]}
+    row |= {"more": json.loads(stored(json.dumps(dict(pair.more), default=str))), "filled": pair.control is not None}
     return row | dict.fromkeys(("disputed", "discussed", "decided"), False)
 
 
-def _stored(value: Any) -> Any:
+def stored(value: Any) -> Any:
     """Text without what PostgreSQL cannot keep: the null character and half surrogates; shown as what they are."""
     if not isinstance(value, str):
         return value
