@@ -160,3 +160,10 @@ def test_votes_are_the_same_from_rows_a_table_and_files(tmp_path):
     (tmp_path / "v.jsonl").write_text("".join(json.dumps(row) + "\n" for row in text))
     for source in (table, tmp_path / "v.parquet", tmp_path / "v.jsonl"):
         assert votes.read(source, TREC).rows() == rows
+
+
+def test_odds_that_are_not_known_are_refused_and_not_taken_for_targeted():
+    rows = [Vote(f"q{i}", "d", rater, 1, "v", START) for i in range(6) for rater in ("ann", "bob")]
+    some = pa.table({"query_id": ["q0"], "doc_id": ["d"], "inclusion_probability": [0.5]})
+    with pytest.raises(InputError, match="5 judged pairs are not in the pairs"):
+        quality(rows, TREC, pairs=some)

@@ -1,6 +1,8 @@
 """A language model as a judge, before a server that says what real ones say on good days and on bad ones."""
 
+import itertools
 import json
+import math
 import threading
 import time
 
@@ -11,12 +13,14 @@ from annotators import QUICK, annotator, asked, free_port, judged, pairs
 
 pytest.importorskip("langgraph")
 
-from germane.judges.calls import Calling, Stopped, _with_caching
+from germane.judges import graph, voting
+from germane.judges.calls import Calling, Stopped
 from germane.judges.graph import Voting
 from germane.judges.llm import LLM
 from germane.judges.prices import Price
 from germane.judges.providers import Endpoint, Model
 from germane.judges.replies import Replies, Reply
+from germane.judges.told import tops, with_caching
 from germane.types import Doc, InputError, Outcome, Pair, Query
 
 SAME = nasty.good()
@@ -221,7 +225,7 @@ def test_a_model_that_reasons_is_given_tokens_to_do_so():
 
 
 def test_anthropics_cache_is_asked_to_keep_the_first_message():
-    said = _with_caching([{"role": "system", "content": "guide"}, {"role": "user", "content": "pair"}])
+    said = with_caching([{"role": "system", "content": "guide"}, {"role": "user", "content": "pair"}])
     assert said[0]["content"][0]["cache_control"] == {"type": "ephemeral"}
     assert said[1] == {"role": "user", "content": "pair"}
 
@@ -726,3 +730,30 @@ def test_each_model_of_a_cascade_has_engines_of_its_own():
         "llm:compatible/cheap": 1,
         "llm:compatible/strong": 1,
     }
+
+
+def test_tokens_of_the_same_letters_are_added_up_and_impossible_ones_are_left_out():
+    def said(*pairs):
+        return {"content": [{"top_logprobs": [{"token": token, "logprob": value} for token, value in pairs]}]}
+
+    found = tops(said(("E", -0.5), ("S", -1.5), ("E", -2.0), ("C", 3.0), ("I", float("-inf"))))
+    assert set(found) == {"E", "S"}
+    assert math.exp(found["E"]) == pytest.approx(math.exp(-0.5) + math.exp(-2.0))
+    assert tops(said(("E", -9999.0), ("E", -9999.0), ("S", -1.0)))["E"] == pytest.approx(-9999.0 + math.log(2))
+
+
+@pytest.mark.parametrize("rule", ["median", "majority"])
+@pytest.mark.parametrize("accept", [0.2, 0.4, 0.6, 0.8, 1.0])
+def test_waves_before_a_stronger_model_settle_what_all_samples_would(rule, accept):
+    n, size, how = 5, 3, Voting(5, rule, early=True, accept=accept)
+
+    def accepted(votes):
+        grade = voting.vote(votes, size, n=n, rule=rule).relevance
+        return grade if graph._agreed(votes, grade, n) >= accept else None
+
+    for whole in itertools.product((0, 1, 2, None), repeat=n):
+        done = 0
+        while more := graph._to_accept(whole[:done], voting.wave(whole[:done], size, n=n, rule=rule), size, n, how):
+            done += more
+        assert done <= n
+        assert accepted(whole[:done]) == accepted(whole), (whole, done)

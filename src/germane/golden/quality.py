@@ -128,7 +128,13 @@ class Units:
     def _weighed(self, asked: Votes, first: NDArray[Any], pairs: pa.Table) -> None:
         odds = _odds(pairs)
         ids = zip(asked.pairs[0][asked.pair[first]].tolist(), asked.pairs[1][asked.pair[first]].tolist(), strict=True)
-        found = [odds.get(pair, np.nan) for pair in ids]
+        names = list(ids)
+        if missing := [pair for pair in names if pair not in odds]:
+            raise InputError(
+                f"{len(missing):,} judged pairs are not in the pairs, such as query {missing[0][0]!r}, document "
+                f"{missing[0][1]!r}: their odds are not known; give the pairs that people judged"
+            )
+        found = [odds[pair] for pair in names]
         chance = np.array([np.nan if value is None else value for value in found], dtype=np.float64)
         self.targeted = np.isnan(chance)
         self.weight = np.where(self.targeted, 1.0, 1 / np.where(self.targeted, 1.0, chance))

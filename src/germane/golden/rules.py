@@ -38,10 +38,10 @@ class Settled(NamedTuple):
     note: str = ""
 
 
-def standing(votes: Iterable[Vote]) -> list[Vote]:
+def standing(votes: Iterable[Vote], *, across_guides: bool = False) -> list[Vote]:
     """The votes that count: of each rater, pair, guide version and role the latest, unless it was withdrawn; in their order.
 
-    Of two at the same moment the later row counts. A rater's vote and adjudication of one pair are two roles.
+    across_guides: a later vote under another guide version takes an earlier one's place. Of two at the same moment the later row counts. A rater's vote and adjudication of one pair are two roles.
 
     >>> from datetime import datetime, timedelta
     >>> first = Vote("q", "d", "ann", 1, "g", datetime(2026, 5, 4))
@@ -52,7 +52,7 @@ def standing(votes: Iterable[Vote]) -> list[Vote]:
     last: dict[tuple[str, ...], Vote] = {}
     for vote in sorted(votes, key=lambda vote: vote.at):
         role = "adjudication" if vote.kind == VoteKind.ADJUDICATION else "vote"
-        key = (vote.query_id, vote.doc_id, vote.rater, vote.guide_version, role)
+        key = (vote.query_id, vote.doc_id, vote.rater, "" if across_guides else vote.guide_version, role)
         last.pop(key, None)
         last[key] = vote
     return [vote for vote in last.values() if not vote.withdrawn]

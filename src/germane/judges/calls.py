@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp, inf, isfinite, log
+from math import inf
 from typing import Any, NamedTuple
 
 from germane.judges.failures import LONGEST_WAIT, Problem, classed, hidden
@@ -17,11 +17,11 @@ from germane.judges.prices import Price
 from germane.judges.providers import PROVIDERS, Endpoint, Model, chat
 from germane.judges.replies import NONE, Replies, Reply, Usage, key_of
 from germane.judges.sample import Recording
+from germane.judges.told import most_tokens, texts, tops, used, with_caching
 from germane.types import InputError, Outcome
 
 TOP = 20  # likeliest tokens that are asked for in the mode "symbol": the most that OpenAI and vLLM give
 A_TOKEN = 3.5  # characters, about: for estimates before anything is known
-MOST_TOKENS = 50_000_000  # that a server can mean of one call
 GUESSED = 150  # tokens that a reply is thought to have, before one came
 
 
@@ -64,7 +64,7 @@ class Spent:
     """What a run has cost so far. known: replies that were there. tries: calls that were sent, repeated ones included.
 
     reserved: dollars that calls in flight may cost at most. longest: tokens of a reply so far. guessed: replies whose server
-    told no usage, so that their tokens were counted from letters.
+    told no usage, so that their tokens were counted from letters. counted: calls of cut pairs that a pair was charged for.
     """
 
     calls: int = 0
@@ -79,6 +79,7 @@ class Spent:
     failures: Counter[str] = field(default_factory=Counter)
     engines: dict[str, Counter[str]] = field(default_factory=dict)
     limits: dict[str, str] = field(default_factory=dict)
+    counted: set[str] = field(default_factory=set)
 
     def add(self, reply: Reply, price: Price | None) -> None:
         self.calls += 1
@@ -167,7 +168,6 @@ class Caller:
         self._chat: Any = None
         self._client: Any = None
         self._bound: dict[str, Any] = {}
-        self._counted: set[str] = set()
         self._asking: dict[str, asyncio.Future[Reply | Failure]] = {}
 
     def open(self, schema: Mapping[str, Any]) -> None:
@@ -200,9 +200,9 @@ class Caller:
 
     def _once(self, key: str, reply: Reply) -> Reply:
         """The reply, its tokens counted the first time alone."""
-        if key in self._counted:
+        if key in self.spent.counted:
             return replace(reply, usage=NONE)
-        self._counted.add(key)
+        self.spent.counted.add(key)
         return reply
 
     async def ask(
@@ -288,7 +288,7 @@ class Caller:
         return Failure(outcome, f"no answer in {times} tries: {why}" if times > 1 else why)
 
     async def _invoke(self, messages: Sequence[Mapping[str, Any]]) -> Any:
-        said = _with_caching(messages) if self.model.provider == "anthropic" else list(messages)
+        said = with_caching(messages) if self.model.provider == "anthropic" else list(messages)
         return await asyncio.wait_for(self._chat.ainvoke(said, **self._bound), self.calling.timeout + 5)
 
     async def _afford(self, messages: Sequence[Mapping[str, Any]]) -> float:
@@ -299,7 +299,7 @@ class Caller:
         if self.calling.budget is None or self.price is None:
             return 0.0
         written = max(self.model.most, self.spent.longest)  # some servers do not keep to the limit that they are given
-        most = self.price.of(Usage(_most_tokens(messages), 0, written))
+        most = self.price.of(Usage(most_tokens(messages), 0, written))
         while self.spent.money + self.spent.reserved + most > self.calling.budget:
             if self.spent.reserved < 1e-12:
                 raise Stopped(
@@ -314,15 +314,15 @@ class Caller:
     def _read(self, said: Any, messages: Sequence[Mapping[str, Any]], seconds: float) -> Reply:
         """LangChain's message as a reply."""
         told = dict(getattr(said, "response_metadata", None) or {})
-        text = said.content if isinstance(said.content, str) else _texts(said.content)
+        text = said.content if isinstance(said.content, str) else texts(said.content)
         calls = getattr(said, "tool_calls", None) or []
         if calls and not self.symbol:
             text = "\n".join(json.dumps(call.get("args"), ensure_ascii=False) for call in calls)
         counted = getattr(said, "usage_metadata", None) or {}
         cached = (counted.get("input_token_details") or {}).get("cache_read") or 0
-        usage, guessed = _used(counted.get("input_tokens"), cached, counted.get("output_tokens"), messages, text)
+        usage, guessed = used(counted.get("input_tokens"), cached, counted.get("output_tokens"), messages, text)
         self.spent.guessed += guessed
-        engine = {k: self._hidden(str(told[k])[:100]) for k in ("model_name", "system_fingerprint") if told.get(k)}
+        engine = {k: self._hidden(str(told[k]))[:100] for k in ("model_name", "system_fingerprint") if told.get(k)}
         self._answered(engine)
         headers = told.get("headers") or {}
         limits = {k: str(v) for k, v in headers.items() if k.lower().startswith("x-ratelimit-limit")}
@@ -330,8 +330,8 @@ class Caller:
         ended = self._hidden(str(told.get("finish_reason") or told.get("stop_reason") or "stop"))[:100]
         refusal = (getattr(said, "additional_kwargs", None) or {}).get("refusal") or ""
         text, refusal = self._hidden(text), self._hidden(str(refusal))
-        tops = {self._hidden(token): value for token, value in _tops(told.get("logprobs")).items()}
-        return Reply(text, ended, refusal[:500], tops, usage, engine, round(seconds, 4))
+        likeliest = {self._hidden(token): value for token, value in tops(told.get("logprobs")).items()}
+        return Reply(text, ended, refusal[:500], likeliest, usage, engine, round(seconds, 4))
 
     def _hidden(self, text: str) -> str:
         return hidden(text, self.model, self.endpoint)
@@ -343,62 +343,6 @@ class Caller:
         if found.perhaps and (self._worked or (found.perhaps == "image" and not shown)):
             return found._replace(fatal=False)  # it was taken for other pairs, or not asked for: this one alone is refused
         return found
-
-
-def _used(read: Any, cached: Any, written: Any, messages: Sequence[Mapping[str, Any]], text: str) -> tuple[Usage, bool]:
-    """The tokens of a call, as told; of what is not told, or cannot be, what letters say, at most; and whether that was so."""
-    bounds = _most_tokens(messages), len(text) // 3 + 1
-    sound = [type(n) is int and 0 < n <= MOST_TOKENS for n in (read, written)]
-    if text == "" and written == 0:
-        sound[1] = True
-    one, two = (n if ok else bound for n, ok, bound in zip((read, written), sound, bounds, strict=True))
-    kept = cached if type(cached) is int and 0 <= cached <= one and sound[0] else 0
-    return Usage(one, kept, two), not all(sound)
-
-
-def _most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
-    """Tokens that messages have at most, about: letters of English in threes, others one or two tokens each, 2,000 an image."""
-    total = 0.0
-    for message in messages:
-        content = message["content"]
-        parts = [{"text": content}] if isinstance(content, str) else content
-        for part in parts:
-            text = str(part.get("text", ""))
-            plain = len(text.encode("ascii", "ignore"))
-            total += plain / 3 + 2 * (len(text) - plain) + 2_000 * (part.get("type") == "image_url")
-    return int(total) + 50
-
-
-def _with_caching(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The messages, the first marked to be kept: Anthropic keeps a prompt's beginning where it is asked to."""
-    first = {"type": "text", "text": messages[0]["content"], "cache_control": {"type": "ephemeral"}}
-    return [{"role": "system", "content": [first]}, *map(dict, messages[1:])]
-
-
-def _texts(content: Any) -> str:
-    """The text of a reply in parts; reasoning and other kinds of parts are left out."""
-    parts = content if isinstance(content, list) else []
-    return "".join(
-        p if isinstance(p, str) else str(p.get("text", "")) if p.get("type") in ("text", None) else "" for p in parts
-    )
-
-
-def _tops(logprobs: Any) -> dict[str, float]:
-    """The likeliest tokens at the first place of a reply.
-
-    vLLM puts the token that was drawn first, in the place of the last one: where it is less likely than all others, it is
-    none of the likeliest, and would say of what is not told that it is less likely still.
-    """
-    try:
-        told = [(str(t["token"]), float(t["logprob"])) for t in logprobs["content"][0]["top_logprobs"]]
-    except (TypeError, KeyError, IndexError, ValueError):
-        return {}
-    told = [(token, value) for token, value in told if isfinite(value) and value <= 1e-6]  # some tell of what cannot be
-    drawn = len(told) > 2 and told[0][1] < min(value for _, value in told[1:])
-    found: dict[str, float] = {}
-    for token, value in told[1:] if drawn else told:  # tokens of the same letters are one here
-        found[token] = min(log(exp(found[token]) + exp(value)), 0.0) if token in found else value
-    return found
 
 
 def _fast_client(calling: Calling) -> Any:

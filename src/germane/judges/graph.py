@@ -179,7 +179,7 @@ class Graph:
         if self.voting.early:
             more = voting.wave(case.votes, self.size, n=n, rule=self.voting.rule)
             if case.at + 1 < len(self.callers):
-                more = _to_accept(case.votes, more, n, self.voting)
+                more = _to_accept(case.votes, more, self.size, n, self.voting)
         return range(done, min(done + more, n))
 
     def _n(self) -> int:
@@ -262,16 +262,19 @@ def _agreed(votes: Sequence[int | None], grade: int | None, n: int) -> float:
     return votes.count(grade) / n if grade is not None else 0.0
 
 
-def _to_accept(votes: Sequence[int | None], wave: int, n: int, how: Voting) -> int:
+def _to_accept(votes: Sequence[int | None], wave: int, size: int, n: int, how: Voting) -> int:
     """Samples to send next where a stronger model follows: until it is settled whether the grade stands, too.
 
     wave: that settle the grade, 0 where it is. So an early end hands on the pairs that all n samples would hand on.
     """
     left, needed = n - len(votes), ceil(how.accept * n - 1e-9)
-    best = max((votes.count(grade) for grade in {*votes} - {None}), default=0)
-    if best + left < needed or (wave == 0 and best >= needed):
-        return 0
-    return max(wave, min(needed - best, left), 0)
+    if max((votes.count(grade) for grade in {*votes} - {None}), default=0) + left < needed:
+        return 0  # whatever the grade, too few gave it
+    if wave:
+        return wave
+    grade = voting.vote(votes, size, n=n, rule=how.rule).relevance
+    have = needed if grade is None else votes.count(grade)
+    return 0 if have >= needed or have + left < needed else min(needed - have, left)
 
 
 def marker_of(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -218,7 +219,8 @@ def _changing(how: How) -> dict[str, Any]:
     if how.annotator is not None:
         asked = how.annotator.asked()
         places = [e.place(model) for model, e in zip(asked.models, how.annotator.endpoints(asked), strict=True)]
-        return {"offline": how.annotator.offline, "places": places, "prices": how.annotator.priced(asked)}
+        told = {"offline": how.annotator.offline, "prices": how.annotator.priced(asked)}
+        return told | {"places": sha256(repr(places).encode()).hexdigest()[:16]}  # a path may be as good as a key
     if how.server is not None:
         return {"engine": SERVED, "model": how.server.model}
     return {} if how.engine in (None, TORCH) else {"engine": how.engine}

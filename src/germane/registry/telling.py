@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from germane.golden import rules
 from germane.registry.accounts import Account
 from germane.registry.database import Registry
 from germane.registry.tables import accounts, assignments, log, pairs, votes
@@ -171,17 +172,8 @@ def controls_of(registry: Registry, task: Task) -> dict[tuple[str, str], int]:
 
 
 def standing(said: Sequence[Vote], *kinds: VoteKind) -> list[Vote]:
-    """The votes that count: each person's latest on each pair, unless it was withdrawn.
-
-    said: oldest first, as `votes_of` gives them.
-    """
-    latest: dict[tuple[str, str, str, VoteKind], Vote] = {}
-    for one in said:
-        if not kinds or one.kind in kinds:
-            key = (one.query_id, one.doc_id, one.rater, one.kind)
-            latest.pop(key, None)
-            latest[key] = one
-    return [one for one in latest.values() if not one.withdrawn]
+    """The votes of a task that count: each person's latest on each pair, unless it was withdrawn; of these kinds, or of all."""
+    return [one for one in rules.standing(said, across_guides=True) if not kinds or one.kind in kinds]
 
 
 def raters(registry: Registry, task: Task) -> list[Rater]:
