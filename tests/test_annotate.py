@@ -13,6 +13,8 @@ import pytest
 import registries  # noqa: F401  (quick passwords)
 from registries import team
 
+from germane import store
+from germane.pipeline import compare
 from germane.pipeline.annotate import Files, annotate, fields_of
 from germane.pipeline.check import check
 from germane.pipeline.votes import write_votes
@@ -20,6 +22,7 @@ from germane.registry import adjudicating, assigning, tasks, telling
 from germane.registry.assigning import Ballot
 from germane.registry.database import open_registry
 from germane.registry.tasks import Asked
+from germane.scales import get
 from germane.types import InputError, Refusal, VoteKind
 
 
@@ -347,3 +350,22 @@ def test_accounts_backup_and_restore_by_command(tmp_path):
     code, told = germane("registry", "restore", "b.zip", cwd=tmp_path, GERMANE_REGISTRY="other.sqlite")
     assert code == 0, told
     assert "olga  owner" in germane("account", "list", "--registry", "other.sqlite", cwd=tmp_path)[1]
+
+
+def test_an_override_of_an_audit_stands_in_its_tables_and_in_the_report(registry, experiment, tmp_path):
+    runs = ("--control", "control.csv", "--treatment", "treatment.csv")
+    drawn = ("--docs", "docs.csv", "-k", "10", "-n", 20, "--out", "audit.csv")
+    germane("sample", "queries.csv", "--for", "audit", *runs, *drawn, cwd=tmp_path)
+    first = read(tmp_path / "audit.csv")[0]
+    golden = write(tmp_path / "golden.csv", [{name: first[name] for name in ("query_id", "query", "doc_id", "text")}])
+    annotate(registry, Files(golden), scale="trec", asked=Asked(), task="golden")
+    annotate(registry, Files(tmp_path / "audit.csv"), scale="trec", asked=Asked(raters=1), task="a", allow=("golden-audit",))
+    task, who = tasks.find(registry, "a"), team(registry, ana="rater")["ana"]
+    while given := assigning.take(registry, task, who):
+        assigning.vote(registry, task, who, assigning.Ballot(given.id, given.token, 2))
+    written = write_votes(registry, task, tmp_path / "votes.parquet")
+    assert written.notes[0].startswith("--allow golden-audit")
+    for path in (written.judgments, written.final, written.every):
+        assert store.read_manifest(path).extra["overrides"][0].startswith("--allow golden-audit")
+    audited = compare._audited(written.judgments, None, get("trec"))
+    assert audited.overrides[0].startswith("--allow golden-audit")

@@ -31,11 +31,15 @@ MISFIT = 6.0
 
 @dataclass(frozen=True)
 class Audited:
-    """An audit: the pairs that were drawn, with their odds, and what people said of them (see `sampling.draw_audit`)."""
+    """An audit: the pairs that were drawn, with their odds, and what people said of them (see `sampling.draw_audit`).
+
+    overrides: refusals that were insisted past before, when it was judged; they stand in the report.
+    """
 
     drawn: pa.Table
     said: pa.Table
     name: str = "audit"
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def read(
             f"this design was drawn by {about.design.unit}, and an audit is weighed by distinct queries: draw the experiment "
             "by queries (germane sample)"
         )
-    overrides = _by_people_and_not_golden(audit.said, card, allow)
+    overrides = [*audit.overrides, *_by_people_and_not_golden(audit.said, card, allow)]
     overrides += _one_guide(audit.said, kinds, allow)
     answered = _gains_of(audit.said, gains)
     unit, query, row, chance, label = _located(about, pool, audit.drawn)

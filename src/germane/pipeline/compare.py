@@ -139,7 +139,10 @@ def _audited(audit: Any, sample: Any, scale: Scale) -> experiment.Audited:
             )
     drawn = sources.read_audit(audit if sample is None else sample)
     name = Path(audit).name if isinstance(audit, str | Path) else "the audit"
-    return experiment.Audited(drawn, sources.read_judgments(audit, scale=scale), name)
+    files = [Path(source) for source in (audit, sample) if isinstance(source, str | Path)]
+    told = [manifest.extra.get("overrides", ()) for path in files if (manifest := store.read_manifest(path))]
+    overrides = tuple(dict.fromkeys(str(said) for each in told for said in each))
+    return experiment.Audited(drawn, sources.read_judgments(audit, scale=scale), name, overrides)
 
 
 def _read(run: Any, arm: str) -> Run:

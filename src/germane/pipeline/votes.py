@@ -70,7 +70,8 @@ def write_votes(registry: Registry, task: Task, out: Path) -> Votes:
     files = [out, out.with_name(f"{out.stem}-final{out.suffix}"), out.with_name(f"{out.stem}-every{out.suffix}")]
     made: dict[str, Any] = {"verb": "votes", "inputs": [], "parameters": {"task": task.name, "registry": registry.name}}
     asked = {"raters": task.asked.raters, "adjudicate": task.asked.adjudicate, "columns": sorted(task.columns)}
-    made["extra"] = {"task": asked}
+    overrides = telling.overrides_of(registry, task)
+    made["extra"] = {"task": asked, "overrides": list(overrides)}
     for path, rows in zip(files[:2], (single, final), strict=True):
         _write(_table(task, rows, shown), path, "judgments 1", made)
     _write(_every(said, telling.controls_of(registry, task)), files[2], "", made)
@@ -84,7 +85,7 @@ def write_votes(registry: Registry, task: Task, out: Path) -> Votes:
         votes=len(given),
         adjudicated=len(decisions),
         unanswered=unanswered,
-        notes=tuple(_notes(task, said, unanswered)),
+        notes=(*overrides, *_notes(task, said, unanswered)),
     )
 
 

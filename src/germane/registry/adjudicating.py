@@ -15,7 +15,7 @@ from germane.registry.assigning import MOST_TEXT, Ballot, Counted, Given, NotYou
 from germane.registry.database import Registry, lock, record
 from germane.registry.standing import entropy, refresh, standing_votes
 from germane.registry.tables import accounts, assignments, pairs, remarks, tasks, votes
-from germane.registry.tasks import Task
+from germane.registry.tasks import Task, stored
 from germane.types import InputError, VoteKind
 
 MAY = (Role.ADJUDICATOR, Role.OWNER)
@@ -109,7 +109,7 @@ def decide(registry: Registry, task: Task, who: Account, ballot: Ballot) -> Coun
         row = _mine(connection, task, who, ballot)
         said: dict[str, Any] = {
             "relevance": ballot.relevance,
-            "reason": ballot.note[:MOST_TEXT],
+            "reason": stored(ballot.note)[:MOST_TEXT],
             "note": "",
             "kind": ADJUDICATION,
         }
@@ -168,7 +168,7 @@ def remark(registry: Registry, task: Task, who: Account, pair: int, kind: Remark
         at = registry.clock()
         if connection.scalar(sa.select(pairs.c.task_id).where(pairs.c.id == pair)) != task.id:
             raise NotYours("there is no such pair in this task")
-        values = {"task_id": task.id, "pair_id": pair, "account_id": who.id, "kind": kind, "text": text[:MOST_TEXT]}
+        values = {"task_id": task.id, "pair_id": pair, "account_id": who.id, "kind": kind, "text": stored(text)[:MOST_TEXT]}
         connection.execute(remarks.insert().values(**values, guide_version=task.scale.version, at=at))
         if kind == RemarkKind.DISCUSSION:
             connection.execute(pairs.update().where(pairs.c.id == pair).values(discussed=True))

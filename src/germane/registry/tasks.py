@@ -18,6 +18,7 @@ from germane.text import pair_digest
 from germane.types import InputError, Refusal, Scale
 
 OVERRIDE = "golden-audit"
+LOADED = "task loaded"  # in the log
 _CHUNK = 500  # rows a statement
 
 
@@ -135,7 +136,7 @@ def load(
             record(connection, at, actor, "guide shown", name, {"version": scale.version})
         fresh = _added(connection, number, given, asked.seed)
         detail = {"kind": kind, "pairs": fresh, "overrides": list(overrides)}
-        record(connection, at, actor, "task loaded", name, detail)
+        record(connection, at, actor, LOADED, name, detail)
     return Loaded(find(registry, name), fresh, len(given) - fresh, overrides)
 
 

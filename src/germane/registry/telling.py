@@ -13,7 +13,7 @@ from germane.golden import rules
 from germane.registry.accounts import Account
 from germane.registry.database import Registry
 from germane.registry.tables import accounts, assignments, log, pairs, votes
-from germane.registry.tasks import Task
+from germane.registry.tasks import LOADED, Task
 from germane.types import Vote, VoteKind
 
 ACTIVE = timedelta(minutes=15)
@@ -200,6 +200,13 @@ def entries(registry: Registry, *, before: int | None = None, most: int = 100) -
     with registry.reading() as connection:
         rows = connection.execute(query if before is None else query.where(log.c.id < before))
         return [Entry(row.id, row.at, row.actor, row.action, row.subject, row.detail) for row in rows]
+
+
+def overrides_of(registry: Registry, task: Task) -> tuple[str, ...]:
+    """The refusals that were insisted past when pairs of this task were loaded, as sentences, each once."""
+    query = sa.select(log.c.detail).where(log.c.action == LOADED, log.c.subject == task.name).order_by(log.c.id)
+    with registry.reading() as connection:
+        return tuple(dict.fromkeys(said for row in connection.scalars(query) for said in row.get("overrides", ())))
 
 
 def _votes(task: Task) -> Any:
