@@ -437,3 +437,14 @@ def test_notes_with_what_postgresql_cannot_keep_are_kept_as_what_they_show(eithe
     assigning.vote(either, task, ana, Ballot(given.id, given.token, 2, note="a\x00b\ud800"))
     (vote,) = telling.votes_of(either, task)
     assert vote.note == "a\u2400b?"
+
+
+def test_an_undo_that_is_sent_twice_takes_one_vote_back(registry):
+    ana = team(registry, ana="rater")["ana"]
+    task = a_task(registry, 4)
+    for _ in range(3):
+        say(registry, task, ana, 2)
+    assert assigning.undo(registry, task, ana, done=3) is not None
+    with pytest.raises(NotYours, match="nothing was taken back"):
+        assigning.undo(registry, task, ana, done=3)
+    assert sum(vote.withdrawn for vote in telling.votes_of(registry, task)) == 1

@@ -57,7 +57,7 @@ class Browser:
     def post(self, path, page, **fields):
         return self.http.post(
             path,
-            data={name: hidden(page.text, name) for name in ("csrf", "assignment", "token") if hidden(page.text, name)}
+            data={name: hidden(page.text, name) for name in ("csrf", "assignment", "token", "done") if hidden(page.text, name)}
             | fields,
         )
 
@@ -233,9 +233,11 @@ def test_cannot_judge_needs_a_reason_and_undo_shows_the_pair_again(registry, peo
     page = ana.get(f"/judge/{task.id}")
     ana.post(f"/judge/{task.id}", page, reason="I do not know the language", seconds="nan")
     clock.pass_(seconds=1)
-    undone = ana.post(f"/judge/{task.id}/undo", page)
+    after = ana.get(f"/judge/{task.id}")
+    undone = ana.post(f"/judge/{task.id}/undo", after)
     again = ana.get(undone.headers["location"])
     assert "taken back" in again.text
+    assert ana.post(f"/judge/{task.id}/undo", after).status_code == 409, "sent twice, it takes back one"
     assert re.search(r"<h2><bdi[^>]*>(.*?)</bdi>", again.text)[1] == re.search(r"<h2><bdi[^>]*>(.*?)</bdi>", page.text)[1]
     assert [(v.relevance, v.reason, v.withdrawn) for v in telling.votes_of(registry, task)] == [
         (None, "I do not know the language", False),

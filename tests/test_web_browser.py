@@ -90,11 +90,13 @@ def enter(browser, address, name, **context):
     page.on("pageerror", lambda problem: faults.append(str(problem)))
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.goto(f"{address}/login")
-    page.keyboard.type(name)  # the name has the focus
+    page.wait_for_function("() => document.activeElement?.name === 'name'")  # the name has the focus, at once or soon
+    page.keyboard.type(name)
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     with page.expect_navigation():
         page.keyboard.press("Enter")
+    assert "/login" not in page.url
     return page, faults
 
 

@@ -111,16 +111,19 @@ def vote(registry: Registry, task: Task, rater: Account, ballot: Ballot) -> Coun
     return Counted.RECORDED
 
 
-def undo(registry: Registry, task: Task, rater: Account) -> Given | None:
+def undo(registry: Registry, task: Task, rater: Account, *, done: int | None = None) -> Given | None:
     """The pair of the rater's latest vote that stands, theirs again, and that vote withdrawn; None where there is none.
 
-    Raises: InputError where an adjudicator has decided the pair: what they read stays.
+    done: how many votes stood when the rater asked for it: the same form sent twice takes back one.
+    Raises: NotYours for another number than that; InputError where an adjudicator has decided the pair: what they read stays.
     """
     with registry.writing() as connection:
         lock(connection, tasks, task.id)
         at = registry.clock()
         mine = sa.and_(assignments.c.task_id == task.id, assignments.c.account_id == rater.id, assignments.c.kind.in_(VOTES))
         query = sa.select(assignments).where(mine, assignments.c.done_at.is_not(None))
+        if done is not None and done != connection.scalar(sa.select(sa.func.count()).select_from(query.subquery())):
+            raise NotYours("this page is out of date, and nothing was taken back: look at the pair shown now")
         row = connection.execute(query.order_by(assignments.c.done_at.desc(), assignments.c.id.desc()).limit(1)).first()
         if row is None:
             return None

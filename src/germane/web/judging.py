@@ -54,8 +54,10 @@ def vote(call: Call) -> Response:
 
 def undo(call: Call) -> Response:
     """Take the latest vote back, and show its pair again."""
-    task = call.task
-    given = assigning.undo(call.registry, task, call.who)
+    task, done = call.task, call.form.get("done", "")
+    if not (done.isascii() and done.isdecimal() and len(done) < 10):
+        raise InputError("the form does not say which vote: load the page again")
+    given = assigning.undo(call.registry, task, call.who, done=int(done))
     return away(f"/judge/{task.id}?said={'nothing' if given is None else 'undone'}")
 
 
