@@ -369,3 +369,17 @@ def test_an_override_of_an_audit_stands_in_its_tables_and_in_the_report(registry
         assert store.read_manifest(path).extra["overrides"][0].startswith("--allow golden-audit")
     audited = compare._audited(written.judgments, None, get("trec"))
     assert audited.overrides[0].startswith("--allow golden-audit")
+
+
+def test_a_golden_or_used_pair_is_known_by_its_document_under_a_query_of_the_same_words(registry, tmp_path):
+    odds = {"unit": "documents", "audit_stratum": "all", "inclusion_probability": 0.5, "drawn": 1}
+    pair = {"query_id": "1", "query": "red shoes", "doc_id": "a", "text": "title: Red shoes"}
+    other = {"query_id": "9", "query": "Red shoes!", "doc_id": "a", "text": "title: Red shoes by Acme"} | odds
+    used, audit = write(tmp_path / "used.csv", [pair]), write(tmp_path / "audit.csv", [other])
+    with pytest.raises(Refusal, match="used in prompts or training"):
+        annotate(registry, Files(audit, used=(used,)), scale="esci", asked=Asked())
+    annotate(registry, Files(used), scale="esci", asked=Asked())
+    with pytest.raises(Refusal, match="kind golden already"):
+        annotate(registry, Files(audit), scale="esci", asked=Asked())
+    apart = write(tmp_path / "apart.csv", [other | {"doc_id": "b"}])
+    assert annotate(registry, Files(apart, used=(used,)), scale="esci", asked=Asked()).new == 1

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from germane.registry.database import Registry, record
 from germane.registry.tables import guides, pairs, tasks, votes
-from germane.text import pair_digest
+from germane.text import pair_digest, query_digest
 from germane.types import InputError, Refusal, Scale
 
 OVERRIDE = "golden-audit"
@@ -115,8 +115,8 @@ def load(
 ) -> Loaded:
     """The task of this name with these pairs: made if it is new, else with what is new of them, asked as it is said now.
 
-    A new guide of a known task becomes a new version; votes keep theirs. used: (query_id, doc_id) of pairs that have been in
-    prompts or training, which no audit may hold.
+    A new guide of a known task becomes a new version; votes keep theirs. used: (query_id, doc_id), or (`query_digest`, doc_id),
+    of pairs that have been in prompts or training, which no audit may hold.
 
     Raises: InputError for another kind or scale than the task has; Refusal `--allow golden-audit` where golden and audit
     pairs meet.
@@ -272,6 +272,11 @@ def stored(value: Any) -> Any:
     return value.replace("\x00", "\u2400").encode("utf-8", errors="replace").decode()
 
 
+def _is_in(pair: NewPair, keys: set[tuple[str, str]]) -> bool:
+    """Whether its document is among these, under its query's id or under one of the same words."""
+    return (pair.query_id, pair.doc_id) in keys or (query_digest(pair.query), pair.doc_id) in keys
+
+
 def _kept_apart(
     connection: sa.Connection, kind: TaskKind, given: Sequence[NewPair], used: set[tuple[str, str]], allow: frozenset[str]
 ) -> tuple[str, ...]:
@@ -279,15 +284,15 @@ def _kept_apart(
     if unknown := sorted(allow - {OVERRIDE}):
         raise InputError(f"--allow {unknown[0]}: there is no such override here; known is {OVERRIDE}")
     other = TaskKind.AUDIT if kind == TaskKind.GOLDEN else TaskKind.GOLDEN
-    there = sa.select(pairs.c.query_id, pairs.c.doc_id, pairs.c.digest).join(tasks).where(tasks.c.kind == other)
-    ids, digests = set(), set()
-    for query_id, doc_id, digest in connection.execute(there):
-        ids.add((query_id, doc_id))
+    there = sa.select(pairs.c.query_id, pairs.c.doc_id, pairs.c.query, pairs.c.digest).join(tasks).where(tasks.c.kind == other)
+    keys, digests = set(), set()
+    for query_id, doc_id, query, digest in connection.execute(there):
+        keys |= {(query_id, doc_id), (query_digest(query), doc_id)}
         digests.add(digest)
-    meet = [pair for pair in given if (pair.query_id, pair.doc_id) in ids or pair.digest in digests]
+    meet = [pair for pair in given if _is_in(pair, keys) or pair.digest in digests]
     where = f"are in a task of kind {other} already"
     if not meet and kind == TaskKind.AUDIT:
-        meet = [pair for pair in given if (pair.query_id, pair.doc_id) in used]
+        meet = [pair for pair in given if _is_in(pair, used)]
         where = "have been used in prompts or training (--used)"
     if not meet:
         return ()

@@ -96,8 +96,10 @@ def read_pairs(obj: Any) -> pa.Table:
     return attributed(conform(raw.table, "pairs", name=raw.name, at=raw.at, parse=raw.text), whose(raw))
 
 
-def read_candidates(obj: Any) -> pa.Table:
+def read_candidates(obj: Any, *, words: bool = False) -> pa.Table:
     """query_id and doc_id of the pairs that judgments, pairs or a run name, whatever else they say of them.
+
+    words: with the query's words too, column query, where the file has them.
 
     Raises: InputError naming the file and the column that is missing.
     """
@@ -107,7 +109,9 @@ def read_candidates(obj: Any) -> pa.Table:
     found = (raw.find((*QUERY_ID, "query")) or raw.require("query_id", QUERY_ID), raw.require("doc_id", DOC_ID))
     wanted = SCHEMAS["runs"].columns[:2]
     columns = [conform_column(raw.table[c], w, name=raw.name, at=raw.at) for c, w in zip(found, wanted, strict=True)]
-    return pa.Table.from_arrays(columns, ["query_id", "doc_id"])
+    made = pa.Table.from_arrays(columns, ["query_id", "doc_id"])
+    said = raw.find(("query",)) if words else None
+    return made if said is None else made.append_column("query", raw.table[said].cast(pa.string()))
 
 
 def read_design(obj: Any) -> pa.Table:
