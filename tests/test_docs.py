@@ -83,7 +83,9 @@ def run_console(body: str, folder: Path, where: str) -> None:
     steps = re.split(r"^ *\$ ", body.replace("\\\n", " "), flags=re.MULTILINE)
     assert not steps[0].strip(), f"{where}: a console block starts with '$ '"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = os.environ | {"PATH": path, "COLUMNS": "100", "GERMANE_DATA": str(data_folder())}
+    env = os.environ | {"PATH": path, "COLUMNS": "100"}
+    if data_folder().is_dir():
+        env["GERMANE_DATA"] = str(data_folder())
     for step in steps[1:]:
         command, _, expected = step.partition("\n")
         code = int((re.findall(r"# exit (\d+)\s*$", command) or ["0"])[0])
