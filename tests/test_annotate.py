@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ import registries  # noqa: F401  (quick passwords)
 from registries import team
 
 from germane import store
-from germane.pipeline import compare
+from germane.pipeline import compare, golden
 from germane.pipeline.annotate import Files, annotate, fields_of
 from germane.pipeline.check import check
 from germane.pipeline.votes import write_votes
@@ -383,3 +384,29 @@ def test_a_golden_or_used_pair_is_known_by_its_document_under_a_query_of_the_sam
         annotate(registry, Files(audit), scale="esci", asked=Asked())
     apart = write(tmp_path / "apart.csv", [other | {"doc_id": "b"}])
     assert annotate(registry, Files(apart, used=(used,)), scale="esci", asked=Asked()).new == 1
+
+
+def test_votes_say_themselves_how_they_were_asked_and_which_pairs_wait_although_people_agree(registry, tmp_path):
+    from germane.golden import votes as kept
+
+    pairs = [
+        {"query_id": f"q{i}", "query": f"query {i}", "doc_id": "d", "text": "item", "entropy": e, "inclusion_probability": 0.5}
+        for i, e in enumerate((0.2, 1.5, 0.1))
+    ]
+    given = write(tmp_path / "pairs.csv", pairs)
+    asked = Asked(raters=1, entropy_bar=1.0)
+    task = tasks.find(registry, annotate(registry, Files(given), scale="esci", asked=asked).task)
+    ana = team(registry, ana="rater")["ana"]
+    while (ballot := assigning.take(registry, task, ana)) is not None:
+        assigning.vote(registry, task, ana, Ballot(ballot.id, ballot.token, 2))
+    written = write_votes(registry, task, tmp_path / "votes.parquet")
+    for path in map(Path, (written.judgments, written.every)):
+        moved = path.with_name(f"moved-{path.name}")
+        path.rename(moved)
+        assert store.read_manifest(moved) is None
+        said = kept.asked_of(moved)
+        assert (said["raters"], "inclusion_probability" in said["columns"]) == (1, True)
+        with pytest.raises(InputError, match="have odds, and would be sealed without them"):
+            golden.seal(moved, tmp_path / "s", scale="esci", seed=1)
+        with pytest.raises(Refusal, match="1 pairs still need an adjudicator, the first is query 'q1'"):
+            golden.seal(moved, tmp_path / "s", scale="esci", pairs=given, seed=1)

@@ -407,7 +407,7 @@ def test_the_digest_is_of_the_labels_and_of_nothing_else():
 def test_cards_survive_json_and_older_ones_are_still_read():
     made = card(raters(truth(), said(truth(), 4)), machine(more=probs), adjudicate="median", control=run(5), treatment=run(6))
     assert JudgeCard.from_json(made.to_json()) == made
-    new = ("gold_digest", "slices", "targeted", "ceiling", "reliability", "equivalence", "bias_at", "decisions")
+    new = ("gold_digest", "gold_pairs", "slices", "targeted", "ceiling", "reliability", "equivalence", "bias_at", "decisions")
     old = {name: value for name, value in json.loads(made.to_json()).items() if name not in new}
     read = JudgeCard.from_json(json.dumps(old))
     assert read.agreement == made.agreement

@@ -1,5 +1,7 @@
 """An audit inside an experiment: what it must be, and what `compare` makes of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -170,6 +172,26 @@ def test_golden_pairs_are_no_audit():
         answer(control, treatment, judged, sample, gold, card=card, allow=["failed-card", "no-card"])
     report = answer(control, treatment, judged, sample, gold, card=card, allow=["failed-card", "no-card", "golden-audit"])
     assert any("golden-audit" in o for o in report.overrides)
+
+
+@pytest.mark.parametrize("unit", ["queries", "documents"])
+def test_an_audit_into_which_golden_pairs_were_put_is_refused_and_a_blind_one_that_met_some_is_not(unit):
+    control, treatment, truth, judged = world()
+    sample = drawn(control, treatment, 60 if unit == "queries" else 200, unit=unit)
+    answers = said(sample, truth)
+    gold = answers.slice(0, answers.num_rows // 2)
+    ids = zip(*gold.select(["query_id", "doc_id"]).to_pydict().values(), strict=True)
+    outcome = ["label"] * gold.num_rows
+    checked = machine({pair: judged[pair] for pair in ids}).append_column("outcome", [outcome])
+    card = cards.build(gold.append_column("outcome", [outcome]), checked, scale=SCALE)
+    allowed = ["failed-card", "no-card"]
+    with pytest.raises(Refusal, match=rf"of {answers.num_rows:,} pairs of the audit are of the golden set.*they were put in"):
+        answer(control, treatment, judged, sample, answers, card=card, allow=allowed)
+    moved = sampling.pool(run(control).table, run(treatment).table, k=25).table
+    keys = cards.pair_keys(moved)
+    by_chance = replace(card, gold_pairs=keys[: len(keys) // 3])  # sorted by hash: a third at random
+    assert set(by_chance.gold_pairs) & set(cards.pair_keys(answers))
+    answer(control, treatment, judged, sample, answers, card=by_chance, allow=allowed)
 
 
 def test_pairs_that_did_not_move_here_are_no_audit():

@@ -244,6 +244,38 @@ def test_text_that_a_spreadsheet_would_run_is_no_formula_in_csv(tmp_path):
     assert all(line.startswith("\"'") for line in lines)
 
 
+def test_an_id_that_would_be_a_formula_is_not_written_to_csv(tmp_path, file):
+    path = file("g.csv", "query_id,query,doc_id,text,relevance\nq,tables,=1+1,oak,E\nq,tables,-5,oak,E\n")
+    with pytest.raises(InputError, match=r"doc_id '=1\+1' would be a formula in a spreadsheet: write \.jsonl or \.parquet"):
+        pipeline.export(path, tmp_path / "x.csv", form="csv", scale="esci", pairs=path)
+    assert not (tmp_path / "x.csv").exists()
+    pipeline.export(path, tmp_path / "x.jsonl", form="jsonl", scale="esci", pairs=path)
+    read = sources.read_judgments(tmp_path / "x.jsonl", scale=ESCI)
+    assert read["doc_id"].to_pylist() == ["-5", "=1+1"]
+
+
+def test_quepid_knows_a_query_by_its_words(tmp_path, file):
+    rows = "query_id,query,doc_id,text,relevance\nq1,tables,d,oak,E\nq2,tables,d,oak,{}\nq2,tables,e,oak,I\n"
+    same = file("same.csv", rows.format("E"))
+    pipeline.export(same, tmp_path / "x.csv", form="quepid", scale="esci", pairs=same)
+    assert (tmp_path / "x.csv").read_text().splitlines()[1:] == ['"tables","d",100', '"tables","e",0']
+    other = file("other.csv", rows.format("I"))
+    with pytest.raises(InputError, match="queries 'q1' and 'q2' have the same words and rate document 'd' differently"):
+        pipeline.export(other, tmp_path / "y.csv", form="quepid", scale="esci", pairs=other)
+
+
+def test_a_pair_that_a_judge_was_unsure_of_waits_for_a_third_person():
+    rows = rows_of()
+    rows = [row._replace(queued=(row.query_id, row.doc_id) == ("q0", "d0")) for row in rows]
+    with pytest.raises(Refusal, match="1 pairs still need an adjudicator"):
+        freeze(votes.read(rows, ESCI), ESCI, seed=1)
+    table = pa.Table.from_pylist([{**v._asdict(), "kind": str(v.kind)} for v in rows])
+    with pytest.raises(Refusal, match="1 pairs still need an adjudicator"):
+        freeze(votes.read(table, ESCI), ESCI, seed=1)
+    above = Vote("q0", "d0", "eve", 0, GUIDE, START + timedelta(hours=1), VoteKind.ADJUDICATION, "agreed")
+    assert freeze(votes.read([*rows, above], ESCI), ESCI, seed=1).facts["settled"]["adjudicated"] == 1
+
+
 def test_a_form_that_needs_texts_says_so(tmp_path, file):
     path = file("g.csv", "query_id,doc_id,relevance\nq,d,E\n")
     with pytest.raises(InputError, match="--to quepid holds the queries' text"):
@@ -286,5 +318,9 @@ def test_a_sealed_pair_enters_no_audit(sealed_set):
     with pytest.raises(InputError, match=r"1 of 2 drawn pairs are in .*golden"):
         _apart(mine, [sealed_set])
     _apart(mine.slice(1), [sealed_set])
+    known = pq.read_table(sealed_set / "dev-pairs.parquet").slice(0, 1).to_pylist()[0]
+    words = {"query_id": ["7"], "doc_id": ["7"], "query": [known["query"].upper()], "text": [known["text"] + "."]}
+    with pytest.raises(InputError, match=r"1 of 1 drawn pairs are in .*golden"):
+        _apart(pa.table(words), [sealed_set])
     with pytest.raises(InputError, match="is of a sealed golden set"):
         _audited(sealed_set / "dev.parquet", None, ESCI)

@@ -4,6 +4,7 @@ import json
 import stat
 import threading
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -250,14 +251,17 @@ def test_a_task_that_is_loaded_again_gets_what_is_new_of_it(registry):
 def test_golden_and_audit_pairs_are_kept_apart_by_id_and_by_words(small):
     a_task(small, 4)
     audit = {"name": "audit", "kind": TaskKind.AUDIT, "scale": get("esci"), "asked": Asked(), "actor": "test"}
-    same_ids = [NewPair("q0", "d1", "something else", (("title", "else"),))]
+    same_ids = [NewPair("q0", "d1", some_pairs(2)[1].query, (("title", "else"),))]
     same_words = [NewPair("other", "ids", "Query, number 0!", some_pairs(1)[0].fields)]
     fresh = [NewPair("q9", "d9", "new", (("title", "new"),))]
-    for given in (same_ids, same_words):
+    long = tuple((name, " ".join(f"{name}{i}" for i in range(40))) for name in ("title", "text"))
+    tasks.load(small, "golden", TaskKind.GOLDEN, get("esci"), [NewPair("l", "l", "a lamp", long)], Asked(), actor="test")
+    nearly = [NewPair("l2", "l2", "a lamp", (*long, ("brand", "Acme")))]
+    for given in (same_ids, same_words, nearly):
         with pytest.raises(Refusal, match=r"are in a task of kind golden already.*--allow golden-audit"):
             tasks.load(small, given=given, **audit)
     with pytest.raises(Refusal, match="used in prompts or training"):
-        tasks.load(small, given=fresh, used=[("q9", "d9")], **audit)
+        tasks.load(small, given=fresh, used=[pa.table({"query_id": ["q9"], "doc_id": ["d9"]})], **audit)
     assert tasks.load(small, given=fresh, **audit).new == 1
     with pytest.raises(Refusal, match="of kind audit already"):
         tasks.load(small, "golden", TaskKind.GOLDEN, get("esci"), fresh, Asked(), actor="test")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from germane.cards import bars as bars_of
 from germane.cards import labels, lists
-from germane.cards.gold import Pairs, Rule, adjudicate, digest, joined, who
+from germane.cards.gold import Pairs, Rule, adjudicate, digest, joined, pair_keys, who
 from germane.cards.segments import Dimension, Segments, dimensions
 from germane.cards.unevenness import unevenness
 from germane.stats import agreement
@@ -93,6 +93,7 @@ def build(
         dict(bars),
         caveats=tuple(dict.fromkeys(caveats + notes + more)),
         gold_digest=digest(gold),
+        gold_pairs=pair_keys(gold),
         slices=slices,
         targeted=targeted,
         ceiling=ceiling,

@@ -60,6 +60,21 @@ def digest(gold: pa.Table) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
+def pair_keys(table: pa.Table) -> tuple[str, ...]:
+    """12 hex digits of each pair by its ids, sorted, each once: to find a golden pair elsewhere without telling which it is.
+
+    >>> import pyarrow as pa
+    >>> pair_keys(pa.table({"query_id": ["q", "q"], "doc_id": ["d", "d"]}))
+    ('290280115e3a',)
+    """
+    return tuple(sorted(set(map(pair_key, table["query_id"].to_pylist(), table["doc_id"].to_pylist()))))
+
+
+def pair_key(query_id: object, doc_id: object) -> str:
+    """12 hex digits of a pair by its ids."""
+    return hashlib.sha256(json.dumps([str(query_id), str(doc_id)], ensure_ascii=False).encode()).hexdigest()[:12]
+
+
 def adjudicate(gold: pa.Table, rule: Rule | None) -> tuple[pa.Table, pa.Table | None, list[str]]:
     """Gold with one row a pair; the same with the ties (of grade 0), None where no pair has several raters; what is to be said.
 

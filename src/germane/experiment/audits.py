@@ -28,6 +28,9 @@ GAPS = 0.05
 MISFIT = 6.0
 """The number of documents that moved, by the audit's odds, may lie so many standard errors from the number that did."""
 
+GOLDEN_MISFIT = 4.0
+"""More golden pairs than the odds would draw, by so many standard errors: a blind draw does so less than once in a thousand."""
+
 
 @dataclass(frozen=True)
 class Audited:
@@ -105,6 +108,7 @@ def read(
     overrides += _gaps(int(gaps.sum()), len(gaps), audit.name, allow)
     people = np.where(gaps, judge, people)
     answers = Answers(unit, audit.name, query, row, chance, people, judge, label, ~gaps)
+    overrides += _golden_put_in(about, pool, answers, card, allow)
     _fits(about, pool, answers)
     return answers, tuple(overrides)
 
@@ -267,6 +271,12 @@ def _located(about: Frame, pool: Pool, drawn: pa.Table) -> tuple[str, Ints, Ints
     return str(units[0]), query, found, chance, np.array(drawn["audit_stratum"].to_pylist(), dtype=object)
 
 
+_GOLDEN = (
+    "the golden set that the judge was checked on: golden pairs are partly chosen, and teach prompts and calibration. Draw an "
+    "audit inside this experiment (germane sample --for audit)."
+)
+
+
 def _by_people_and_not_golden(said: pa.Table, card: JudgeCard | None, allow: frozenset[str]) -> list[str]:
     rows = said.group_by(["judge", "fingerprint"]).aggregate([]).to_pylist()
     for row in rows:
@@ -280,12 +290,38 @@ def _by_people_and_not_golden(said: pa.Table, card: JudgeCard | None, allow: fro
         )
         overrides += _insist("mixed-guides", message, allow)
     if card is not None and card.gold_digest and card.gold_digest == cards.digest(said):
-        message = (
-            "The audit is the golden set that the judge was checked on: golden pairs are partly chosen, and teach prompts and "
-            "calibration. Draw an audit inside this experiment (germane sample --for audit)."
-        )
-        overrides += _insist("golden-audit", message, allow)
+        overrides += _insist("golden-audit", f"The audit is {_GOLDEN}", allow)
     return overrides
+
+
+def _golden_put_in(about: Frame, pool: Pool, answers: Answers, card: JudgeCard | None, allow: frozenset[str]) -> list[str]:
+    """Overrides needed because more golden pairs are in the audit than its odds would have drawn of those that moved here.
+
+    A unit (a query, or a document of one) counts once. Raises: Refusal `--allow golden-audit`.
+    """
+    known = frozenset(card.gold_pairs if card else ())
+
+    def golden(rows: Ints) -> NDArray[np.bool_]:
+        queries = about.queries.take(pool.query[rows]).to_pylist()
+        keys = map(cards.pair_key, queries, pool.docs.take(rows).to_pylist())
+        return np.fromiter((key in known for key in keys), dtype=bool, count=len(rows))
+
+    if not known or not (mine := golden(answers.row)).any():
+        return []
+    moved = np.flatnonzero(pool.moved)
+    there = moved[golden(moved)]
+    unit = answers.query if answers.unit == "queries" else np.arange(len(mine))
+    count = len(np.unique(pool.query[there])) if answers.unit == "queries" else len(there)
+    first = np.unique(unit[mine], return_index=True)[1]
+    chance = answers.chance[mine][first]
+    by_odds, se = float((1 / chance).sum()), float(np.sqrt(((1 - chance) / chance**2).sum()))
+    if by_odds - count <= GOLDEN_MISFIT * max(se, 1.0):
+        return []
+    message = (
+        f"{int(mine.sum()):,} of {len(mine):,} pairs of the audit are of {_GOLDEN} By the audit's odds {by_odds:,.0f} "
+        f"{answers.unit} here would be golden, and {count:,} are: they were put in."
+    )
+    return _insist("golden-audit", message, allow)
 
 
 def _one_guide(said: pa.Table, kinds: pa.Table, allow: frozenset[str]) -> list[str]:

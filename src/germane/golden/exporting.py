@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from germane import sources, store
-from germane.sources.writing import plain_cells
+from germane.sources.writing import no_formulas, plain_cells
 from germane.types import InputError, Scale
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def write(labels: pa.Table, path: Path, form: str, scale: Scale, *, made: Mappin
             "docid": answered["doc_id"],
             "rating": pa.array(digits, pa.int64()),
         }
+        columns = _once(columns, answered["query_id"].to_pylist())
     elif form == "esci":
         columns = {"query_id": answered["query_id"], "query": answered["query"], "product_id": answered["doc_id"]}
         columns |= {"product_title": answered["text"], "esci_label": pa.array(name, pa.string())}
@@ -63,6 +64,29 @@ def write(labels: pa.Table, path: Path, form: str, scale: Scale, *, made: Mappin
         texts = [None if grade is None else scale.labels[grade] for grade in labels["relevance"].to_pylist()]
         columns = {**{c: labels[c] for c in labels.column_names}, "label": pa.array(texts, pa.string())}
     return _plain(pa.table(columns), path, made)
+
+
+def _once(columns: Mapping[str, Any], ids: list[Any]) -> dict[str, Any]:
+    """Ratings with each query and document once: Quepid knows a query by its words, whatever its id.
+
+    Raises: InputError where two ids of the same words gave one document two ratings.
+    """
+    import pyarrow as pa
+
+    table = pa.table(dict(columns))
+    seen: dict[tuple[Any, Any], int] = {}
+    kept = []
+    for i, (query, doc, rating) in enumerate(zip(*(table[c].to_pylist() for c in ("query", "docid", "rating")), strict=True)):
+        first = seen.setdefault((query, doc), i)
+        if first == i:
+            kept.append(i)
+        elif table["rating"][first].as_py() != rating:
+            raise InputError(
+                f"queries {ids[first]!r} and {ids[i]!r} have the same words and rate document {doc!r} differently: --to quepid "
+                "knows a query by its words; use --to csv, jsonl or parquet"
+            )
+    whole = table.take(pa.array(kept, pa.int64()))
+    return {name: whole[name] for name in whole.column_names}
 
 
 def _digit(scale: Scale, grade: int) -> int:
@@ -85,6 +109,7 @@ def _plain(table: pa.Table, path: Path, made: Mapping[str, Any]) -> Path:
     elif path.suffix == ".jsonl":
         store.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()))
     else:
+        no_formulas(table, ("query_id", "doc_id", "docid", "product_id"), path)
         out = io.BytesIO()
         csv.write_csv(plain_cells(table, ("query", "text", "product_title", "note")), out)
         store.write_bytes(path, out.getvalue())

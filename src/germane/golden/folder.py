@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from germane import store
+from germane import sources, store
 from germane.store import sealed
 from germane.types import InputError
 
@@ -109,6 +109,18 @@ def pairs_of(folder: str | Path, parts: Sequence[str] = PARTS) -> pa.Table:
         columns = [c for c in ("query_id", "doc_id", "query", "text", "split") if c in table.column_names]
         tables.append(table.select(columns).replace_schema_metadata(None))
     return pa.concat_tables(tables)
+
+
+def words_of(path: str | Path) -> pa.Table:
+    """query_id, doc_id, query and text, those that are there, of a sealed folder, or of any file that names queries or pairs.
+
+    No grade is looked at. Raises: InputError for a file that names no queries, and a folder that is not sealed.
+    """
+    if is_sealed(path):
+        return pairs_of(path)
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder, and no sealed golden set: name a file")
+    return sources.read_words(path)
 
 
 def test_pairs(path: Path) -> Path:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from germane.text import pair_digest, query_digest
 from germane.text.duplicates import near
 
@@ -47,16 +50,8 @@ def leaks(golden: pa.Table, other: pa.Table, name: str, *, similarity: float = N
             told = tuple(f"query {q!r}, document {d!r}" if d else f"query {q!r}" for q, d in fresh[:SHOWN])
             found.append(Leak(name, kind, len(fresh), told))
 
-    ids = {(row.query_id, row.doc_id): row for row in theirs if row.doc_id}
-    same_id = [row.pair for row in mine if row.doc_id and (hit := ids.get(row.pair)) is not None and not row.differs(hit)]
-    add("the same pair, by its ids", same_id)
-    pairs = {pair_digest(row.query, row.text) for row in theirs if row.query and row.text}
-    add("the same pair, by its words", [r.pair for r in mine if r.query and r.text and pair_digest(r.query, r.text) in pairs])
-    ours = [row for row in mine if row.query and row.text]
-    others = [f"{row.query} {row.text}" for row in theirs if row.query and row.text]
-    if ours and others:
-        hits = near([f"{row.query} {row.text}" for row in ours], others, similarity).a
-        add(f"nearly the same pair ({similarity:g} of its words or more)", [ours[i].pair for i in hits.tolist()])
+    for kind, rows in _same(mine, theirs, similarity).items():
+        add(kind, [mine[i].pair for i in rows])
     queries = {query_digest(row.query) for row in theirs if row.query}
     add("the same query, by its words", [row.pair for row in mine if row.query and query_digest(row.query) in queries])
     asked, known = [row for row in mine if row.query], sorted({row.query for row in theirs if row.query})
@@ -66,6 +61,44 @@ def leaks(golden: pa.Table, other: pa.Table, name: str, *, similarity: float = N
     bare = {row.query_id: row for row in theirs if row.query_id}
     same = [r.pair for r in mine if r.query_id and (hit := bare.get(r.query_id)) is not None and not (r.query and hit.query)]
     add("the same query, by its id", same)
+    return found
+
+
+def shared(mine: pa.Table, theirs: pa.Table, *, similarity: float = NEAR) -> NDArray[np.int64]:
+    """The rows of `mine` whose pair is among `theirs`, in order: by its ids, its document under the same words, or its words.
+
+    mine, theirs: as `leaks` takes them. This is the one rule of what is the same pair, wherever two sets are kept apart.
+
+    >>> import pyarrow as pa
+    >>> known = pa.table({"query_id": ["1"], "doc_id": ["a"], "query": ["Oak table"], "text": ["A table of oak"]})
+    >>> asked = {"query_id": ["7", "8"], "doc_id": ["z", "a"], "query": ["oak table", "lamp"], "text": ["a table, of oak", "-"]}
+    >>> shared(pa.table(asked), known).tolist()
+    [0]
+    """
+    found = _same(_rows(mine), _rows(theirs), similarity)
+    return np.array(sorted({i for rows in found.values() for i in rows}), dtype=np.int64)
+
+
+def _same(mine: list[_Row], theirs: list[_Row], similarity: float) -> dict[str, list[int]]:
+    """Rows of `mine` that are a pair of `theirs`, by how they are alike, the strongest likeness first."""
+    ids = {row.ids: row for row in theirs if row.query_id and row.doc_id}
+    asked = {(query_digest(row.query), row.doc_id) for row in theirs if row.query and row.doc_id}
+    pairs = {pair_digest(row.query, row.text) for row in theirs if row.query and row.text}
+    found: dict[str, list[int]] = {}
+    for i, row in enumerate(mine):
+        hit = ids.get(row.ids) if row.query_id and row.doc_id else None
+        if hit is not None and not row.differs(hit):
+            found.setdefault("the same pair, by its ids", []).append(i)
+        elif row.query and row.doc_id and (query_digest(row.query), row.doc_id) in asked:
+            found.setdefault("the same document under a query of the same words", []).append(i)
+        elif row.query and row.text and pair_digest(row.query, row.text) in pairs:
+            found.setdefault("the same pair, by its words", []).append(i)
+    ours = [i for i, row in enumerate(mine) if row.query and row.text]
+    others = [f"{row.query} {row.text}" for row in theirs if row.query and row.text]
+    if ours and others:
+        hits = near([f"{mine[i].query} {mine[i].text}" for i in ours], others, similarity).a
+        rows = sorted({ours[i] for i in hits.tolist()})
+        found[f"nearly the same pair ({similarity:g} of its words or more)"] = rows
     return found
 
 
@@ -88,6 +121,10 @@ class _Row(NamedTuple):
     @property
     def pair(self) -> tuple[str, str]:
         return self.query_id or self.query, self.doc_id
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        return self.query_id, self.doc_id
 
     def differs(self, other: _Row) -> bool:
         """True if both say their query's text and it is another: then equal ids mean nothing."""

@@ -47,7 +47,7 @@ def standing(votes: Iterable[Vote], *, across_guides: bool = False) -> list[Vote
     >>> first = Vote("q", "d", "ann", 1, "g", datetime(2026, 5, 4))
     >>> undone = first._replace(at=first.at + timedelta(seconds=9), withdrawn=True)
     >>> standing([first]), standing([first, undone])[:1] == []
-    ([Vote(query_id='q', doc_id='d', rater='ann', relevance=1, guide_version='g', at=datetime.datetime(2026, 5, 4, 0, 0), kind=<VoteKind.VOTE: 'vote'>, reason='', note='', seconds=None, stratum='', withdrawn=False)], True)
+    ([Vote(query_id='q', doc_id='d', rater='ann', relevance=1, guide_version='g', at=datetime.datetime(2026, 5, 4, 0, 0), kind=<VoteKind.VOTE: 'vote'>, reason='', note='', seconds=None, stratum='', withdrawn=False, queued=False)], True)
     """  # noqa: E501 (a row is shown whole)
     last: dict[tuple[str, ...], Vote] = {}
     for vote in sorted(votes, key=lambda vote: vote.at):
@@ -99,7 +99,8 @@ def settle(votes: Iterable[Vote], raters_per_pair: int, rule: str, scale: Scale)
     """What became of one pair. votes: all rows of it, of one guide version; controls do not count.
 
     The latest adjudication wins, whatever the votes. Else the rule decides once as many raters as asked have voted: a
-    pair that all of them could not judge has no grade and needs nobody; anything else without a grade is disputed.
+    pair that all of them could not judge has no grade and needs nobody; anything else without a grade is disputed, and so
+    is a pair that is queued for a third person whatever the votes.
     """
     kept = [vote for vote in standing(votes) if vote.kind != VoteKind.CONTROL]
     above = [vote for vote in kept if vote.kind == VoteKind.ADJUDICATION]
@@ -108,12 +109,15 @@ def settle(votes: Iterable[Vote], raters_per_pair: int, rule: str, scale: Scale)
         state = State.CANNOT_JUDGE if last.relevance is None else State.GRADED
         return Settled(state, last.relevance, "adjudicated", last.reason or last.note)
     answers = [vote.relevance for vote in kept]
+    queued = any(vote.queued for vote in kept)
     if len(answers) < max(raters_per_pair, 1):
         return Settled(State.OPEN, None, rule, f"{len(answers)} of {raters_per_pair} votes")
-    if not any(answer is not None for answer in answers):
+    if not queued and not any(answer is not None for answer in answers):
         reasons = sorted({vote.reason for vote in kept if vote.reason})
         return Settled(State.CANNOT_JUDGE, None, rule, "; ".join(reasons) or f"no answer {len(answers)}")
     grade, note = decide(answers, scale, rule)
+    if queued:
+        return Settled(State.DISPUTED, None, rule, "a judge was unsure of it, and no third person has decided yet")
     return Settled(State.DISPUTED if grade is None else State.GRADED, grade, rule, note)
 
 

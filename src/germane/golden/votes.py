@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from germane import sources
 from germane.sources.loading import load
+from germane.store import Column
+from germane.store.tables import explained_parquet
 from germane.types import InputError, Scale, Vote, VoteKind
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ Ints = NDArray[np.int64]
 KINDS = tuple(str(kind) for kind in VoteKind)
 VOTE, CONTROL, ADJUDICATION = range(3)
 _OWN = {"rater", "relevance", "guide_version"}
+TASK = b"germane.task"
+"""The key of a parquet file's metadata under which votes say how they were asked for."""
+QUEUED = Column("queued", "bool", "a third person decides, even if people agree", nullable=True)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Votes:
     at: NDArray[np.datetime64]
     seconds: NDArray[np.float64]
     withdrawn: NDArray[np.bool_]
+    queued: NDArray[np.bool_]
     pairs: tuple[NDArray[np.object_], NDArray[np.object_]]
     queries: tuple[str, ...]
     raters: tuple[str, ...]
@@ -53,7 +60,7 @@ class Votes:
 
     def take(self, rows: NDArray[Any]) -> Votes:
         """Some of the rows, with the same names."""
-        flat = {f.name: getattr(self, f.name)[rows] for f in fields(self)[:10]}
+        flat = {f.name: getattr(self, f.name)[rows] for f in fields(self)[:11]}
         return replace(self, **flat, texts={name: values[rows] for name, values in self.texts.items()})
 
     def standing(self) -> Votes:
@@ -84,10 +91,10 @@ class Votes:
         moments = [
             never if moment is None else moment.replace(tzinfo=UTC) for moment in self.at.astype("datetime64[us]").tolist()
         ]
-        columns = (self.pair, self.rater, self.grade, self.guide, self.kind, self.seconds, self.stratum, self.withdrawn)
+        columns = (self.pair, self.rater, self.grade, self.guide, self.kind, self.seconds, self.stratum)
         reason, note = self.texts["reason"].tolist(), self.texts["note"].tolist()
         found = []
-        for i, (pair, rater, grade, guide, kind, seconds, stratum, withdrawn) in enumerate(zip(*columns, strict=True)):
+        for i, (pair, rater, grade, guide, kind, seconds, stratum) in enumerate(zip(*columns, strict=True)):
             found.append(
                 Vote(
                     str(self.pairs[0][pair]),
@@ -101,7 +108,8 @@ class Votes:
                     note[i],
                     None if np.isnan(seconds) else float(seconds),
                     self.strata[stratum],
-                    bool(withdrawn),
+                    bool(self.withdrawn[i]),
+                    bool(self.queued[i]),
                 )
             )
         return found
@@ -119,13 +127,36 @@ def read(source: Any, scale: Scale, raters: Sequence[str] = ()) -> Votes:
     elif isinstance(source, str | Path):
         raw = load(source, "judgments", "candidates")
         own = {column.lower() for column in raw.table.column_names} >= _OWN
-        table = raw.table if own else _of_judgments(sources.read_judgments(source, scale=scale), name)
+        table = raw.table if own else _of_judgments(sources.read_judgments(source, scale=scale, more=(QUEUED,)), name)
     elif hasattr(source, "column_names"):
         own = set(source.column_names) >= _OWN
-        table = source if own else _of_judgments(sources.read_judgments(source, scale=scale), name)
+        table = source if own else _of_judgments(sources.read_judgments(source, scale=scale, more=(QUEUED,)), name)
     else:
         table = _of_rows(source)
     return _coded(table, scale, name)
+
+
+def asked_of(source: Path) -> dict[str, Any]:
+    """How the task of a file of votes was asked (raters, adjudicate, columns of its pairs); {} where the file does not say.
+
+    A parquet file says it itself, so that one that was moved without its manifest still does.
+    """
+    from germane.store import read_manifest
+
+    manifest = read_manifest(source)
+    if manifest is not None and "task" in manifest.extra:
+        return dict(manifest.extra["task"])
+    if source.suffix != ".parquet":
+        return {}
+    import pyarrow.parquet as pq
+
+    with explained_parquet(source):
+        schema = pq.read_schema(source)
+    found = (schema.metadata or {}).get(TASK)
+    said = {} if found is None else json.loads(found)
+    if "inclusion_probability" in schema.names:
+        said["columns"] = sorted({*said.get("columns", ()), "inclusion_probability"})
+    return dict(said)
 
 
 def _of_rows(rows: Sequence[Vote]) -> pa.Table:
@@ -134,7 +165,7 @@ def _of_rows(rows: Sequence[Vote]) -> pa.Table:
     names = Vote._fields
     columns: dict[str, Any] = {name: [row[i] for row in rows] for i, name in enumerate(names)}
     columns["kind"] = [str(kind) for kind in columns["kind"]]
-    kinds: dict[str, Any] = {"relevance": pa.int16(), "seconds": pa.float64(), "withdrawn": pa.bool_()}
+    kinds: dict[str, Any] = {"relevance": pa.int16(), "seconds": pa.float64(), "withdrawn": pa.bool_(), "queued": pa.bool_()}
     moments = [at if at.tzinfo else at.replace(tzinfo=UTC) for at in columns["at"]]
     columns["at"] = pa.array(moments, pa.timestamp("us", tz="UTC"))
     return pa.table({n: c if n == "at" else pa.array(c, kinds.get(n, pa.string())) for n, c in columns.items()})
@@ -148,7 +179,8 @@ def _of_judgments(table: pa.Table, name: str) -> pa.Table:
     for judge, fingerprint in zip(judges, table["fingerprint"].to_pylist(), strict=True):
         if fingerprint or not judge.startswith("human:"):
             raise InputError(f"{name}: judgments of {judge!r}, a machine: votes are people's, of judges named human:NAME")
-    kept = table.select([c for c in ("query_id", "doc_id", "relevance", "guide_version", "note") if c in table.column_names])
+    names = ("query_id", "doc_id", "relevance", "guide_version", "note", "queued")
+    kept = table.select([name for name in names if name in table.column_names])
     return kept.append_column("rater", pa.array([judge.removeprefix("human:") for judge in judges], pa.string()))
 
 
@@ -193,6 +225,7 @@ def _coded(table: pa.Table, scale: Scale, name: str) -> Votes:
         _moments(table["at"] if "at" in table.column_names else None, n, name),
         _numbers(table["seconds"] if "seconds" in table.column_names else None, n, name),
         _truths(table["withdrawn"] if "withdrawn" in table.column_names else None, n),
+        _truths(table["queued"] if "queued" in table.column_names else None, n),
         (names_q[both // len(docs)], names_d[both % len(docs)]),
         tuple(queries),
         tuple(raters),

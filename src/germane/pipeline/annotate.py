@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import scales, sources
+from germane.golden import folder
 from germane.sources.loading import load as load_file
 from germane.sources.names import DOC_ID, LABEL, QUERY_ID
 from germane.store import SCHEMAS
-from germane.text import query_digest, text_fields
+from germane.text import text_fields
 from germane.types import InputError, Scale
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def annotate(
         [*given, *controls],
         asked,
         columns=columns,
-        used=_used(files.used),
+        used=[folder.words_of(path) for path in files.used],
         allow=allow,
         actor=f"command line ({_me()})",
     )
@@ -292,18 +293,6 @@ def _more(table: pa.Table) -> dict[str, Any]:
                 continue  # a nested column, which no table of judgments has
         kept[name] = values
     return kept
-
-
-def _used(paths: Sequence[Path]) -> list[tuple[str, str]]:
-    """The pairs that have been in prompts, calibration or training, by their ids, and by the query's words where known."""
-    found: list[tuple[str, str]] = []
-    for path in paths:
-        table = sources.read_candidates(path, words=True)
-        docs = [str(doc_id) for doc_id in table["doc_id"].to_pylist()]
-        found += zip(map(str, table["query_id"].to_pylist()), docs, strict=True)
-        if "query" in table.column_names:
-            found += [(query_digest(str(q)), d) for q, d in zip(table["query"].to_pylist(), docs, strict=True) if q]
-    return found
 
 
 def _column(table: pa.Table, name: str) -> list[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from germane import cards, sampling, scales, sources, store
 from germane.golden import folder as golden
+from germane.golden import leaks
 from germane.judges import folder
 from germane.text import document_texts, query_digest
 from germane.types import InputError, JudgeCard, Scale
@@ -96,18 +97,15 @@ def _file(path: Path) -> Path:
 
 def _apart(table: pa.Table, without: Sequence[Path]) -> None:
     """Raises: InputError for a drawn pair that judges learned from or were checked on: what is left out would have no odds."""
-    mine = list(zip(table["query_id"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
     for path in without:
         if (path / folder.TRAINING).is_file():
             learned = set(folder.trained_on(path))
             both = sum(query_digest(str(query)) in learned for query in table["query"].to_pylist())
         else:
-            known = golden.pairs_of(path) if golden.is_sealed(path) else sources.read_candidates(path)
-            used = set(zip(known["query_id"].to_pylist(), known["doc_id"].to_pylist(), strict=True))
-            both = sum(pair in used for pair in mine)
+            both = len(leaks.shared(table, golden.words_of(path)))
         if both:
             raise InputError(
-                f"{both:,} of {len(mine):,} drawn pairs are in {path}, which judges learned from or were checked on: an "
+                f"{both:,} of {table.num_rows:,} drawn pairs are in {path}, which judges learned from or were checked on: an "
                 "audit has none. Draw with another --seed, or run the experiment on other queries; leaving the pairs out "
                 "would give them no chance, and the audit would not stand for the experiment"
             )

@@ -114,8 +114,7 @@ def seal(
     has them, is not given; Refusal `--leave-out` for unsettled pairs.
     """
     of = scales.get(scale)
-    manifest = store.read_manifest(source)
-    task = (manifest.extra.get("task") if manifest else None) or {}
+    task = votes.asked_of(source)
     rule = rule or ("unanimous" if task.get("adjudicate") == "any" else "majority")
     raters_per_pair = raters_per_pair or int(task.get("raters", 2))
     if pairs is None and "inclusion_probability" in task.get("columns", ()):
@@ -163,34 +162,16 @@ def leaks(golden: Path, against: Sequence[Path], *, similarity: float = leaking.
         raise InputError("against what? name files with --against")
     if not 0 < similarity <= 1:
         raise InputError(f"--similarity {similarity:g}: expected above 0 and up to 1")
-    mine = folder.pairs_of(golden) if folder.is_sealed(golden) else _table(golden)
+    mine = folder.words_of(golden)
     found: list[leaking.Leak] = []
     for path in against:
-        if folder.is_sealed(path):
-            found += leaking.leaks(mine, folder.pairs_of(path), str(path), similarity=similarity)
-        elif path.is_dir():
+        if path.is_dir() and not folder.is_sealed(path):
             if not (digests := trained_on(path)):
                 raise InputError(f"{path} is no sealed set, and no judge that says which queries it learned from: give a file")
             found += leaking.of_digests(mine, digests, str(path))
         else:
-            found += leaking.leaks(mine, _table(path), str(path), similarity=similarity)
+            found += leaking.leaks(mine, folder.words_of(path), str(path), similarity=similarity)
     return Leaks(str(golden), mine.num_rows, tuple(map(str, against)), tuple(found))
-
-
-def _table(path: Path) -> pa.Table:
-    """query_id, doc_id, query, text of any file of pairs, judgments, an audit or queries: those that it has."""
-    from germane.sources.loading import load
-    from germane.sources.names import DOC_ID, QUERY, QUERY_ID
-
-    raw = load(path, "pairs", "candidates")
-    names = {"query_id": (*QUERY_ID, "query"), "doc_id": DOC_ID, "query": [n for n in QUERY if n != "text"], "text": ("text",)}
-    found = {name: column for name, of in names.items() if (column := raw.find(of))}
-    if "query_id" not in found:
-        raise InputError(f"{path} has no column of queries: found {', '.join(raw.table.column_names)}")
-    import pyarrow as pa
-
-    columns: dict[str, Any] = {name: raw.table[column].cast(pa.string()) for name, column in found.items()}
-    return pa.table(columns)
 
 
 class Exported(NamedTuple):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from germane import scales, sources, store
 from germane.chance import keys, uniform
 from germane.golden import folder as sealed_folder
+from germane.golden import leaks
 from germane.sampling.coverage import draw_coverage, frame_of
 from germane.sampling.segmented import with_segments
 from germane.sampling.strata import strata_columns
@@ -100,10 +101,10 @@ def sample(
         chance = dict(zip(ids, drawn["inclusion_probability"].to_numpy().tolist(), strict=True))
         table = table.filter([str(q) in chance for q in table["query_id"].to_pylist()])
     frame = frame_of([sources.read_run(path).table for path in runs], k=k, queries=table, strata=columns)
-    frame, excluded = _without(frame, without)
+    texts = _Texts(table, sources.read_docs(docs), plan or TextPlan(), queries, docs)
+    frame, excluded = _without(frame, without, texts)
     of_query = np.array([chance.get(str(q), 1.0) for q in frame["query_id"].to_pylist()]) if chance else None
     coverage = draw_coverage(frame, n=n, seed=seed, allocation=allocation, chance=of_query)
-    texts = _Texts(table, sources.read_docs(docs), plan or TextPlan(), queries, docs)
     hard, found = dict[int, str](), dict[str, NDArray[np.float64]]()
     took = np.asarray(coverage.frame["drawn"].to_numpy(), dtype=bool)
     if judgments:
@@ -134,19 +135,24 @@ def _facts(extra: Mapping[str, Any]) -> dict[str, Any]:
     return {**said, "notes": tuple(said["notes"])}
 
 
-def _without(frame: pa.Table, files: Sequence[Path]) -> tuple[pa.Table, int]:
-    """The frame without pairs that these files hold, by their ids; and how many were in it."""
-    used = set[tuple[Any, Any]]()
-    for path in files:
-        table = sealed_folder.pairs_of(path) if sealed_folder.is_sealed(path) else sources.read_candidates(path)
-        used |= set(zip(table["query_id"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
+def _without(frame: pa.Table, files: Sequence[Path], texts: _Texts) -> tuple[pa.Table, int]:
+    """The frame without pairs that these files hold, by ids or words, exactly or nearly; and how many were in it."""
+    import pyarrow as pa
+
+    used = [sealed_folder.words_of(path) for path in files]
     if not used:
         return frame, 0
-    ids = zip(frame["query_id"].to_pylist(), frame["doc_id"].to_pylist(), strict=True)
-    kept = frame.filter([pair not in used for pair in ids])
-    if not kept.num_rows:
+    needed = any("text" in table.column_names for table in used)
+    asked = pa.array([str(texts.queries[q]) for q in frame["query_id"].to_pylist()], pa.string())
+    mine = frame.select(["query_id", "doc_id"]).append_column("query", asked)
+    if needed:
+        mine = mine.append_column("text", pa.array(texts.known([str(doc) for doc in frame["doc_id"].to_pylist()]), pa.string()))
+    out = np.zeros(frame.num_rows, dtype=bool)
+    for table in used:
+        out[leaks.shared(mine, table)] = True
+    if out.all():
         raise InputError("every pair of the runs is used elsewhere: nothing is left to draw")
-    return kept, frame.num_rows - kept.num_rows
+    return frame.filter(pa.array(~out)), int(out.sum())
 
 
 class _Texts:
@@ -156,6 +162,15 @@ class _Texts:
         self.queries: dict[Any, Any] = dict(zip(queries["query_id"].to_pylist(), queries["query"].to_pylist(), strict=True))
         self.docs, self.plan, self.names = docs, plan, (of_queries, of_docs)
         self.place = {doc: row for row, doc in enumerate(docs["doc_id"].to_pylist())}
+
+    def known(self, ids: Sequence[str]) -> list[str]:
+        """The text of each document, "" of those that the file lacks."""
+        import pyarrow as pa
+
+        needed = [doc for doc in dict.fromkeys(ids) if doc in self.place]
+        made = compose_table(self.docs.take(pa.array([self.place[doc] for doc in needed], pa.int64())), self.plan)
+        text = dict(zip(needed, made.text.to_pylist(), strict=True))
+        return [str(text.get(doc) or "") for doc in ids]
 
     def of(self, frame: pa.Table) -> tuple[list[str], list[str], list[str | None]]:
         """(query, text, what was cut) of each row. Raises: InputError for a document that the file lacks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from germane import store
 from germane.golden.rules import decide
+from germane.golden.votes import TASK
 from germane.registry import tasks, telling
 from germane.registry.database import Registry
 from germane.registry.tables import pairs
@@ -66,6 +68,9 @@ def write_votes(registry: Registry, task: Task, out: Path) -> Votes:
         by_pair.setdefault((vote.query_id, vote.doc_id), []).append(vote)
     every = shown if task.kind == TaskKind.AUDIT else {key: row for key, row in shown.items() if key in by_pair}
     single = [row for key in every for row in _judgments(task, key, by_pair.get(key, ()))]
+    if task.asked.entropy_bar is not None:
+        queued = {(vote.query_id, vote.doc_id) for vote in given if vote.queued}
+        single = [row | {"queued": (row["query_id"], row["doc_id"]) in queued} for row in single]
     final = [_final(task, key, by_pair.get(key, []), decisions.get(key)) for key in every]
     files = [out, out.with_name(f"{out.stem}-final{out.suffix}"), out.with_name(f"{out.stem}-every{out.suffix}")]
     made: dict[str, Any] = {"verb": "votes", "inputs": [], "parameters": {"task": task.name, "registry": registry.name}}
@@ -129,6 +134,8 @@ def _table(task: Task, rows: list[dict[str, Any]], shown: Any) -> pa.Table:
     table = store.conform(
         pa.table({**columns, "relevance": pa.array(columns["relevance"], pa.int16())}), "judgments", name="votes"
     )
+    if "queued" in columns:
+        table = table.append_column("queued", pa.array(columns["queued"], pa.bool_()))
     for name, kind in task.columns.items():
         if name in table.column_names:
             continue
@@ -163,7 +170,8 @@ def _write(table: pa.Table, path: Path, schema: str, made: dict[str, Any]) -> No
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    said = json.dumps(made["extra"]["task"]).encode()
+    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), TASK: said}), sink, compression="zstd")
     store.write_bytes(path, sink.getvalue().to_pybytes())
     store.write_manifest(path, **made, schema=schema, rows=table.num_rows)
 

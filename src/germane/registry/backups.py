@@ -125,10 +125,13 @@ def _emptied(connection: sa.Connection, replace: bool) -> None:
 
 
 def _fill(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    """Put rows into a table under their own numbers, and let new ones follow."""
+    """Put rows into a table, as it was when they were kept, under their own numbers, and let new ones follow."""
+    held = list(rows[0]) if rows else []
+    kinds = {name: table.c[name].type if name in table.c else None for name in held}  # a later version may have dropped one
+    into = sa.table(table.name, *(sa.column(name, kind) for name, kind in kinds.items()))
     for start in range(0, len(rows), _CHUNK):
-        chunk = [{name: _typed(table.c[name], value) for name, value in row.items()} for row in rows[start : start + _CHUNK]]
-        connection.execute(table.insert(), chunk)
+        chunk = [{name: _typed(kinds[name], value) for name, value in row.items()} for row in rows[start : start + _CHUNK]]
+        connection.execute(sa.insert(into), chunk)
     if rows and connection.dialect.name != "sqlite":
         last = max(row["id"] for row in rows)
         connection.execute(sa.text(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), {int(last)})"))
@@ -138,5 +141,5 @@ def _plain(row: Any) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
 
-def _typed(column: sa.Column[Any], value: Any) -> Any:
-    return datetime.fromisoformat(value) if isinstance(column.type, Moment) and value is not None else value
+def _typed(kind: Any, value: Any) -> Any:
+    return datetime.fromisoformat(value) if isinstance(kind, Moment) and value is not None else value

@@ -34,10 +34,19 @@ def refresh(connection: sa.Connection, task: Task, pair: int) -> None:
     decided = any(row.kind == VoteKind.ADJUDICATION for row in rows)
     filled = len(said) >= task.asked.raters
     bar = task.asked.entropy_bar
-    unsure = None if bar is None else connection.scalar(sa.select(pairs.c.entropy).where(pairs.c.id == pair))
-    third = differ(said, task.scale, task.asked.adjudicate) or (bar is not None and unsure is not None and unsure >= bar)
+    found = None if bar is None else connection.scalar(sa.select(pairs.c.entropy).where(pairs.c.id == pair))
+    third = differ(said, task.scale, task.asked.adjudicate) or unsure(found, bar)
     values = {"filled": filled, "decided": decided, "disputed": filled and third and not decided}
     connection.execute(pairs.update().where(pairs.c.id == pair).values(**values))
+
+
+def unsure(entropy: float | None, bar: float | None) -> bool:
+    """True for a pair of which a judge was so unsure that a third person decides it, whatever the votes.
+
+    >>> unsure(1.2, 1.0), unsure(0.4, 1.0), unsure(None, 1.0), unsure(1.2, None)
+    (True, False, False, False)
+    """
+    return bar is not None and entropy is not None and entropy >= bar
 
 
 def differ(grades: Sequence[int | None], scale: Scale, rule: str) -> bool:

@@ -128,7 +128,6 @@ pairs = sa.Table(
     sa.Column("place", sa.Integer, nullable=False),  # in a random order of the task
     _text("query_id"),
     _text("doc_id"),
-    _text("digest"),  # of query and text by their words: the same pair under other ids
     _text("query"),
     sa.Column("fields", sa.JSON, nullable=False),  # what a rater is shown: [[name, value], ...]
     _text("context"),
@@ -145,7 +144,6 @@ pairs = sa.Table(
     sa.Index(None, "task_id", "filled", "place"),
     sa.Index(None, "task_id", "control", "filled"),
     sa.Index(None, "task_id", "disputed"),
-    sa.Index(None, "digest"),
     sa.Index(None, "query_id", "doc_id"),
 )
 

@@ -8,18 +8,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
+from germane.golden import leaks
 from germane.registry.database import Registry, record
 from germane.registry.tables import guides, pairs, tasks, votes
-from germane.text import pair_digest, query_digest
 from germane.types import InputError, Refusal, Scale
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 OVERRIDE = "golden-audit"
 LOADED = "task loaded"  # in the log
 _CHUNK = 500  # rows a statement
+_WORDS = ("query_id", "doc_id", "query", "text")
 
 
 class TaskKind(StrEnum):
@@ -85,11 +89,6 @@ class NewPair:
     control: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def digest(self) -> str:
-        """Names query and text by their words, so that the same pair is known under other ids."""
-        return pair_digest(self.query, "\n".join(value for _, value in self.fields))
-
 
 class Loaded(NamedTuple):
     """What `load` did. new: pairs that were not in the task yet; known: that were."""
@@ -109,14 +108,14 @@ def load(
     asked: Asked,
     *,
     columns: Mapping[str, str] | None = None,
-    used: Iterable[tuple[str, str]] = (),
+    used: Sequence[pa.Table] = (),
     allow: Iterable[str] = (),
     actor: str,
 ) -> Loaded:
     """The task of this name with these pairs: made if it is new, else with what is new of them, asked as it is said now.
 
-    A new guide of a known task becomes a new version; votes keep theirs. used: (query_id, doc_id), or (`query_digest`, doc_id),
-    of pairs that have been in prompts or training, which no audit may hold.
+    A new guide of a known task becomes a new version; votes keep theirs. used: pairs that have
+    been in prompts, calibration or training, as `golden.leaks` takes them, which no audit may hold.
 
     Raises: InputError for another kind or scale than the task has; Refusal `--allow golden-audit` where golden and audit
     pairs meet.
@@ -125,7 +124,7 @@ def load(
         at = registry.clock()
         if not registry.is_sqlite:
             connection.execute(sa.text("LOCK TABLE tasks IN SHARE ROW EXCLUSIVE MODE"))
-        overrides = _kept_apart(connection, kind, given, set(used), frozenset(allow))
+        overrides = _kept_apart(connection, kind, given, used, frozenset(allow))
         row = connection.execute(sa.select(tasks).where(tasks.c.name == name)).first()
         number = _made(connection, name, kind, scale, asked, columns or {}, at) if row is None else row.id
         if row is not None:
@@ -258,7 +257,7 @@ def _added(connection: sa.Connection, task: int, given: Sequence[NewPair], seed:
 
 
 def _row(pair: NewPair, task: int, place: int) -> dict[str, Any]:
-    names = ("query_id", "doc_id", "query", "context", "image", "stratum", "entropy", "control", "digest")
+    names = ("query_id", "doc_id", "query", "context", "image", "stratum", "entropy", "control")
     row = {name: stored(getattr(pair, name)) for name in names}
     row |= {"task_id": task, "place": place, "fields": [[stored(name), stored(value)] for name, value in pair.fields]}
     row |= {"more": json.loads(stored(json.dumps(dict(pair.more), default=str))), "filled": pair.control is not None}
@@ -272,33 +271,35 @@ def stored(value: Any) -> Any:
     return value.replace("\x00", "\u2400").encode("utf-8", errors="replace").decode()
 
 
-def _is_in(pair: NewPair, keys: set[tuple[str, str]]) -> bool:
-    """Whether its document is among these, under its query's id or under one of the same words."""
-    return (pair.query_id, pair.doc_id) in keys or (query_digest(pair.query), pair.doc_id) in keys
+def _words(given: Iterable[tuple[str, str, str, Iterable[Sequence[str]]]]) -> pa.Table:
+    """query_id, doc_id, query and text, as `golden.leaks` takes them, of ids, query and fields."""
+    import pyarrow as pa
+
+    rows = [tuple(map(stored, (*ids, "\n".join(value for _, value in fields)))) for *ids, fields in given]
+    return pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(_WORDS)})
 
 
 def _kept_apart(
-    connection: sa.Connection, kind: TaskKind, given: Sequence[NewPair], used: set[tuple[str, str]], allow: frozenset[str]
+    connection: sa.Connection, kind: TaskKind, given: Sequence[NewPair], used: Sequence[pa.Table], allow: frozenset[str]
 ) -> tuple[str, ...]:
     """The overrides that were needed. Raises: Refusal where golden (or used) pairs and an audit meet."""
     if unknown := sorted(allow - {OVERRIDE}):
         raise InputError(f"--allow {unknown[0]}: there is no such override here; known is {OVERRIDE}")
     other = TaskKind.AUDIT if kind == TaskKind.GOLDEN else TaskKind.GOLDEN
-    there = sa.select(pairs.c.query_id, pairs.c.doc_id, pairs.c.query, pairs.c.digest).join(tasks).where(tasks.c.kind == other)
-    keys, digests = set(), set()
-    for query_id, doc_id, query, digest in connection.execute(there):
-        keys |= {(query_id, doc_id), (query_digest(query), doc_id)}
-        digests.add(digest)
-    meet = [pair for pair in given if _is_in(pair, keys) or pair.digest in digests]
+    columns = (pairs.c.query_id, pairs.c.doc_id, pairs.c.query, pairs.c.fields)
+    there = connection.execute(sa.select(*columns).join(tasks).where(tasks.c.kind == other)).all()
+    mine = _words((pair.query_id, pair.doc_id, pair.query, pair.fields) for pair in given)
+    meet = leaks.shared(mine, _words(tuple(row) for row in there)).tolist() if there else []
     where = f"are in a task of kind {other} already"
     if not meet and kind == TaskKind.AUDIT:
-        meet = [pair for pair in given if _is_in(pair, used)]
+        meet = sorted({i for table in used for i in leaks.shared(mine, table).tolist()})
         where = "have been used in prompts or training (--used)"
     if not meet:
         return ()
+    first = given[meet[0]]
     message = (
-        f"{len(meet):,} of {len(given):,} pairs {where}, first query {meet[0].query_id!r} document {meet[0].doc_id!r}: golden "
-        "pairs teach and check judges, so they cannot audit one."
+        f"{len(meet):,} of {len(given):,} pairs {where}, by their ids or words, first query {first.query_id!r} document "
+        f"{first.doc_id!r}: golden pairs teach and check judges, so they cannot audit one."
     )
     if OVERRIDE not in allow:
         raise Refusal(message, f"--allow {OVERRIDE}")

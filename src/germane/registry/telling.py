@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from germane.golden import rules
 from germane.registry.accounts import Account
 from germane.registry.database import Registry
+from germane.registry.standing import unsure
 from germane.registry.tables import accounts, assignments, log, pairs, votes
 from germane.registry.tasks import LOADED, Task
 from germane.types import Vote, VoteKind
@@ -159,7 +160,8 @@ def progress(registry: Registry, task: Task) -> Progress:
 def votes_of(registry: Registry, task: Task) -> list[Vote]:
     """Every row that was ever written of a task, oldest first: changed minds and undone votes too."""
     with registry.reading() as connection:
-        return [_vote(row) for row in connection.execute(_votes(task))]
+        bar = task.asked.entropy_bar
+        return [_vote(row, bar) for row in connection.execute(_votes(task))]
 
 
 def controls_of(registry: Registry, task: Task) -> dict[tuple[str, str], int]:
@@ -210,12 +212,12 @@ def overrides_of(registry: Registry, task: Task) -> tuple[str, ...]:
 
 
 def _votes(task: Task) -> Any:
-    columns = (pairs.c.query_id, pairs.c.doc_id, pairs.c.stratum, accounts.c.name, votes)
+    columns = (pairs.c.query_id, pairs.c.doc_id, pairs.c.stratum, pairs.c.entropy, accounts.c.name, votes)
     query = sa.select(*columns).join(pairs, pairs.c.id == votes.c.pair_id)
     return query.join(accounts, accounts.c.id == votes.c.account_id).where(votes.c.task_id == task.id).order_by(votes.c.id)
 
 
-def _vote(row: Any) -> Vote:
+def _vote(row: Any, bar: float | None) -> Vote:
     return Vote(
         query_id=row.query_id,
         doc_id=row.doc_id,
@@ -229,4 +231,5 @@ def _vote(row: Any) -> Vote:
         seconds=row.seconds,
         stratum=row.stratum,
         withdrawn=row.withdrawn,
+        queued=unsure(row.entropy, bar),
     )

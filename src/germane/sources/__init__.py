@@ -11,6 +11,7 @@ from germane.sources.reading import (
     read_pairs,
     read_queries,
     read_run,
+    read_words,
 )
 from germane.sources.writing import write_audit, write_judgments, write_run
 
@@ -27,6 +28,7 @@ __all__ = [
     "read_queries",
     "read_raters",
     "read_run",
+    "read_words",
     "write_audit",
     "write_judgments",
     "write_run",

@@ -96,10 +96,8 @@ def read_pairs(obj: Any) -> pa.Table:
     return attributed(conform(raw.table, "pairs", name=raw.name, at=raw.at, parse=raw.text), whose(raw))
 
 
-def read_candidates(obj: Any, *, words: bool = False) -> pa.Table:
+def read_candidates(obj: Any) -> pa.Table:
     """query_id and doc_id of the pairs that judgments, pairs or a run name, whatever else they say of them.
-
-    words: with the query's words too, column query, where the file has them.
 
     Raises: InputError naming the file and the column that is missing.
     """
@@ -109,9 +107,23 @@ def read_candidates(obj: Any, *, words: bool = False) -> pa.Table:
     found = (raw.find((*QUERY_ID, "query")) or raw.require("query_id", QUERY_ID), raw.require("doc_id", DOC_ID))
     wanted = SCHEMAS["runs"].columns[:2]
     columns = [conform_column(raw.table[c], w, name=raw.name, at=raw.at) for c, w in zip(found, wanted, strict=True)]
-    made = pa.Table.from_arrays(columns, ["query_id", "doc_id"])
-    said = raw.find(("query",)) if words else None
-    return made if said is None else made.append_column("query", raw.table[said].cast(pa.string()))
+    return pa.Table.from_arrays(columns, ["query_id", "doc_id"])
+
+
+def read_words(obj: Any) -> pa.Table:
+    """query_id, doc_id, query and text, those that it has, of anything that names queries or pairs: to find them elsewhere.
+
+    Raises: InputError naming the file, where nothing in it names a query.
+    """
+    import pyarrow as pa
+
+    raw = load(obj, "pairs", "candidates")
+    names = {"query_id": (*QUERY_ID, "query"), "doc_id": DOC_ID, "query": [n for n in QUERY if n != "text"], "text": ("text",)}
+    found = {name: column for name, of in names.items() if (column := raw.find(of))}
+    if "query_id" not in found:
+        raise InputError(f"{raw.name} has no column of queries: found {', '.join(raw.table.column_names)}")
+    columns: dict[str, Any] = {name: raw.table[column].cast(pa.string()) for name, column in found.items()}
+    return pa.table(columns)
 
 
 def read_design(obj: Any) -> pa.Table:

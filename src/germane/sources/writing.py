@@ -74,6 +74,7 @@ def write_audit(audit: pa.Table, path: str | Path, **made: Any) -> Path:
     import pyarrow as pa
 
     if Path(path).suffix in (".csv", ".tsv"):
+        no_formulas(audit, ("query_id", "doc_id"), path)
         audit = plain_cells(audit, ("query", "text"))
     if Path(path).suffix != ".parquet":
         audit = audit.append_column("label", pa.repeat("", audit.num_rows))
@@ -89,6 +90,19 @@ def plain_cells(table: pa.Table, columns: Sequence[str]) -> pa.Table:
         safe = pc.replace_substring_regex(table[column], pattern=r"^([=+\-@\t\r])", replacement=r"'\1")
         table = table.set_column(at, column, safe)
     return table
+
+
+def no_formulas(table: pa.Table, columns: Sequence[str], path: str | Path) -> None:
+    """Raises: InputError for an id that a spreadsheet would take for a formula: with an apostrophe it would be another id."""
+    import pyarrow.compute as pc
+
+    for column in (column for column in columns if column in table.column_names):
+        hits: Any = pc.match_substring_regex(table[column], pattern=r"^([=+@\t\r]|-[^0-9])")
+        if (row := pc.index(hits, True).as_py()) >= 0:
+            raise InputError(
+                f"cannot write {path}: {column} {table[column][row].as_py()!r} would be a formula in a spreadsheet: "
+                "write .jsonl or .parquet"
+            )
 
 
 def _fits_qrels(judgments: pa.Table, path: str | Path) -> None:

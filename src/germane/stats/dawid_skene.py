@@ -34,7 +34,7 @@ def dawid_skene(
     *,
     grades: int,
     smoothing: float = 0.01,
-    rounds: int = 200,
+    rounds: int = 1000,
     tolerance: float = 1e-6,
 ) -> DawidSkene:
     """Maximum likelihood of true grades and of every rater's confusion matrix, from votes (n,), by EM from the vote shares.

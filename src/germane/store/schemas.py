@@ -143,6 +143,7 @@ def arrow_type(name: str) -> pa.DataType:
 
     types: dict[str, pa.DataType] = {
         "string": pa.string(),
+        "bool": pa.bool_(),
         "int16": pa.int16(),
         "int32": pa.int32(),
         "int64": pa.int64(),

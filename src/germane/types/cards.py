@@ -96,8 +96,8 @@ class JudgeCard:
     agreement: name of the statistic -> estimate; names that start with "score", "difference" and "decision" are of those
     levels, the others of labels. bars: name -> what passes, see `meets`. lineage: fingerprints of the judges that taught
     this one. targeted: of gold's pairs that were chosen, and stand for nothing else. gold_digest: of gold's pairs and
-    grades (`cards.digest`). probes, sensitivity: what attacks, and other words for its prompt, did to it. unevenness: by
-    dimension of the slices.
+    grades (`cards.digest`). gold_pairs: of each of gold's pairs (`cards.pair_keys`): no audit is made of them. probes,
+    sensitivity: what attacks, and other words for its prompt, did to it. unevenness: by dimension of the slices.
     """
 
     judge: str
@@ -112,6 +112,7 @@ class JudgeCard:
     lineage: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
     gold_digest: str = ""
+    gold_pairs: tuple[str, ...] = ()
     slices: tuple[Slice, ...] = ()
     targeted: Mapping[str, Estimate] = field(default_factory=dict)
     ceiling: tuple[Ceiling, ...] = ()

@@ -21,7 +21,8 @@ class Vote(NamedTuple):
     rater: the account's name, which becomes judge `human:RATER`. relevance: index on the scale, or None for "cannot judge",
     whose why is `reason`. guide_version: `Scale.version` under which the vote was made. at: UTC. seconds: that the pair was
     on the screen, None where not known. kind: CONTROL is a hidden pair with a known grade. stratum: the pair's, for tables.
-    withdrawn: an undo; the rater's earlier vote on this pair no longer counts.
+    withdrawn: an undo; the rater's earlier vote on this pair no longer counts. queued: a third person decides this pair even
+    if people agree, since a judge was unsure of it.
     """
 
     query_id: str
@@ -36,3 +37,4 @@ class Vote(NamedTuple):
     seconds: float | None = None
     stratum: str = ""
     withdrawn: bool = False
+    queued: bool = False
