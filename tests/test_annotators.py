@@ -170,6 +170,11 @@ def test_examples_are_of_golden_dev_and_never_of_what_is_sealed(germane, tmp_pat
         code, _, err = germane("label", *options(url, **of, sealed="pairs.parquet", out="k.parquet"))
         assert code == 2
         assert "12 examples are of queries in the sealed pairs" in err
+        sealing = ("--scale", "esci", "--pairs", "pairs.parquet", "--raters", "1", "--out", "sealed")
+        assert germane("golden", "seal", "golden.csv", *sealing)[0] == 0
+        code, _, err = germane("label", *options(url, **of, sealed="sealed", out="k.parquet"))
+        assert code == 2
+        assert "examples are of queries in the sealed pairs sealed" in err
         (tmp_path / "test.csv").write_text("query_id,doc_id,label,split\nq0,d0,E,test\nq0,d1,I,dev\n")
         code, _, err = germane("label", *options(url, **(of | {"example_labels": "test.csv"}), out="k.parquet"))
         assert code == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import cards, sources, store
+from germane.golden.folder import test_pairs
 from germane.judges import providers
 from germane.judges.calls import Calling
 from germane.judges.graph import Voting
@@ -35,7 +36,8 @@ REPLIES = "replies"  # the folder beside the output, where no other is named
 
 @dataclass(frozen=True)
 class FewShot:
-    """Where few-shot examples come from: pairs, and people's grades of them. sealed: pairs that must not be among them.
+    """Where few-shot examples come from: pairs, and people's grades of them. sealed: pairs, or a sealed golden set, whose test
+    must not be among them.
 
     each: examples of every grade that are shown.
     """
@@ -291,7 +293,8 @@ def _not_test(labels: Path, parts: Collection[Any]) -> None:
 
 
 def _apart(found: Iterable[Example], few: FewShot) -> None:
-    sealed = sources.read_pairs(few.sealed)
+    assert few.sealed is not None
+    sealed = sources.read_pairs(test_pairs(few.sealed))
     asked, items = ([str(text) for text in sealed[name].to_pylist()] for name in ("query", "text"))
     queries = set(map(query_digest, asked))
     pairs = set(map(pair_digest, asked, items))
