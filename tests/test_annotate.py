@@ -410,3 +410,39 @@ def test_votes_say_themselves_how_they_were_asked_and_which_pairs_wait_although_
             golden.seal(moved, tmp_path / "s", scale="esci", seed=1)
         with pytest.raises(Refusal, match="1 pairs still need an adjudicator, the first is query 'q1'"):
             golden.seal(moved, tmp_path / "s", scale="esci", pairs=given, seed=1)
+
+
+def test_a_bar_on_entropies_that_no_pair_has_is_refused(registry, tmp_path):
+    given = write(tmp_path / "pairs.csv", [{"query_id": "q", "query": "a", "doc_id": "d", "text": "item"}])
+    with pytest.raises(InputError, match=r"--entropy 1: no pair of .* has an entropy"):
+        annotate(registry, Files(given), scale="esci", asked=Asked(entropy_bar=1.0))
+    assert not tasks.listed(registry)
+
+
+def test_pairs_to_judge_again_have_a_task_of_their_own_and_drift_reads_the_votes_of_both(registry, tmp_path):
+    from germane.pipeline import guide
+
+    rows = [{"query_id": f"q{i}", "query": f"query {i}", "doc_id": "d", "text": f"item {i}"} for i in range(6)]
+    given = write(tmp_path / "pairs.csv", rows)
+    new = tmp_path / "new.md"
+    new.write_text("# Another guide\n\nE: exact, in another sense.\n")
+    ana = team(registry, ana="rater")["ana"]
+
+    def judged(task, out, grade):
+        task = tasks.find(registry, task)
+        while (ballot := assigning.take(registry, task, ana)) is not None:
+            assigning.vote(registry, task, ana, Ballot(ballot.id, ballot.token, grade))
+        return Path(write_votes(registry, task, tmp_path / out).every)
+
+    asked = Asked(raters=1)
+    annotate(registry, Files(given), scale="esci", asked=asked, task="first")
+    before = judged("first", "before.parquet", 3)
+    same = annotate(registry, Files(given), scale="esci", asked=asked, task="first", guide=new)
+    assert "6 pairs were in the task before: their votes stand" in same.notes[0]
+    assert not annotate(registry, Files(given), scale="esci", asked=asked, task="again", guide=new).notes
+    after = judged("again", "after.parquet", 2)
+    versions = {"old": get("esci").version, "new": str(new)}
+    found = guide.drift([before, after], scale="esci", **versions)
+    assert (found.pairs, found.found["changed"].value, found.found["shift"].value) == (6, 1.0, -1.0)
+    with pytest.raises(InputError, match="no vote was made under guide version"):
+        guide.drift(after, scale="esci", **versions)

@@ -71,6 +71,22 @@ def test_dev_and_test_share_no_query_and_every_stratum_gives_its_share(sealed_se
     assert "reason" not in pq.read_table(sealed_set / "test-pairs.parquet").column_names
 
 
+def test_every_query_is_in_the_test_with_the_same_chance_whatever_the_size_of_its_stratum():
+    from germane.golden.seal import TEST, About, _parts
+
+    sizes = {"a": 1, "b": 1, "c": 3, "d": 5, "e": 1, "f": 2}
+    kept = {(f"{name}{i}", "d"): None for name, size in sizes.items() for i in range(size)}
+    about = {pair: About("", f"{pair[0][0]} / rank 1-3", None, "") for pair in kept}
+    for share in (0.5, 0.3):
+        seeds = 2000
+        parts = [_parts(kept, about, share, seed) for seed in range(seeds)]
+        for query, _ in kept:
+            chance = sum(part[query] == TEST for part in parts) / seeds
+            assert chance == pytest.approx(share, abs=5 * (0.25 / seeds) ** 0.5), query
+        whole = {sum(name.startswith("d") and of == TEST for name, of in part.items()) for part in parts}
+        assert whole <= ({2, 3} if share == 0.5 else {1, 2}), "a stratum gets its share to within one query"
+
+
 def test_the_same_seed_gives_the_same_hash_and_another_another(sealed_set, tmp_path):
     files = {"scale": "esci", "pairs": tmp_path / "pairs.parquet"}
     again = pipeline.seal(tmp_path / "votes.parquet", tmp_path / "b", seed=3, **files)
@@ -274,6 +290,82 @@ def test_a_pair_that_a_judge_was_unsure_of_waits_for_a_third_person():
         freeze(votes.read(table, ESCI), ESCI, seed=1)
     above = Vote("q0", "d0", "eve", 0, GUIDE, START + timedelta(hours=1), VoteKind.ADJUDICATION, "agreed")
     assert freeze(votes.read([*rows, above], ESCI), ESCI, seed=1).facts["settled"]["adjudicated"] == 1
+
+
+def test_texts_that_a_spreadsheet_would_run_come_back_from_csv_as_they_were(tmp_path, file):
+    texts = ["=1+1", "'=1+1", "''-5", "'plain", "-1", "plain"]
+    rows = [{"query_id": f"q{i}", "query": t, "doc_id": "d", "text": f"@{t}", "relevance": "E"} for i, t in enumerate(texts)]
+    (tmp_path / "g.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / "g.jsonl"
+    done = pipeline.export(path, tmp_path / "x.csv", form="csv", scale="esci", pairs=path)
+    assert (done.pairs, done.left_out) == ({"x.csv": 6}, 0)
+    assert "'=1+1" in (tmp_path / "x.csv").read_text()
+    back = sources.read_pairs(tmp_path / "x.csv")
+    assert back["query"].to_pylist() == texts
+    assert back["text"].to_pylist() == [f"@{t}" for t in texts]
+    (tmp_path / "x.csv.manifest.json").unlink()
+    assert sources.read_pairs(tmp_path / "x.csv")["query"].to_pylist()[0] == "'=1+1"
+
+
+def test_what_a_form_has_no_place_for_is_counted_and_nobody_s_data_is_called_amazon_s(tmp_path, file):
+    path = file("g.csv", "query_id,query,doc_id,text,relevance\nq,tables,d,oak,E\nq,tables,e,oak,\n")
+    done = pipeline.export(path, tmp_path / "x.csv", form="esci", scale="esci", pairs=path)
+    assert (done.pairs, done.left_out) == ({"x.csv": 1}, 1)
+    back = sources.read_judgments(tmp_path / "x.csv", scale=ESCI)
+    assert store.attribution(back) == ""
+
+
+def test_pairs_without_texts_are_sealed_with_those_of_their_files_and_never_without_their_odds(tmp_path):
+    rows = rows_of()
+    pq.write_table(pa.Table.from_pylist([{**v._asdict(), "kind": str(v.kind)} for v in rows]), tmp_path / "v.parquet")
+    task = {"raters": 2, "adjudicate": "any", "columns": ["inclusion_probability", "part"]}
+    store.write_manifest(tmp_path / "v.parquet", verb="votes", inputs=[], parameters={}, extra={"task": task})
+    whole = pairs_of(rows)
+    pq.write_table(whole.drop_columns(["text", "query"]), tmp_path / "bare.parquet")
+    pq.write_table(whole.select(["query_id", "query"]).group_by(["query_id", "query"]).aggregate([]), tmp_path / "q.parquet")
+    ids = sorted(set(whole["doc_id"].to_pylist()))
+    pq.write_table(pa.table({"doc_id": ids, "title": [f"item {d}" for d in ids]}), tmp_path / "d.parquet")
+    of = {"scale": "esci", "seed": 1}
+    with pytest.raises(InputError, match=r"no column 'query': give the texts with --queries"):
+        pipeline.seal(tmp_path / "v.parquet", tmp_path / "s", pairs=tmp_path / "bare.parquet", **of)
+    files = {"queries": tmp_path / "q.parquet", "docs": tmp_path / "d.parquet"}
+    pipeline.seal(tmp_path / "v.parquet", tmp_path / "s", pairs=tmp_path / "bare.parquet", **files, **of)
+    (first,) = pq.read_table(tmp_path / "s" / "dev-pairs.parquet").slice(0, 1).to_pylist()
+    assert first["text"] == f"title: item {first['doc_id']}"
+    assert pq.read_table(tmp_path / "s" / "dev.parquet")["inclusion_probability"].to_pylist().count(0.25) > 0
+    pq.write_table(whole.drop_columns(["inclusion_probability"]), tmp_path / "odd.parquet")
+    with pytest.raises(InputError, match=r"would be sealed without them \(inclusion_probability\)"):
+        pipeline.seal(tmp_path / "v.parquet", tmp_path / "t", pairs=tmp_path / "odd.parquet", **of)
+    with pytest.raises(InputError, match="give these with --pairs"):
+        pipeline.seal(tmp_path / "v.parquet", tmp_path / "t", docs=tmp_path / "d.parquet", **of)
+
+
+def test_a_card_for_others_shows_the_guide_that_raters_were_shown_or_none(tmp_path):
+    rows = [row._replace(guide_version="old") for row in rows_of()]
+    for name, known in (("known", {"old": "Our own rubric."}), ("unknown", {})):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.Table.from_pylist([{**v._asdict(), "kind": str(v.kind)} for v in rows]), path)
+        extra = {"task": {"raters": 2, "columns": [], "guides": known}}
+        store.write_manifest(path, verb="votes", inputs=[], parameters={}, extra=extra)
+        pipeline.seal(path, tmp_path / name, scale="esci", seed=1)
+        pipeline.export(tmp_path / name, tmp_path / f"{name}-hf", form="hf")
+        card = (tmp_path / f"{name}-hf" / "README.md").read_text()
+        assert ("The guide that raters were shown" in card, "Our own rubric." in card) == (bool(known), bool(known))
+
+
+def test_a_judge_that_learned_from_sealed_queries_is_seen_by_the_texts_beside_the_labels(sealed_set, tmp_path):
+    from germane.text import query_digest
+
+    test = pq.read_table(sealed_set / "test.parquet")
+    said = test.select(["query_id", "doc_id", "relevance", "scale", "guide_version", "outcome"])
+    n = said.num_rows
+    for name, value in {"judge": "m", "fingerprint": "f1", "note": ""}.items():
+        said = said.append_column(name, pa.repeat(value, n))
+    learned = [query_digest(text) for text in pq.read_table(sealed_set / "test-pairs.parquet")["query"].to_pylist()]
+    extra = {"judge": {"name": "m", "fingerprint": "f1", "training_queries": learned}}
+    store.write_table(said, tmp_path / "said.parquet", "judgments", verb="label", parameters={}, extra=extra)
+    with pytest.raises(Refusal, match="its judge was trained on 10 of gold's 10 queries"):
+        check(sealed_set / "test.parquet", tmp_path / "said.parquet", scale="esci")
 
 
 def test_a_form_that_needs_texts_says_so(tmp_path, file):

@@ -62,6 +62,8 @@ def seal(
     out: OutOption = None,
     rater: Raters = None,
     pairs: Annotated[Path | None, typer.Option(help="Texts, strata and odds of the judged pairs.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Documents, where the pairs have no text.")] = None,
+    queries: Annotated[Path | None, typer.Option(help="Queries, where the pairs have no query.")] = None,
     rule: SealRule = None,
     raters: Annotated[
         int | None, typer.Option(help="Votes that a pair needs; by default as its task asked, else 2.", min=1)
@@ -76,7 +78,7 @@ def seal(
     One grade a pair, dev and test apart by query, a hash over all of it; later reads of the test are counted.
     """
     options: dict[str, Any] = {"scale": scale, "raters": rater or (), "pairs": pairs, "rule": rule, "raters_per_pair": raters}
-    options |= {"test": test, "seed": seed, "leave_out": leave_out}
+    options |= {"docs": docs, "queries": queries, "test": test, "seed": seed, "leave_out": leave_out}
     show(call("golden seal", votes, place(out, "golden", votes.stem), **options), as_json=output == Output.JSON)
 
 

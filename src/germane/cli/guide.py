@@ -73,7 +73,7 @@ def impact(
 
 @guide.command("drift")
 def drift(
-    votes: Annotated[Path, typer.Argument(help="Votes under both versions.")],
+    votes: Annotated[list[Path], typer.Argument(help="Votes under both versions, in one file or several.")],
     scale: Annotated[str, typer.Option(help=SCALES)],
     old: Annotated[str, typer.Option(help="A version, or the file that has it.")],
     new: Annotated[str, typer.Option(help="A version, or the file that has it.")],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from germane import sources, store
+from germane.sources.raw import GUARDED
 from germane.sources.writing import no_formulas, plain_cells
 from germane.types import InputError, Scale
 
@@ -31,8 +32,8 @@ def joined(labels: pa.Table, pairs: pa.Table | None) -> pa.Table:
     return both.sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
 
 
-def write(labels: pa.Table, path: Path, form: str, scale: Scale, *, made: Mapping[str, Any]) -> Path:
-    """One table of judgments (with query and text, where known) in a form of FORMS but hf.
+def write(labels: pa.Table, path: Path, form: str, scale: Scale, *, made: Mapping[str, Any]) -> int:
+    """Rows written of one table of judgments (with query and text, where known) in a form of FORMS but hf.
 
     Raises: InputError where the form needs the queries' text and there is none.
     """
@@ -40,9 +41,11 @@ def write(labels: pa.Table, path: Path, form: str, scale: Scale, *, made: Mappin
     import pyarrow.compute as pc
 
     if form == "trec":
-        return sources.write_judgments(labels, path, **made)
+        sources.write_judgments(labels, path, **made)
+        return labels.num_rows - labels["relevance"].null_count
     if form in ("jsonl", "parquet", "csv") and "query" not in labels.column_names:
-        return sources.write_judgments(labels, path, **made)
+        sources.write_judgments(labels, path, **made)
+        return labels.num_rows
     if "query" not in labels.column_names:
         raise InputError(f"--to {form} holds the queries' text: give the pairs with --pairs")
     answered = labels.filter(pc.is_valid(labels["relevance"]))
@@ -63,7 +66,9 @@ def write(labels: pa.Table, path: Path, form: str, scale: Scale, *, made: Mappin
     else:
         texts = [None if grade is None else scale.labels[grade] for grade in labels["relevance"].to_pylist()]
         columns = {**{c: labels[c] for c in labels.column_names}, "label": pa.array(texts, pa.string())}
-    return _plain(pa.table(columns), path, made)
+    table = pa.table(columns)
+    _plain(table, path, made)
+    return table.num_rows
 
 
 def _once(columns: Mapping[str, Any], ids: list[Any]) -> dict[str, Any]:
@@ -96,7 +101,7 @@ def _digit(scale: Scale, grade: int) -> int:
     return grade if clash == grade else own[0] if own else grade
 
 
-def _plain(table: pa.Table, path: Path, made: Mapping[str, Any]) -> Path:
+def _plain(table: pa.Table, path: Path, made: Mapping[str, Any]) -> None:
     """A table as it stands, by suffix, with its manifest; in CSV no text is a formula."""
     import io
 
@@ -109,16 +114,17 @@ def _plain(table: pa.Table, path: Path, made: Mapping[str, Any]) -> Path:
     elif path.suffix == ".jsonl":
         store.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()))
     else:
+        guarded = [name for name in ("query", "text", "product_title", "note") if name in table.column_names]
+        made = {**made, "extra": {**made.get("extra", {}), GUARDED: guarded}}
         no_formulas(table, ("query_id", "doc_id", "docid", "product_id"), path)
         out = io.BytesIO()
-        csv.write_csv(plain_cells(table, ("query", "text", "product_title", "note")), out)
+        csv.write_csv(plain_cells(table, guarded), out)
         store.write_bytes(path, out.getvalue())
     store.write_manifest(path, **made, rows=table.num_rows)
-    return path
 
 
 def hugging_face(
-    parts: Mapping[str, pa.Table], folder: Path, scale: Scale, *, name: str, licence: str, facts: Mapping[str, Any]
+    parts: Mapping[str, pa.Table], folder: Path, scale: Scale, *, name: str, licence: str, facts: Mapping[str, Any], guide: str
 ) -> Path:
     """A folder that `datasets.load_dataset(folder)` reads: data/PART-00000-of-00001.parquet, and a card with its splits.
 
@@ -134,11 +140,11 @@ def hugging_face(
         texts = pa.array([None if grade is None else scale.labels[grade] for grade in grades], pa.string())
         with store.replacing(folder / "data" / f"{part}-00000-of-00001.parquet") as file:
             pq.write_table(table.append_column("label", texts).replace_schema_metadata(None), file)
-    store.write_text(folder / "README.md", _card(parts, scale, name, licence, facts))
+    store.write_text(folder / "README.md", _card(parts, scale, name, licence, facts, guide))
     return folder
 
 
-def _card(parts: Mapping[str, pa.Table], scale: Scale, name: str, licence: str, facts: Mapping[str, Any]) -> str:
+def _card(parts: Mapping[str, pa.Table], scale: Scale, name: str, licence: str, facts: Mapping[str, Any], guide: str) -> str:
     quoted = json.dumps  # a JSON text is a YAML text
     files = "".join(f"      - split: {part}\n        path: data/{part}-*.parquet\n" for part in parts)
     rows = "\n".join(
@@ -146,7 +152,8 @@ def _card(parts: Mapping[str, pa.Table], scale: Scale, name: str, licence: str, 
     )
     grades = "\n".join(f"- {index}: {label.replace('|', ' ')}" for index, label in enumerate(scale.labels))
     said = "\n".join(f"- {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items())
-    guide = scale.guide.replace("```", "'''")
+    fenced = guide.replace("```", "'''")
+    shown = f"\nThe guide that raters were shown:\n\n```text\n{fenced}\n```\n" if guide else ""
     return f"""---
 pretty_name: {quoted(name)}
 license: {quoted(licence)}
@@ -178,10 +185,4 @@ Do not train on `test`, and show nobody its pairs as examples.
 ## How they were made
 
 {said}
-
-The guide that raters were shown:
-
-```text
-{guide}
-```
-"""
+{shown}"""

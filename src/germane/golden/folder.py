@@ -123,6 +123,15 @@ def words_of(path: str | Path) -> pa.Table:
     return sources.read_words(path)
 
 
+def texts_beside(path: Any) -> Path | None:
+    """The file with the texts of sealed labels, dev or test; None of any other file, and of a set sealed without texts."""
+    said = sealed.entry(path) if isinstance(path, str | Path) else None
+    if said is None or said["holds"] != sealed.LABELS:
+        return None
+    found = Path(path).with_name(f"{said['part']}-pairs.parquet")
+    return found if found.is_file() else None
+
+
 def test_pairs(path: Path) -> Path:
     """The file of the sealed test's texts, for the folder or for its labels; any other path as it is.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DEV, TEST = "dev", "test"
-SALT = 0x7365616C  # "seal"
+SALT, SALT_STRATA, SALT_START = 0x7365616C, 0x73747261, 0x73747274  # "seal", "stra", "strt"
 JUDGE = "human:golden"
 PROBLEMS = {State.DISPUTED: "still need an adjudicator", State.OPEN: "have fewer votes than asked for"}
 
@@ -124,7 +124,11 @@ def _about(now: Votes, pairs: pa.Table | None) -> dict[tuple[str, str], About]:
 
 
 def _parts(kept: dict[tuple[str, str], Settled], about: dict[tuple[str, str], About], test: float, seed: int) -> dict[str, str]:
-    """dev or test of each query id; queries of the same words are one, and of each stratum the share that was asked for."""
+    """dev or test of each query id; queries of the same words are one, and of each stratum the share that was asked for.
+
+    Strata and the queries in them stand in random order, and a systematic draw with a random start goes through all of them:
+    every query is in the test with chance `test`, whatever the size of its stratum, which gets its share to within one query.
+    """
     group = {query: query_digest(text) if (text := about[query, doc].query) else query for query, doc in kept}
     stratum: dict[str, str] = {}
     for query, doc in kept:
@@ -134,8 +138,11 @@ def _parts(kept: dict[tuple[str, str], Settled], about: dict[tuple[str, str], Ab
     if len(names) < 2:
         raise InputError("all pairs are of one query: dev and test need different ones, at least two")
     number = dict(zip(names, uniform(seed, SALT, keys(names)).tolist(), strict=True))
-    order = sorted(names, key=lambda name: (stratum[name], number[name]))
-    cuts = np.floor(0.5 + test * np.arange(len(order) + 1))  # every stratum gets its share, to within one query
+    strata = sorted(set(stratum.values()))
+    place = dict(zip(strata, uniform(seed, SALT_STRATA, keys(strata)).tolist(), strict=True))
+    order = sorted(names, key=lambda name: (place[stratum[name]], stratum[name], number[name]))
+    (start,) = uniform(seed, SALT_START, keys(["start"])).tolist()
+    cuts = np.floor(start + test * np.arange(len(order) + 1))
     taken = {name: bool(cuts[i + 1] > cuts[i]) for i, name in enumerate(order)}
     if len(set(taken.values())) < 2:
         taken[order[0]] = not taken[order[0]]

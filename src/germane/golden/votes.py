@@ -116,11 +116,24 @@ class Votes:
 
 
 def read(source: Any, scale: Scale, raters: Sequence[str] = ()) -> Votes:
-    """Votes from rows of `Vote`, an Arrow table with its columns, or a file: a votes table, or judgments by people.
+    """Votes from rows of `Vote`, an Arrow table with its columns, or a file or several: a votes table, or judgments by people.
 
     Judgments (of judge human:NAME) are votes whose time is not known. raters: columns of the file with a rater's labels each.
     Raises: InputError for a machine's judgments, a grade outside the scale, and times or kinds that are none.
     """
+    if isinstance(source, list | tuple) and source and isinstance(source[0], str | Path):
+        import pyarrow as pa
+
+        tables = [_read(each, scale, raters)[0] for each in source]
+        name = ", ".join(map(str, source))
+        try:
+            return _coded(pa.concat_tables(tables, promote_options="permissive"), scale, name)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
+            raise InputError(f"{name} are not of one form ({problem}): give them as `germane votes` wrote them") from problem
+    return _coded(*_read(source, scale, raters))
+
+
+def _read(source: Any, scale: Scale, raters: Sequence[str]) -> tuple[pa.Table, Scale, str]:
     name = str(source) if isinstance(source, str | Path) else "votes"
     if raters:
         table = _of_judgments(sources.read_raters(source, raters, scale=scale), name)
@@ -133,7 +146,7 @@ def read(source: Any, scale: Scale, raters: Sequence[str] = ()) -> Votes:
         table = source if own else _of_judgments(sources.read_judgments(source, scale=scale, more=(QUEUED,)), name)
     else:
         table = _of_rows(source)
-    return _coded(table, scale, name)
+    return table, scale, name
 
 
 def asked_of(source: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from germane.registry.database import Registry
-    from germane.registry.tasks import Asked, NewPair, TaskKind
+    from germane.registry.tasks import Asked, Loaded, NewPair, TaskKind
 
 AUDIT = ("unit", "audit_stratum", "inclusion_probability", "drawn")
 IMAGES = ("image", "image_url", "image_path", "main_image", "picture")
@@ -94,6 +94,11 @@ def annotate(
     wanted: TaskKind = found if kind is None else TaskKind(kind)
     if wanted == TaskKind.AUDIT and found != TaskKind.AUDIT:
         raise InputError(f"{files.pairs} is no audit: it lacks {', '.join(AUDIT)}; draw one (germane sample --for audit)")
+    if asked.entropy_bar is not None and all(pair.entropy is None for pair in given):
+        raise InputError(
+            f"--entropy {asked.entropy_bar:g}: no pair of {files.pairs} has an entropy: a column 'entropy', as `sample --for "
+            "golden` and `route` write it of a judge that was asked several times or gave probabilities"
+        )
     controls = [] if files.controls is None else read_controls(files.controls, files, of)
     if controls and wanted == TaskKind.AUDIT:
         raise InputError("--controls are known, golden pairs, and an audit holds none: leave them out")
@@ -110,10 +115,20 @@ def annotate(
         actor=f"command line ({_me()})",
     )
     people = [account for account in accounts.listed(registry) if not account.disabled]
-    notes = [*loaded.overrides] + ([] if people else ["there is no account yet: germane account add NAME --role owner"])
+    notes = [*loaded.overrides, *_judged_before(loaded)]
+    notes += [] if people else ["there is no account yet: germane account add NAME --role owner"]
     known = loaded.task.scale
     counts = (loaded.new, loaded.known, len(controls), len(people))
     return Annotation(registry.name, loaded.task.name, wanted, known.name, known.version, *counts, tuple(notes))
+
+
+def _judged_before(loaded: Loaded) -> list[str]:
+    if not loaded.new_guide or not loaded.known:
+        return []
+    return [
+        f"{loaded.known:,} pairs were in the task before: their votes stand, under the guide that they were made with. To have "
+        "them judged again under this one, give them a --task of their own (see guide impact and guide drift)"
+    ]
 
 
 def shown_scale(name: str, guide: Path | None) -> Scale:

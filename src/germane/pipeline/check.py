@@ -9,6 +9,7 @@ from typing import Any
 
 from germane import cards, report, scales, sources, store
 from germane.cards import facts, probing
+from germane.golden import folder
 from germane.types import InputError, JudgeCard, Probes, Run, Scale, Sensitivity
 
 PROBES, SENSITIVITY = "probes.json", "sensitivity.json"
@@ -64,6 +65,7 @@ def check(
     (1.0, 0.14, False)
     """
     of = scale if isinstance(scale, Scale) else scales.get(scale)
+    queries = folder.texts_beside(gold) if queries is None else queries
     runs = _several(run)
     given = [
         s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ from germane.golden.results import Quality
 from germane.golden.seal import freeze
 from germane.judges.folder import trained_on
 from germane.store import sealed
-from germane.types import InputError
+from germane.types import InputError, Scale
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,6 +99,8 @@ def seal(
     scale: str,
     raters: Sequence[str] = (),
     pairs: Path | None = None,
+    docs: Path | None = None,
+    queries: Path | None = None,
     rule: str | None = None,
     raters_per_pair: int | None = None,
     test: float = 0.5,
@@ -107,8 +109,8 @@ def seal(
 ) -> Sealed:
     """A sealed folder of votes or judgments by people; see `golden.seal.freeze`. The same work again does nothing.
 
-    rule, raters_per_pair: by default what the task of the votes asked for (any disagreement to be adjudicated is the rule
-    "unanimous"), else a majority of two.
+    docs, queries: the texts of pairs that have none. rule, raters_per_pair: by default what the task of the votes asked for
+    (any disagreement to be adjudicated is the rule "unanimous"), else a majority of two. Parameters: options of the command.
 
     Raises: InputError for mixed scales or guides, a folder that is there, and votes on pairs with odds where `pairs`, which
     has them, is not given; Refusal `--leave-out` for unsettled pairs.
@@ -117,10 +119,8 @@ def seal(
     task = votes.asked_of(source)
     rule = rule or ("unanimous" if task.get("adjudicate") == "any" else "majority")
     raters_per_pair = raters_per_pair or int(task.get("raters", 2))
-    if pairs is None and "inclusion_probability" in task.get("columns", ()):
-        raise InputError(
-            f"the pairs of {source} have odds, and would be sealed without them: give the drawn pairs with --pairs"
-        )
+    if pairs is None and (docs or queries):
+        raise InputError("--docs and --queries hold the texts of pairs: give these with --pairs")
     asked = {
         "scale": of,
         "rule": rule,
@@ -129,11 +129,12 @@ def seal(
         "leave_out": leave_out,
         "columns": list(raters),
     }
-    given = [source] if pairs is None else [source, pairs]
+    given = [path for path in (source, pairs, docs, queries) if path is not None]
     work: dict[str, Any] = {"verb": "golden seal", "inputs": given, "parameters": asked, "seed": seed}
     if folder.is_sealed(out) and store.up_to_date(out / "dev.parquet", **work):
         return _sealed(out, False, folder.verified(out))
-    texts = None if pairs is None else sources.read_pairs(pairs)
+    texts = None if pairs is None else _with_texts(pairs, docs, queries)
+    _has_odds(source, task, texts)
     frozen = freeze(
         votes.read(source, of, raters),
         of,
@@ -144,8 +145,29 @@ def seal(
         seed=seed,
         leave_out=leave_out,
     )
-    said = folder.write(out, frozen.labels, texts, {**frozen.facts, "notes": list(frozen.notes)}, work=work)
+    version = frozen.facts["guide_version"]
+    guide = of.guide if version in ("", of.version) else task.get("guides", {}).get(version, "")
+    said = folder.write(out, frozen.labels, texts, {**frozen.facts, "guide": guide, "notes": list(frozen.notes)}, work=work)
     return _sealed(out, True, said)
+
+
+def _with_texts(pairs: Path, docs: Path | None, queries: Path | None) -> pa.Table:
+    known = sources.read_words(pairs).column_names
+    options = (("query", queries, "--queries"), ("text", docs, "--docs"))
+    for column, given, option in options:
+        if column not in known and given is None:
+            raise InputError(f"{pairs} has no column {column!r}: give the texts with {option}, as to `germane annotate`")
+    return sources.read_pairs(pairs, docs=docs, queries=queries)
+
+
+def _has_odds(source: Path, task: Mapping[str, Any], texts: pa.Table | None) -> None:
+    """Raises: InputError where pairs with odds would be sealed as pairs without."""
+    lost = {"inclusion_probability", "part"} & set(task.get("columns", ())) - set(() if texts is None else texts.column_names)
+    if lost:
+        names = " and ".join(sorted(lost))
+        raise InputError(
+            f"the pairs of {source} have odds, and would be sealed without them ({names}): give the drawn pairs with --pairs"
+        )
 
 
 def _sealed(out: Path, made: bool, said: dict[str, Any]) -> Sealed:
@@ -175,11 +197,12 @@ def leaks(golden: Path, against: Sequence[Path], *, similarity: float = leaking.
 
 
 class Exported(NamedTuple):
-    """What `export` wrote. pairs: in each file, by its name."""
+    """What `export` wrote. pairs: in each file, by its name. left_out: pairs without a grade that the form has no place for."""
 
     out: str
     form: str
     pairs: dict[str, int]
+    left_out: int
 
 
 def export(
@@ -197,18 +220,26 @@ def export(
     made: dict[str, Any] = {"verb": "golden export", "inputs": inputs, "parameters": {"to": form, "scale": of}}
     counts: dict[str, int] = {}
     if form == "hf":
-        shown = {key: value for key, value in facts.items() if key not in ("files", "labels", "germane")}
-        exporting.hugging_face(parts, out, of, name=golden.stem, licence=licence, facts=shown)
-        return Exported(str(out), form, {name: table.num_rows for name, table in parts.items()})
+        shown = {key: value for key, value in facts.items() if key not in ("files", "labels", "germane", "guide")}
+        exporting.hugging_face(parts, out, of, name=golden.stem, licence=licence, facts=shown, guide=_guide(facts, of))
+        return Exported(str(out), form, {name: table.num_rows for name, table in parts.items()}, 0)
     suffix = exporting.FORMS[form]
     single = len(parts) == 1
     if single and out.suffix != suffix:
         raise InputError(f"--out {out}: --to {form} writes a {suffix} file")
     for name, table in parts.items():
         path = out if single else out / f"{name}{suffix}"
-        exporting.write(table, path, form, of, made=made)
-        counts[path.name] = table.num_rows
-    return Exported(str(out), form, counts)
+        counts[path.name] = exporting.write(table, path, form, of, made=made)
+    held = sum(table.num_rows for table in parts.values())
+    lost = sum(table["relevance"].null_count for table in parts.values())
+    return Exported(str(out), form, counts, lost if sum(counts.values()) < held else 0)
+
+
+def _guide(facts: Mapping[str, Any], scale: Scale) -> str:
+    """The guide that raters were shown, "" where it is not known."""
+    if "guide" in facts:
+        return str(facts["guide"])
+    return scale.guide if facts.get("guide_version") in ("", scale.version) else ""
 
 
 def _parts(golden: Path, pairs: Path | None, scale: str | None) -> tuple[dict[str, pa.Table], dict[str, Any], list[Path]]:

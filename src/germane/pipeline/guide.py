@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,8 +159,12 @@ def _files(golden: Path, pairs: Path | None) -> list[tuple[Path, Path]]:
     return found
 
 
-def drift(source: Path, *, scale: str, old: str, new: str, odds: Path | None = None, level: float = 0.95) -> Drift:
+def drift(
+    source: Path | Sequence[Path], *, scale: str, old: str, new: str, odds: Path | None = None, level: float = 0.95
+) -> Drift:
     """What people's grades changed from one version of the guide to another; see `golden.drift.drift`.
+
+    source: votes under both versions, in one file or several.
 
     old, new: versions, or what has one: a scale's TOML file, or a guide in Markdown.
     """
@@ -173,7 +177,14 @@ def drift(source: Path, *, scale: str, old: str, new: str, odds: Path | None = N
             raise InputError(f"{odds} has no column 'inclusion_probability': give what germane guide impact wrote")
         ids = zip(*(table[c].to_pylist() for c in ("query_id", "doc_id", "inclusion_probability")), strict=True)
         known = {(str(q), str(d)): float(p) for q, d, p in ids if p is not None}
-    return drifted(votes.read(source, of), of, old=versions[0], new=versions[1], odds=known, level=level)
+    return drifted(
+        votes.read(source if isinstance(source, Path) else list(source), of),
+        of,
+        old=versions[0],
+        new=versions[1],
+        odds=known,
+        level=level,
+    )
 
 
 def _version(name: str, scale: str) -> str:

@@ -11,6 +11,7 @@ from germane import cards, scales, sources, store
 from germane.cards import facts
 from germane.cards.entrants import Entrant
 from germane.cards.leaderboard import stand
+from germane.golden import folder
 from germane.report import leaderboard as page
 from germane.types import InputError, Leaderboard, Run, Scale
 
@@ -63,6 +64,7 @@ def leaderboard(
     (6, 1.0)
     """
     of = scale if isinstance(scale, Scale) else scales.get(scale)
+    queries = folder.texts_beside(gold) if queries is None else queries
     files = [judgments] if isinstance(judgments, str | Path | Mapping) or hasattr(judgments, "columns") else list(judgments)
     runs = [run] if isinstance(run, str | Path | Run | Mapping) or hasattr(run, "columns") else list(run or ())
     _checked(files, hour_price, allow, control, treatment)

@@ -14,6 +14,7 @@ from germane import cards, scales, sources, store
 from germane.cards import facts, routing
 from germane.cards.routing import Asked, Sent
 from germane.chance import keys, uniform
+from germane.golden import folder
 from germane.report import route as page
 from germane.types import InputError, Routing, Scale
 
@@ -53,6 +54,7 @@ def route(
     naming `--allow trained-on-gold` for a judge that was trained on gold's queries.
     """
     of = scale if isinstance(scale, Scale) else scales.get(scale)
+    queries = folder.texts_beside(golden) if queries is None else queries
     wanted = asked if isinstance(asked, Asked) else Asked(**(asked or {}))
     if relevant is not None:
         wanted = Asked(**{**vars(wanted), "relevant": of.relevance(relevant)})
@@ -147,6 +149,8 @@ def _split(sent: Sent, table: pa.Table, pairs: pa.Table | None) -> dict[str, tup
     if pairs is not None and asked.num_rows:
         asked = _with_texts(asked, pairs)
     asked = asked.append_column("reason", pa.array(sent.why, pa.string()))
+    if "entropy" in table.column_names:  # for `annotate --entropy`, which shows it to nobody
+        asked = asked.append_column("entropy", table["entropy"].take(sent.order))
     kind = "pairs" if "text" in asked.column_names else ""
     return {
         "accept.parquet": (table.take(np.flatnonzero(sent.accepted)), "judgments"),

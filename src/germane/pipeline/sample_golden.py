@@ -16,7 +16,7 @@ from germane.golden import leaks
 from germane.sampling.coverage import draw_coverage, frame_of
 from germane.sampling.segmented import with_segments
 from germane.sampling.strata import strata_columns
-from germane.sampling.targets import choose, reasons, scores
+from germane.sampling.targets import DOUBT, choose, reasons, scores
 from germane.text import TextPlan, compose_table
 from germane.types import InputError, Scale
 
@@ -249,6 +249,8 @@ def _table(
         "part": pa.array(["random" if mine else "targeted" for mine in drawn], pa.string()),
         "reason": pa.array(why, pa.string()),
     }
+    if DOUBT in found:  # for `annotate --entropy`, which shows it to nobody
+        columns["entropy"] = pa.array(found[DOUBT][rows], pa.float64())
     return pa.table(columns), sum(mine and bool(said) for mine, said in zip(drawn, why, strict=True))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from germane import cards, scales, sources, store
 from germane.cards.admission import distinct
 from germane.cards.facts import Said, said_of, trained_on
+from germane.golden import folder
 from germane.report import choosing
 from germane.training import shootout as training
 from germane.training.beside import Field
@@ -114,6 +115,7 @@ def tiers(
     if unknown := sorted(set(allow) - {"trained-on-gold"}):
         raise InputError(f"--allow {unknown[0]}: there is no such override here; known is trained-on-gold")
     of = scale if isinstance(scale, Scale) else scales.get(scale)
+    queries = folder.texts_beside(gold) if queries is None else queries
     runs = _several(run)
     asked: dict[str, Any] = {"scale": of, "metric": metric, "condensed": condensed, "margin": margin, "level": level}
     asked |= {"hour_price": hour_price, "tiers": len(judgments), "runs": len(runs)}

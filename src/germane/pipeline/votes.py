@@ -75,6 +75,7 @@ def write_votes(registry: Registry, task: Task, out: Path) -> Votes:
     files = [out, out.with_name(f"{out.stem}-final{out.suffix}"), out.with_name(f"{out.stem}-every{out.suffix}")]
     made: dict[str, Any] = {"verb": "votes", "inputs": [], "parameters": {"task": task.name, "registry": registry.name}}
     asked = {"raters": task.asked.raters, "adjudicate": task.asked.adjudicate, "columns": sorted(task.columns)}
+    asked["guides"] = {version: text for version, text, _ in tasks.versions(registry, task)}
     overrides = telling.overrides_of(registry, task)
     made["extra"] = {"task": asked, "overrides": list(overrides)}
     for path, rows in zip(files[:2], (single, final), strict=True):

@@ -91,12 +91,13 @@ class NewPair:
 
 
 class Loaded(NamedTuple):
-    """What `load` did. new: pairs that were not in the task yet; known: that were."""
+    """What `load` did. new: pairs that were not in the task yet; known: that were. new_guide: of a task that was there."""
 
     task: Task
     new: int
     known: int
     overrides: tuple[str, ...]
+    new_guide: bool = False
 
 
 def load(
@@ -131,12 +132,12 @@ def load(
             _asked_anew(connection, row, kind, scale, asked, columns or {})
             if any(getattr(row, name) != value for name, value in _said(asked).items()):
                 _stand_anew(connection, number)
-        if _new_guide(connection, number, scale, at):
+        if changed := _new_guide(connection, number, scale, at):
             record(connection, at, actor, "guide shown", name, {"version": scale.version})
         fresh = _added(connection, number, given, asked.seed)
         detail = {"kind": kind, "pairs": fresh, "overrides": list(overrides)}
         record(connection, at, actor, LOADED, name, detail)
-    return Loaded(find(registry, name), fresh, len(given) - fresh, overrides)
+    return Loaded(find(registry, name), fresh, len(given) - fresh, overrides, changed and row is not None)
 
 
 def find(registry: Registry, name: str | None = None) -> Task:

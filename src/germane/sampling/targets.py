@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 SEEN = 10  # impressions from which a pair's clicks say something
 FEWEST = 5  # pairs that hold a term, for it to be a cluster
 SALT = 0x68617264  # "hard"
+DOUBT = "the judge's answers are spread"  # its value is an entropy, in bits
 
 
 def scores(
@@ -53,12 +54,12 @@ def scores(
         if "self_agreement" in table.column_names:
             at_most("the judge contradicts itself", rows, 1 - table["self_agreement"].to_numpy().astype(np.float64)[mine])
         if "entropy" in table.column_names:
-            at_most("the judge's answers are spread", rows, table["entropy"].to_numpy().astype(np.float64)[mine])
+            at_most(DOUBT, rows, table["entropy"].to_numpy().astype(np.float64)[mine])
         if "probs" in table.column_names:
             probs = np.array([p if p is not None else [np.nan] * grades for p in table["probs"].to_pylist()], dtype=np.float64)[
                 mine
             ]
-            at_most("the judge's answers are spread", rows, entropy(probs))
+            at_most(DOUBT, rows, entropy(probs))
             near = 1 - np.abs(2 * probs[:, relevant:].sum(1) - 1)
             at_most("near the boundary of relevant", rows, np.where(near > 0.5, near, 0.0))
     spread = _spread(said)

@@ -37,7 +37,7 @@ def load(obj: Any, role: str, kind: str) -> Raw:
         check_kind(raw.table, kind, raw.name)
     if not raw.table.num_rows:
         raise InputError(f"{raw.name} holds no rows; expected at least one {_ROW[kind]}")
-    return replace(raw, manifest=read_manifest(raw.path)) if raw.path else raw
+    return replace(raw, manifest=read_manifest(raw.path)).bare_cells() if raw.path else raw
 
 
 def _of_file(content: Content, role: str) -> Raw:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+GUARDED = "guarded"
+"""What a manifest calls the columns of a CSV file whose texts were kept from being formulas."""
+
+
 @dataclass(frozen=True)
 class Raw:
     """A table as found. name: in messages. at: where row i stands. text: its numbers are still text."""
@@ -51,6 +55,18 @@ class Raw:
 
     def with_table(self, table: pa.Table) -> Raw:
         return replace(self, table=table)
+
+    def bare_cells(self) -> Raw:
+        """Without the apostrophes that `writing.plain_cells` put before texts, of a file whose manifest says that it did."""
+        import pyarrow.compute as pc
+
+        table = self.table
+        guarded = self.manifest.extra.get(GUARDED) if self.manifest else None
+        for column in (column for column in guarded or () if column in table.column_names):
+            at = table.column_names.index(column)
+            bare = pc.replace_substring_regex(table[column], pattern=r"^'('*[=+\-@\t\r])", replacement=r"\1")
+            table = table.set_column(at, column, bare)
+        return self.with_table(table)
 
     def require_rows(self, what: str) -> None:
         """Raises: InputError if there is no row."""

@@ -11,6 +11,7 @@ from germane.sources.names import DOC_ID, QUERY, QUERY_ID
 from germane.sources.raw import Raw, digest
 from germane.store import SCHEMAS, Column, attributed, attribution, conform, ranked, sha256
 from germane.store.checks import compute, conform_column
+from germane.text import document_texts
 from germane.types import InputError, Run
 
 if TYPE_CHECKING:
@@ -87,13 +88,39 @@ def read_docs(obj: Any) -> pa.Table:
     return attributed(table, source)
 
 
-def read_pairs(obj: Any) -> pa.Table:
+def read_pairs(obj: Any, *, queries: Any = None, docs: Any = None) -> pa.Table:
     """Pairs: query_id, query, doc_id, text, and every further column.
 
+    queries, docs: where the pairs' texts are, if they have none; a document's fields are joined in their order.
     Raises: InputError naming file, row, column, what was found and what was expected.
     """
-    raw = load(obj, "pairs", "pairs")
+    if queries is None and docs is None:
+        raw = load(obj, "pairs", "pairs")
+    else:
+        raw = load(obj, "pairs", "candidates")
+        ids = {raw.require("query_id", QUERY_ID): "query_id", raw.require("doc_id", DOC_ID): "doc_id"}
+        raw = raw.with_table(raw.table.rename_columns([ids.get(c, c) for c in raw.table.column_names]))
+        if queries is not None:
+            asked = read_queries(queries)
+            raw = _beside(raw, "query", "query_id", asked, asked["query"], queries)
+        if docs is not None:
+            known = read_docs(docs)
+            raw = _beside(raw, "text", "doc_id", known, document_texts(known), docs)
     return attributed(conform(raw.table, "pairs", name=raw.name, at=raw.at, parse=raw.text), whose(raw))
+
+
+def _beside(raw: Raw, name: str, key: str, known: pa.Table, texts: Any, source: Any) -> Raw:
+    """The rows with a column of texts, found by their id. Raises: InputError for an id that is not there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ids: Any = raw.table[key].cast(pa.string())
+    at = pc.index_in(ids, value_set=known[key].combine_chunks())
+    if at.null_count:
+        row = pc.index(pc.is_null(at), True).as_py()
+        raise InputError(f"{raw.name}, {raw.at(row)}: {key} {ids[row].as_py()!r} is not in {source}: give the file that has it")
+    kept = raw.table.drop_columns([name]) if name in raw.table.column_names else raw.table
+    return raw.with_table(kept.append_column(name, texts.take(at)))
 
 
 def read_candidates(obj: Any) -> pa.Table:
@@ -160,7 +187,7 @@ def read_audit(obj: Any) -> pa.Table:
 def whose(raw: Raw) -> str:
     """Whose data it is: as the table, its manifest or its origin says, else as its columns give away."""
     said = raw.manifest.extra.get("attribution") if raw.manifest else raw.origin.get("attribution")
-    return attribution(raw.table) or str(said or "") or (esci.ATTRIBUTION if esci.is_esci(raw) else "")
+    return attribution(raw.table) or str(said or "") or (esci.ATTRIBUTION if raw.manifest is None and esci.is_esci(raw) else "")
 
 
 def origin_of(raw: Raw, table: pa.Table) -> dict[str, Any]:

@@ -82,12 +82,15 @@ def write_audit(audit: pa.Table, path: str | Path, **made: Any) -> Path:
 
 
 def plain_cells(table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """The table with an apostrophe before each text of these columns that a spreadsheet would take for a formula."""
+    """The table with an apostrophe before each text of these columns that a spreadsheet would take for a formula.
+
+    One that stands before such a text already gets one more, so that `raw.bare_cells` gives every text back as it was.
+    """
     import pyarrow.compute as pc
 
     for column in (column for column in columns if column in table.column_names):
         at = table.column_names.index(column)
-        safe = pc.replace_substring_regex(table[column], pattern=r"^([=+\-@\t\r])", replacement=r"'\1")
+        safe = pc.replace_substring_regex(table[column], pattern=r"^('*[=+\-@\t\r])", replacement=r"'\1")
         table = table.set_column(at, column, safe)
     return table
 

@@ -127,7 +127,7 @@ def _answer(entry: Page, site: Site, request: Request, form: Mapping[str, str]) 
     call = Call(site, session, form, dict(request.path_params), dict(request.query_params), request.cookies, address)
     if entry.roles:
         if session is None:
-            return away("/login")
+            return away("/login" if entry.method == "GET" else "/login?lost=1")
         if session.account.role not in entry.roles:
             return refused(call, 403, "This page is not for your role.")
     if entry.method == "POST":

@@ -22,11 +22,12 @@ from germane.web.access import (
 from germane.web.pages import away
 
 WRONG = "The name or the password is not right."
+LOST = "You are logged out. What you sent last was not counted: log in, and give it again."
 
 
 def login(call: Call) -> Response:
     """The form to log in."""
-    return away("/") if call.session is not None else _form(call)
+    return away("/") if call.session is not None else _form(call, said=LOST if "lost" in call.query else "")
 
 
 def enter(call: Call) -> Response:

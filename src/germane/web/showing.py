@@ -52,7 +52,7 @@ class Item(NamedTuple):
 
 
 class Grade(NamedTuple):
-    """A grade as a button: its number on the scale, label and key."""
+    """A grade as a button: its number on the scale, what it says and its key."""
 
     number: int
     label: str
@@ -160,6 +160,8 @@ def grades(scale: Scale) -> tuple[Grade, ...]:
     >>> from germane.scales import get
     >>> "".join(grade.key for grade in grades(get("esci"))), "".join(grade.key for grade in grades(get("trec")))
     ('icse', '0123')
+    >>> [grade.label for grade in grades(get("esci"))]
+    ['irrelevant', 'complement', 'substitute', 'exact']
     """
     letters = [name.casefold() for name in scale.labels]
     digits = [_digit(scale, index) for index in range(len(letters))]
@@ -169,7 +171,14 @@ def grades(scale: Scale) -> tuple[Grade, ...]:
         keys = digits
     else:
         keys = [str(index + 1) if index < 9 else "" for index in range(len(letters))]
-    return tuple(Grade(i, name, key) for i, (name, key) in enumerate(zip(scale.labels, keys, strict=True)))
+    return tuple(Grade(i, _said(scale, i), key) for i, key in enumerate(keys))
+
+
+def _said(scale: Scale, index: int) -> str:
+    """The label, or its longest other name where it is a single letter, which says nothing by itself."""
+    label = scale.labels[index]
+    words = [alias for alias, at in scale.aliases.items() if at == index and len(alias) > 1 and alias.isalpha()]
+    return label if len(label) > 1 else max(words, key=len, default=label)
 
 
 def _digit(scale: Scale, index: int) -> str:

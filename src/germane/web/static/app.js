@@ -1,5 +1,17 @@
 // Keys and the clock of the judging screen. Everything works without: the page is a form.
 "use strict";
+// An image that does not load gives its place to the text, and says so.
+for (const image of document.querySelectorAll("[data-image]")) {
+  const gone = () => {
+    image.closest(".card").classList.remove("pictured");
+    const said = document.createElement("p");
+    said.className = "quiet";
+    said.textContent = "The image does not load.";
+    image.replaceWith(said);
+  };
+  if (image.complete && !image.naturalWidth) gone();
+  else image.addEventListener("error", gone);
+}
 (() => {
   const form = document.querySelector("form[data-vote]");
   if (!form) return;
