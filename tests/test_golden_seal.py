@@ -416,3 +416,34 @@ def test_a_sealed_pair_enters_no_audit(sealed_set):
         _apart(pa.table(words), [sealed_set])
     with pytest.raises(InputError, match="is of a sealed golden set"):
         _audited(sealed_set / "dev.parquet", None, ESCI)
+
+
+def test_two_queries_of_a_long_text_are_two_pairs_and_labels_of_fields_hide_none():
+    from germane.golden import leaks
+
+    text = " ".join(f"word{i}" for i in range(200))
+    row = {"query_id": ["1"], "doc_id": ["a"], "query": ["red oak chair"], "text": [f"title: Chair\ndescription: {text}"]}
+    other = {"query_id": ["2"], "doc_id": ["b"], "query": ["cheap gift for mother"], "text": row["text"]}
+    assert leaks.shared(pa.table(row), pa.table(other)).tolist() == []
+    same = other | {"query": ["oak chair, red"], "text": [f"Chair\n{text} more"]}
+    assert leaks.shared(pa.table(row), pa.table(same)).tolist() == [0]
+    fan = {"query_id": ["1"], "doc_id": ["a"], "query": ["fan"], "text": [text]}
+    computer = {"query_id": ["2"], "doc_id": ["b"], "query": ["computer fan"], "text": [text]}
+    assert leaks.shared(pa.table(fan), pa.table(computer)).tolist() == []
+
+
+def test_targeted_pairs_are_in_no_figure_over_all():
+    from germane.golden.quality import quality
+
+    rows, pairs = [], {"query_id": [], "doc_id": [], "inclusion_probability": [], "part": []}
+    for q in range(40):
+        for part, chance in (("random", 0.5), ("targeted", None)):
+            for name, value in (("query_id", f"q{q}"), ("doc_id", part), ("inclusion_probability", chance), ("part", part)):
+                pairs[name].append(value)
+            for number, rater in enumerate(("ann", "bob")):
+                grade = q % 4 if part == "random" else (None if q % 2 else (q + number) % 4)
+                rows.append(Vote(f"q{q}", part, rater, grade, GUIDE, START))
+    found = quality(rows, ESCI, pairs=pa.table(pairs)).found
+    values = {name: found[name].value for name in ("full agreement", "exact agreement", "kappa", "cannot judge")}
+    assert values == {"full agreement": 1.0, "exact agreement": 1.0, "kappa": 1.0, "cannot judge": 0.0}
+    assert found["cannot judge"].n == 80

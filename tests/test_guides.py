@@ -13,7 +13,7 @@ from germane.golden.guides import diff, lines_of, rejudge, touched
 from germane.pipeline import guide as pipeline
 from germane.report import guide as page
 from germane.scales import get
-from germane.types import InputError, Scale, Vote
+from germane.types import InputError, Scale, Vote, VoteKind
 
 ESCI = get("esci")
 START = datetime(2026, 5, 4, tzinfo=UTC)
@@ -141,6 +141,43 @@ def test_a_change_that_is_noise_alone_is_seldom_more_than_noise_and_a_real_one_i
     assert false / n <= 0.025 + 4 * np.sqrt(0.025 * 0.975 / n)
     found = drift(votes.read(voted(rng, 0.4, 0.15, same), THREE), THREE, old="old", new="new")
     assert found.found["more than noise"].low > 0.1
+
+
+@pytest.mark.parametrize("again", ["touched", "both", "both with odds"])
+@pytest.mark.simulation
+def test_pairs_that_are_harder_than_the_others_are_no_drift(again, repetitions):
+    """No change, and the pairs that a change may touch are harder: intervals hold 0 as often as they say, 4 Monte Carlo se."""
+    n, held = repetitions(reduced=60, whole=600), 0
+    for seed in range(n):
+        rng = np.random.default_rng(seed)
+        hard = np.arange(300) < 90
+        truth, wrong = rng.integers(0, 3, 300), np.where(hard, 0.35, 0.03)
+        touched_pairs = rng.choice(90, 60, replace=False)
+        chosen = touched_pairs if again == "touched" else np.append(touched_pairs, 90 + rng.choice(210, 20, replace=False))
+        odds = {(f"q{i // 2}", f"d{i}"): 60 / 90 if hard[i] else 20 / 210 for i in chosen.tolist()}
+        rows = []
+        for version, people, which in (("old", "ab", range(300)), ("new", "cd", chosen.tolist())):
+            for i in which:
+                for who in people:
+                    said = int((truth[i] + rng.integers(1, 3)) % 3) if rng.random() < wrong[i] else int(truth[i])
+                    rows.append(Vote(f"q{i // 2}", f"d{i}", who, said, version, START))
+        found = drift(votes.read(rows, THREE), THREE, old="old", new="new", odds=odds if "odds" in again else None)
+        held += found.found["more than noise"].low <= 0 <= found.found["more than noise"].high
+    assert held / n >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / n) - 0.02
+
+
+def test_controls_are_no_drift_and_no_change_is_no_certainty():
+    rows = []
+    for version, day in (("old", 0), ("new", 9)):
+        for i in range(30):
+            rows += [Vote(f"q{i}", "d", who, 1, version, START + timedelta(days=day)) for who in ("ann", "bob")]
+            control = Vote(f"c{i}", "d", "ann", i % 3 if day else 0, version, START, VoteKind.CONTROL)
+            rows.append(control)
+    odds = {(f"q{i}", "d"): 0.5 for i in range(30)}
+    found = drift(votes.read(rows, THREE), THREE, old="old", new="new", odds=odds)
+    assert (found.pairs, found.found["changed"].value, found.found["shift"].value) == (30, 0.0, 0.0)
+    assert found.found["shift"].high == pytest.approx(2 * found.found["changed"].high)
+    assert found.found["shift"].low < 0 < found.found["shift"].high
 
 
 def test_a_drift_needs_votes_under_both_versions():

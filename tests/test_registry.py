@@ -3,6 +3,7 @@
 import json
 import stat
 import threading
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -248,6 +249,34 @@ def test_a_task_that_is_loaded_again_gets_what_is_new_of_it(registry):
         tasks.load(registry, "golden", TaskKind.GOLDEN, get("trec"), [], Asked(raters=3), actor="test")
 
 
+def test_a_larger_draw_brings_its_odds_to_pairs_that_were_there_and_another_draw_is_refused(small):
+    def drawn(n, chance, start=0, entropy=None):
+        return [
+            NewPair(f"q{i}", "d", f"query {i}", (("title", "x"),), entropy=entropy, more={"inclusion_probability": chance})
+            for i in range(start, n)
+        ]
+
+    columns = {"inclusion_probability": "double"}
+    asked = {"name": "t", "kind": TaskKind.GOLDEN, "scale": get("esci"), "asked": Asked(raters=1, entropy_bar=1.0)}
+    task = tasks.load(small, given=drawn(4, 0.25), columns=columns, actor="test", **asked).task
+    ana = team(small, ana="rater")["ana"]
+    while given := assigning.take(small, task, ana):
+        assigning.vote(small, task, ana, assigning.Ballot(given.id, given.token, 3))
+    assert telling.progress(small, task).waiting == 0
+    loaded = tasks.load(small, given=drawn(8, 0.5, entropy=1.5), columns=columns, actor="test", **asked)
+    assert (loaded.new, loaded.known) == (4, 4)
+    assert telling.entries(small)[0].detail["changed"] == 4
+    with small.reading() as connection:
+        kept = connection.execute(sa.select(metadata.tables["pairs"].c.more)).scalars().all()
+    assert [more["inclusion_probability"] for more in kept] == [0.5] * 8
+    assert telling.progress(small, task).waiting == 4, "an entropy that came later is heeded"
+    tasks.load(small, given=[replace(pair, more={}) for pair in drawn(2, 0.1)], actor="test", **asked)
+    with small.reading() as connection:
+        assert connection.execute(sa.select(metadata.tables["pairs"].c.more)).scalars().all() == kept, "odds are not lost"
+    with pytest.raises(InputError, match="two draws have no odds in common"):
+        tasks.load(small, given=drawn(12, 0.1, start=8), columns=columns, actor="test", **asked)
+
+
 def test_golden_and_audit_pairs_are_kept_apart_by_id_and_by_words(small):
     a_task(small, 4)
     audit = {"name": "audit", "kind": TaskKind.AUDIT, "scale": get("esci"), "asked": Asked(), "actor": "test"}
@@ -271,8 +300,6 @@ def test_golden_and_audit_pairs_are_kept_apart_by_id_and_by_words(small):
 
 
 def test_a_new_guide_is_a_new_version_and_votes_keep_theirs(small, clock):
-    from dataclasses import replace
-
     ana = team(small, ana="rater")["ana"]
     task = a_task(small, 4)
     given = assigning.take(small, task, ana)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +49,8 @@ class Audited:
 class Answers:
     """What people said of the drawn pairs that moved, flat: index of query and pool row, chance, and both gains.
 
-    label: the audit stratum of each. answered: False for drawn pairs without an answer, left as the judge graded them.
+    label: the audit stratum of each. answered: False for drawn pairs without an answer, left as the judge graded them. golden:
+    so many of them are of the golden set that the judge was checked on.
     """
 
     unit: str
@@ -61,6 +62,7 @@ class Answers:
     judge: Floats
     label: Names
     answered: NDArray[np.bool_]
+    golden: int = 0
 
     @property
     def gaps(self) -> int:
@@ -108,9 +110,10 @@ def read(
     overrides += _gaps(int(gaps.sum()), len(gaps), audit.name, allow)
     people = np.where(gaps, judge, people)
     answers = Answers(unit, audit.name, query, row, chance, people, judge, label, ~gaps)
-    overrides += _golden_put_in(about, pool, answers, card, allow)
+    golden, needed = _golden_put_in(about, pool, answers, card, allow)
+    overrides += needed
     _fits(about, pool, answers)
-    return answers, tuple(overrides)
+    return replace(answers, golden=golden), tuple(overrides)
 
 
 def correct(
@@ -148,6 +151,11 @@ def correct(
     notes = list(done.notes)
     if answers.gaps:
         notes.append(f"{answers.gaps} drawn pairs have no answer: they count as the judge graded them")
+    if answers.golden:
+        notes.append(
+            f"{answers.golden:,} of {len(answers.row):,} audited pairs are of the golden set that the judge was checked on, "
+            "about as many as a blind draw meets"
+        )
     return done, Audit(
         answers.name,
         answers.unit,
@@ -294,8 +302,10 @@ def _by_people_and_not_golden(said: pa.Table, card: JudgeCard | None, allow: fro
     return overrides
 
 
-def _golden_put_in(about: Frame, pool: Pool, answers: Answers, card: JudgeCard | None, allow: frozenset[str]) -> list[str]:
-    """Overrides needed because more golden pairs are in the audit than its odds would have drawn of those that moved here.
+def _golden_put_in(
+    about: Frame, pool: Pool, answers: Answers, card: JudgeCard | None, allow: frozenset[str]
+) -> tuple[int, list[str]]:
+    """Golden pairs in the audit, and overrides needed because they are more than its odds would draw of those that moved here.
 
     A unit (a query, or a document of one) counts once. Raises: Refusal `--allow golden-audit`.
     """
@@ -307,7 +317,7 @@ def _golden_put_in(about: Frame, pool: Pool, answers: Answers, card: JudgeCard |
         return np.fromiter((key in known for key in keys), dtype=bool, count=len(rows))
 
     if not known or not (mine := golden(answers.row)).any():
-        return []
+        return 0, []
     moved = np.flatnonzero(pool.moved)
     there = moved[golden(moved)]
     unit = answers.query if answers.unit == "queries" else np.arange(len(mine))
@@ -316,12 +326,12 @@ def _golden_put_in(about: Frame, pool: Pool, answers: Answers, card: JudgeCard |
     chance = answers.chance[mine][first]
     by_odds, se = float((1 / chance).sum()), float(np.sqrt(((1 - chance) / chance**2).sum()))
     if by_odds - count <= GOLDEN_MISFIT * max(se, 1.0):
-        return []
+        return int(mine.sum()), []
     message = (
         f"{int(mine.sum()):,} of {len(mine):,} pairs of the audit are of {_GOLDEN} By the audit's odds {by_odds:,.0f} "
         f"{answers.unit} here would be golden, and {count:,} are: they were put in."
     )
-    return _insist("golden-audit", message, allow)
+    return int(mine.sum()), _insist("golden-audit", message, allow)
 
 
 def _one_guide(said: pa.Table, kinds: pa.Table, allow: frozenset[str]) -> list[str]:

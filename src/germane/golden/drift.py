@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from germane.golden.votes import ADJUDICATION, Votes
+from germane.golden.votes import VOTE, Votes
 from germane.stats import clustered
 from germane.stats.raters import difference_of_means
 from germane.types import Estimate, InputError, Scale
@@ -57,7 +57,7 @@ def drift(
         if version not in now.guides:
             named = ", ".join(guide or "not said" for guide in now.guides)
             raise InputError(f"no vote was made under guide version {version!r}: the votes have {named}")
-    graded = np.flatnonzero((now.grade >= 0) & (now.kind != ADJUDICATION))
+    graded = np.flatnonzero((now.grade >= 0) & (now.kind == VOTE))
     before, after = (graded[now.guide[graded] == now.guides.index(version)] for version in (old, new))
     one, two = _matched(now, before, after, same=True)
     how = SAME
@@ -66,24 +66,32 @@ def drift(
         how = OTHER
     if not len(one):
         raise InputError(f"no pair was judged under both {old!r} and {new!r}: germane guide impact draws pairs to judge again")
-    a, b = _noise(votes, now, how)
-    source = votes if how == SAME else now
     weight, notes = _weights(now, one, odds)
+    a, b = _noise(votes, now, how, np.unique(now.pair[one]))
+    source = votes if how == SAME else now
+    noise_weight = _weights(source, a, odds)[0]
     changed = (now.grade[one] != now.grade[two]).astype(float)
     options: dict[str, Any] = {"clusters": now.query[one], "weights": weight, "level": level}
     found = {
         "changed": clustered.share(changed > 0, **options, method=f"pairs with another grade, {how}"),
         "shift": clustered.mean((now.grade[two] - now.grade[one]).astype(float), **options, method=f"mean change, {how}"),
     }
+    if not changed.any():  # no spread to learn from: as far as the pairs that may have changed unseen could move it
+        most = found["changed"].high * (len(scale.labels) - 1)
+        method = f"{found['shift'].method}; none changed: bounded by the share that may have"
+        found["shift"] = replace(found["shift"], low=-most, high=most, method=method)
     if len(a):
         differs = (source.grade[a] != source.grade[b]).astype(float)
         said = "the same rater again under one version" if how == SAME else "two raters under one version"
-        found["noise"] = clustered.share(differs > 0, clusters=source.query[a], level=level, method=f"differs, {said}")
+        options = {"clusters": source.query[a], "weights": noise_weight, "level": level}
+        found["noise"] = clustered.share(differs > 0, **options, method=f"differs, {said}")
+        both = np.isin(now.pair[one], source.pair[a])  # the same pairs on both sides, each with the same weight
+        clusters = now.query[one][both], source.query[a]
         found["more than noise"] = difference_of_means(
-            changed, differs, clusters=(now.query[one], source.query[a]), weights=(weight, None), level=level
+            changed[both], differs, clusters=clusters, weights=(weight[both], noise_weight), level=level
         )
     else:
-        notes.append("no pair was judged twice under one version: how much of the change is noise is not known")
+        notes.append("none of these pairs was judged twice under one version: how much of the change is noise is not known")
     table = np.zeros((len(scale.labels), len(scale.labels)), dtype=np.int64)
     np.add.at(table, (now.grade[one], now.grade[two]), 1)
     moves = tuple(tuple(row) for row in table.tolist())
@@ -105,25 +113,27 @@ def _matched(now: Votes, before: Ints, after: Ints, *, same: bool) -> tuple[Ints
     return both[:, 0], both[:, 1]
 
 
-def _noise(votes: Votes, now: Votes, how: str) -> tuple[Ints, Ints]:
+def _noise(votes: Votes, now: Votes, how: str, pairs: Ints) -> tuple[Ints, Ints]:
+    """Rows of two grades under one version, of these pairs alone: others may be harder, or easier, than what is compared."""
     if how == SAME:
         a, b = votes.again()
-        both = (votes.grade[a] >= 0) & (votes.grade[b] >= 0)
+        both = (votes.grade[a] >= 0) & (votes.grade[b] >= 0) & (votes.kind[a] == VOTE) & np.isin(votes.pair[a], pairs)
         return a[both], b[both]
-    rows = np.flatnonzero((now.grade >= 0) & (now.kind != ADJUDICATION))
+    rows = np.flatnonzero((now.grade >= 0) & (now.kind == VOTE) & np.isin(now.pair, pairs))
     key = now.pair[rows] * len(now.guides) + now.guide[rows]
     order = rows[np.argsort(key, kind="stable")]
     same = np.diff(np.sort(key)) == 0
     return order[:-1][same], order[1:][same]
 
 
-def _weights(
-    now: Votes, rows: Ints, odds: Mapping[tuple[str, str], float] | None
-) -> tuple[NDArray[np.float64] | None, list[str]]:
+def _weights(now: Votes, rows: Ints, odds: Mapping[tuple[str, str], float] | None) -> tuple[NDArray[np.float64], list[str]]:
+    """(rows,) of each comparison: a pair counts by its odds, or as one, however many comparisons of it there are."""
+    _, place, count = np.unique(now.pair[rows], return_inverse=True, return_counts=True)
+    share = 1 / count[place]
     if odds is None:
-        return None, ["no odds were given: the figures are of the pairs that were judged again, not of all golden pairs"]
+        return share, ["no odds were given: the figures are of the pairs that were judged again, not of all golden pairs"]
     ids = zip(now.pairs[0][now.pair[rows]].tolist(), now.pairs[1][now.pair[rows]].tolist(), strict=True)
     chance = np.array([odds.get(pair, np.nan) for pair in ids])
     if np.isnan(chance).any():
         raise InputError("a pair was judged under both versions and has no odds: give the file that germane guide impact wrote")
-    return 1 / chance, []
+    return share / chance, []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from germane.text import pair_digest, query_digest
+from germane.text import fields_of, pair_digest, query_digest
 from germane.text.duplicates import near
 
 if TYPE_CHECKING:
@@ -93,12 +93,34 @@ def _same(mine: list[_Row], theirs: list[_Row], similarity: float) -> dict[str, 
             found.setdefault("the same document under a query of the same words", []).append(i)
         elif row.query and row.text and pair_digest(row.query, row.text) in pairs:
             found.setdefault("the same pair, by its words", []).append(i)
-    ours = [i for i, row in enumerate(mine) if row.query and row.text]
-    others = [f"{row.query} {row.text}" for row in theirs if row.query and row.text]
-    if ours and others:
-        hits = near([f"{mine[i].query} {mine[i].text}" for i in ours], others, similarity).a
-        rows = sorted({ours[i] for i in hits.tolist()})
+    rows = _nearly(mine, theirs, similarity)
+    if rows:
         found[f"nearly the same pair ({similarity:g} of its words or more)"] = rows
+    return found
+
+
+def _nearly(mine: list[_Row], theirs: list[_Row], similarity: float) -> list[int]:
+    """Rows of `mine` with nearly the same words in the query, and in the text, as one of `theirs`: each by itself, since a
+    long text would outweigh any query."""
+    ours = [i for i, row in enumerate(mine) if row.query and row.text]
+    others = [row for row in theirs if row.query and row.text]
+    if not ours or not others:
+        return []
+    queries = _alike([mine[i].query for i in ours], [row.query for row in others], similarity, n=1)
+    texts = _alike([mine[i].text for i in ours], [row.text for row in others], similarity, n=3)
+    there = {(row.query, row.text) for row in others}
+    return [
+        i for i in ours if any((q, t) in there for t in texts.get(mine[i].text, ()) for q in queries.get(mine[i].query, ()))
+    ]
+
+
+def _alike(mine: list[str], theirs: list[str], similarity: float, n: int) -> dict[str, list[str]]:
+    """For each different text of `mine` those of `theirs` that are nearly the same, by runs of n words."""
+    one, other = list(dict.fromkeys(mine)), list(dict.fromkeys(theirs))
+    hits = near(one, other, similarity, n=n)
+    found: dict[str, list[str]] = {}
+    for a, b in zip(hits.a.tolist(), hits.b.tolist(), strict=True):
+        found.setdefault(one[a], []).append(other[b])
     return found
 
 
@@ -135,4 +157,6 @@ def _rows(table: pa.Table) -> list[_Row]:
     columns = [
         [str(v or "") for v in table[c].to_pylist()] if c in table.column_names else [""] * table.num_rows for c in _Row._fields
     ]
-    return [_Row(*row) for row in zip(*columns, strict=True)]
+    query_id, doc_id, query, text = columns
+    bare = ["\n".join(value for _, value in fields_of(each)) for each in text]  # whatever the fields are called
+    return [_Row(*row) for row in zip(query_id, doc_id, query, bare, strict=True)]

@@ -60,15 +60,20 @@ def quality(
     units = Units(asked, pairs)
     notes = list(units.notes)
     overall = _agreement(units, units.random, level)
-    cannot = clustered.share(asked.grade < 0, clusters=asked.query, level=level, method="cannot judge")
-    overall["cannot judge"] = cannot
+    drawn = asked.take(np.flatnonzero(units.random[units.unit]))  # targeted pairs stand for nothing but themselves
+    weight = None if units.weight is None else units.weight[units.unit][units.random[units.unit]]
+    if len(drawn):
+        options: dict[str, Any] = {"clusters": drawn.query, "weights": weight, "level": level}
+        overall["cannot judge"] = clustered.share(drawn.grade < 0, **options, method="cannot judge")
     known = _known(now, controls)
     hidden = now.take(np.flatnonzero(now.kind == CONTROL))
     if len(hidden) and not (known[hidden.pair] >= 0).any():
         notes.append(f"{len(hidden):,} votes on hidden controls, whose grades are not known: give them with --controls")
     overall |= _controls(hidden, known, level)
     overall |= _again(everything, level)
-    two = rater_pairs(asked, least=least, level=level)
+    if weight is not None:
+        notes.append("raters two by two, their averages and the same rater again are of pairs as they came, without odds")
+    two = rater_pairs(drawn, least=least, level=level)
     overall |= _averages(two)
     if not two:
         notes.append(f"no two raters have {least} pairs in common: kappas of pairs of raters are left out")

@@ -121,6 +121,11 @@ def settle(votes: Iterable[Vote], raters_per_pair: int, rule: str, scale: Scale)
     return Settled(State.DISPUTED if grade is None else State.GRADED, grade, rule, note)
 
 
+def rule_of(adjudicate: str) -> str:
+    """The rule that leaves open what a task sends to a third person: "any" disagreement, or only no "majority"."""
+    return "unanimous" if adjudicate == "any" else adjudicate
+
+
 def needs_adjudication(votes: Iterable[Vote], raters_per_pair: int, rule: str, scale: Scale) -> bool:
     """True for a pair that has all its votes and no grade by the rule, and no adjudication yet: it goes into the queue."""
     return settle(votes, raters_per_pair, rule, scale).state == State.DISPUTED

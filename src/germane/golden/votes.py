@@ -149,6 +149,20 @@ def _read(source: Any, scale: Scale, raters: Sequence[str]) -> tuple[pa.Table, S
     return table, scale, name
 
 
+def known_controls(source: Path) -> dict[tuple[str, str], int] | None:
+    """The known grades of hidden controls, where a parquet file of votes has them (column `known`); None where it has not."""
+    import pyarrow.parquet as pq
+
+    if source.suffix != ".parquet" or not source.is_file():
+        return None
+    with explained_parquet(source):
+        if "known" not in pq.read_schema(source).names:
+            return None
+        table = pq.read_table(source, columns=["query_id", "doc_id", "known"])
+    rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+    return {(str(q), str(d)): int(grade) for q, d, grade in rows if grade is not None} or None
+
+
 def asked_of(source: Path) -> dict[str, Any]:
     """How the task of a file of votes was asked (raters, adjudicate, columns of its pairs); {} where the file does not say.
 

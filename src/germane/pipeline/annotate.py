@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from germane.golden import folder
 from germane.sources.loading import load as load_file
 from germane.sources.names import DOC_ID, LABEL, QUERY_ID
 from germane.store import SCHEMAS
-from germane.text import text_fields
+from germane.text import fields_of, text_fields
 from germane.types import InputError, Scale
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ AUDIT = ("unit", "audit_stratum", "inclusion_probability", "drawn")
 IMAGES = ("image", "image_url", "image_path", "main_image", "picture")
 SHOWN_NUMBERS = ("price",)
 SWAYING = ("rating", "ratings", "rating_count", "reviews", "popularity", "rank", "position", "score", "sales")  # not relevance
-_LINE = re.compile(r"(?P<name>\w[\w .-]{0,39}): (?P<value>.+)")
 _OURS = {column.name for column in SCHEMAS["judgments"].columns} | {
     "query",
     "text",
@@ -266,18 +264,6 @@ def _doc_fields(
         [(name, str(values[row])) for name, values in columns if values[row] not in (None, "")] for row in range(len(rows))
     ]
     return fields, [str(name or "") for name in _column(taken, image)]
-
-
-def fields_of(text: str) -> list[tuple[str, str]]:
-    """A judge's text as the fields that it was made of, where every line is one; else one field.
-
-    >>> fields_of("title: Oak table\\nbrand: Acme")
-    [('title', 'Oak table'), ('brand', 'Acme')]
-    """
-    found = [_LINE.fullmatch(line) for line in text.splitlines()]
-    if found and all(found):
-        return [(match["name"], match["value"]) for match in found if match]
-    return [("text", text)] if text else []
 
 
 def _image_column(table: pa.Table, named: str | None, path: Path) -> str:

@@ -11,6 +11,7 @@ from germane.golden import exporting, folder, votes
 from germane.golden import leaks as leaking
 from germane.golden import quality as measuring
 from germane.golden.results import Quality
+from germane.golden.rules import rule_of
 from germane.golden.seal import freeze
 from germane.judges.folder import trained_on
 from germane.store import sealed
@@ -73,7 +74,7 @@ def quality(
     Raises: InputError for files that cannot be read.
     """
     of = scales.get(scale)
-    known = None
+    known = votes.known_controls(source)
     if controls is not None:
         said = sources.read_judgments(controls, scale=of)
         rows = zip(*(said[c].to_pylist() for c in ("query_id", "doc_id", "relevance")), strict=True)
@@ -117,7 +118,7 @@ def seal(
     """
     of = scales.get(scale)
     task = votes.asked_of(source)
-    rule = rule or ("unanimous" if task.get("adjudicate") == "any" else "majority")
+    rule = rule or rule_of(str(task.get("adjudicate", "majority")))
     raters_per_pair = raters_per_pair or int(task.get("raters", 2))
     if pairs is None and (docs or queries):
         raise InputError("--docs and --queries hold the texts of pairs: give these with --pairs")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from germane import store
-from germane.golden.rules import decide
+from germane.golden.rules import rule_of, settle
 from germane.golden.votes import TASK
 from germane.registry import tasks, telling
 from germane.registry.database import Registry
@@ -26,7 +26,7 @@ FILES = ("judgments", "final", "every")
 class Votes(NamedTuple):
     """What was written. judgments: a row a pair and rater; final: a row a pair; every: each row that was ever written.
 
-    final holds the third person's decision, else the grade of more than half of the raters, else no answer.
+    final holds the third person's decision, else the grade by the task's rule: none where the pair waits for a third person.
     """
 
     judgments: str
@@ -110,9 +110,8 @@ def _final(task: Task, key: tuple[str, str], votes: list[Vote], decision: Vote |
     if decision is not None:
         note = f"adjudicated by {decision.rater}: {decision.reason}"
         return _row(task, key, decision.relevance, judge, decision.guide_version, note)
-    grade, note = decide([vote.relevance for vote in votes], task.scale)
-    if len(votes) < task.asked.raters:
-        grade, note = None, f"{len(votes)} of {task.asked.raters} votes"
+    found = settle(votes, task.asked.raters, rule_of(task.asked.adjudicate), task.scale)
+    grade, note = found.relevance, found.note
     guide = max((vote.guide_version for vote in votes), key=[v.guide_version for v in votes].count, default=task.scale.version)
     return _row(task, key, grade, judge, guide, note)
 
@@ -183,5 +182,7 @@ def _notes(task: Task, said: list[Vote], unanswered: int) -> list[str]:
     if len(guides) > 1:
         notes.append(f"votes under {len(guides)} guide versions ({', '.join(sorted(guides))}): other verbs take one at a time")
     if unanswered:
-        notes.append(f"{unanswered:,} pairs have no final grade: not judged by all, without a majority, or not to be judged")
+        notes.append(
+            f"{unanswered:,} pairs have no final grade: not judged by all, waiting for a third person, or not to be judged"
+        )
     return notes

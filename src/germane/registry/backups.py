@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from germane.registry.database import Registry, connect, record
-from germane.registry.migrations import migrate, revision
+from germane.registry.migrations import migrate, revision, scripts
 from germane.registry.tables import NOT_KEPT, Moment, metadata
 from germane.store.files import replacing, unreadable
 from germane.types import InputError
@@ -76,6 +76,10 @@ def restore(where: str | Path | None, path: Path, *, replace: bool = False, acto
     try:
         with registry.writing() as connection:
             _emptied(connection, replace)
+            if about["revision"] not in {step.revision for step in scripts().walk_revisions()}:
+                raise InputError(
+                    f"{path} was written by a newer germane (its tables are at step {about['revision']!r}): update germane"
+                )
             migrate(connection, about["revision"])
             for table in metadata.sorted_tables:
                 if table.name in parts:

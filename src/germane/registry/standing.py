@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from germane.golden.rules import decide
+from germane.golden.rules import decide, rule_of
 from germane.registry.tables import accounts, pairs, votes
 from germane.registry.tasks import Task
 from germane.types import Scale, VoteKind
@@ -56,7 +56,7 @@ def differ(grades: Sequence[int | None], scale: Scale, rule: str) -> bool:
     >>> differ([2, 2, 1], ESCI, "any"), differ([2, 2, 1], ESCI, "majority"), differ([None, None], ESCI, "majority")
     (True, False, True)
     """
-    return decide(grades, scale, "unanimous" if rule == "any" else rule)[0] is None
+    return decide(grades, scale, rule_of(rule))[0] is None
 
 
 def entropy(grades: Iterable[int | None]) -> float:

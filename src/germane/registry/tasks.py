@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OVERRIDE = "golden-audit"
 LOADED = "task loaded"  # in the log
+ODDS = "inclusion_probability"
 _CHUNK = 500  # rows a statement
 _WORDS = ("query_id", "doc_id", "query", "text")
 
@@ -115,7 +116,8 @@ def load(
 ) -> Loaded:
     """The task of this name with these pairs: made if it is new, else with what is new of them, asked as it is said now.
 
-    A new guide of a known task becomes a new version; votes keep theirs. used: pairs that have
+    A new guide of a known task becomes a new version; votes keep theirs. Known pairs get the odds, strata and entropies that
+    are given now. used: pairs that have
     been in prompts, calibration or training, as `golden.leaks` takes them, which no audit may hold.
 
     Raises: InputError for another kind or scale than the task has; Refusal `--allow golden-audit` where golden and audit
@@ -134,8 +136,11 @@ def load(
                 _stand_anew(connection, number)
         if changed := _new_guide(connection, number, scale, at):
             record(connection, at, actor, "guide shown", name, {"version": scale.version})
+        changed_facts = _facts_anew(connection, number, name, given)
         fresh = _added(connection, number, given, asked.seed)
-        detail = {"kind": kind, "pairs": fresh, "overrides": list(overrides)}
+        if changed_facts:
+            _stand_anew(connection, number)
+        detail = {"kind": kind, "pairs": fresh, "changed": changed_facts, "overrides": list(overrides)}
         record(connection, at, actor, LOADED, name, detail)
     return Loaded(find(registry, name), fresh, len(given) - fresh, overrides, changed and row is not None)
 
@@ -237,6 +242,34 @@ def _new_guide(connection: sa.Connection, task: int, scale: Scale, at: datetime)
         connection.execute(guides.insert().values(task_id=task, version=scale.version, text=scale.guide, at=at))
     connection.execute(tasks.update().where(tasks.c.id == task).values(guide_version=scale.version))
     return fresh
+
+
+def _facts_anew(connection: sa.Connection, task: int, name: str, given: Sequence[NewPair]) -> int:
+    """How many known pairs have other odds, strata or entropies now: they get them, so that one draw's odds stand together.
+
+    Raises: InputError where pairs with odds are given, and pairs with odds of another draw stay in the task beside them.
+    """
+    columns = (pairs.c.id, pairs.c.query_id, pairs.c.doc_id, pairs.c.stratum, pairs.c.entropy, pairs.c.more)
+    query = sa.select(*columns).where(pairs.c.task_id == task, pairs.c.control.is_(None))
+    known = {(row.query_id, row.doc_id): row for row in connection.execute(query)}
+    now = {(stored(pair.query_id), stored(pair.doc_id)): _row(pair, task, 0) for pair in given if pair.control is None}
+    drawn = any(row["more"].get(ODDS) is not None for row in now.values())
+    if drawn and (others := [pair for pair, row in known.items() if pair not in now and row.more.get(ODDS) is not None]):
+        raise InputError(
+            f"task {name!r} has {len(others):,} pairs with odds that are not among these, such as query {others[0][0]!r}, "
+            f"document {others[0][1]!r}: two draws have no odds in common. Give the whole of the larger draw, or a --task of its "
+            "own"
+        )
+    changed = 0
+    for pair, row in known.items():
+        if (given_now := now.get(pair)) is None:
+            continue
+        values = {"stratum": given_now["stratum"] or row.stratum, "more": {**row.more, **given_now["more"]}}
+        values["entropy"] = row.entropy if given_now["entropy"] is None else given_now["entropy"]
+        if any(getattr(row, name) != value for name, value in values.items()):
+            connection.execute(pairs.update().where(pairs.c.id == row.id).values(**values))
+            changed += 1
+    return changed
 
 
 def _added(connection: sa.Connection, task: int, given: Sequence[NewPair], seed: int) -> int:

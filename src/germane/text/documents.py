@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,9 @@ from germane.types import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_LINE = re.compile(r"(?P<name>\w[\w .-]{0,39}): (?P<value>.+)")
 
 
 class Texts(NamedTuple):
@@ -66,6 +70,18 @@ def document_texts(
     Raises: InputError naming a field of `order` that the table has not.
     """
     return compose_table(docs, TextPlan(None if order is None else tuple(order), budgets or {})).text
+
+
+def fields_of(text: str) -> list[tuple[str, str]]:
+    """A judge's text as the fields that it was made of, where every line is one; else one field.
+
+    >>> fields_of("title: Oak table\\nbrand: Acme")
+    [('title', 'Oak table'), ('brand', 'Acme')]
+    """
+    found = [_LINE.fullmatch(line) for line in text.splitlines()]
+    if found and all(found):
+        return [(match["name"], match["value"]) for match in found if match]
+    return [("text", text)] if text else []
 
 
 def text_fields(docs: pa.Table) -> list[str]:
