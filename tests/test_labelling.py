@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from germane import store
-from germane.judges import Fake, as_table, ask
-from germane.labelling import reading, speed, work
+from germane.judges import Fake, as_table, ask, pairs_of
+from germane.labelling import content, reading, speed, work
 from germane.labelling.blocks import Blocks
 from germane.labelling.content import same_content
 from germane.labelling.local import label
@@ -258,3 +258,50 @@ def test_a_gpu_is_named_and_measured_where_it_is_used_and_only_there(monkeypatch
     assert "processor" in speed.machine(None)
     held.memory = 1
     assert speed.machine(None) == "a GPU"
+
+
+@pytest.mark.parametrize("block", [1, 7, 32, 50, 1000])
+def test_blocks_of_any_size_give_the_same_table(tmp_path, small, block):
+    path = written(tmp_path)
+    out, _, _ = labelled(path, Fake(ESCI))
+    judge = Fake(ESCI)
+    judge.block = block
+    other, _, _ = labelled(path, judge, "other.parquet")
+    assert other.read_bytes() == out.read_bytes()
+
+
+def test_a_judge_that_takes_tables_says_the_same_pair_by_pair(tmp_path):
+    table = store.read_table(written(tmp_path), "pairs")
+    assert Fake(ESCI).label(table).equals(as_table(Fake(ESCI)(pairs_of(table))))
+
+
+def test_answers_come_to_rows_far_from_the_first_of_their_words(tmp_path, small):
+    rng = np.random.default_rng(2)
+    numbers = rng.permutation(np.repeat(np.arange(60), 5))
+    columns = {"query_id": [f"q{i}" for i in range(300)], "query": ["chair"] * 300}
+    columns |= {"doc_id": [f"d{i}" for i in range(300)], "text": [f"oak {n}" for n in numbers]}
+    pq.write_table(pa.table(columns), tmp_path / "pairs.parquet")
+    out, did, _ = labelled(tmp_path / "pairs.parquet", Fake(ESCI))
+    assert (did.computed, did.deduplicated) == (60, 240)
+    assert store.read_table(out, "judgments").to_pylist() == ask(Fake(ESCI), pa.table(columns)).to_pylist()
+
+
+def test_digests_that_wait_on_disk_find_the_same(tmp_path, monkeypatch):
+    path = written(tmp_path, 500)
+    number, different = same_content(PairsFile(path))
+    monkeypatch.setattr(content, "PART", 20)
+    monkeypatch.setattr(content, "HELD", 1)
+    found = content.contents(PairsFile(path), tmp_path)
+    assert (found.number == number).all()
+    assert found.different == different
+    assert sorted(tmp_path.iterdir()) == [path, store.manifest_path(path)]  # nothing is left behind
+
+
+def test_a_plan_that_is_damaged_is_made_again_with_its_blocks(tmp_path, small):
+    path = written(tmp_path)
+    whole, _, _ = labelled(path, Counting(), "whole.parquet")
+    with pytest.raises(InputError):
+        labelled(path, Counting(after=50))
+    (tmp_path / ".out.parquet.parts" / "rows.parquet").write_bytes(b"PAR1")
+    out, _, _ = labelled(path, Counting())
+    assert out.read_bytes() == whole.read_bytes()

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from germane import store
 from germane.labelling import reading
-from germane.labelling import work as works
 from germane.labelling.blocks import Blocks
 from germane.labelling.reading import IDS, PairsFile
 from germane.labelling.work import Work, known_answers
@@ -91,7 +90,7 @@ class Answers:
     def _asked(self, blocks: Blocks, work: Work) -> Iterator[pa.Table]:
         """What was asked, by number: a window of pairs that were sorted by length at a time."""
 
-        each = works.SORTED // work.block
+        each = work.window // work.block
         for first in range(0, work.blocks, each):
             table, seconds = blocks.read(min(each, work.blocks - first), first)
             self.seconds += sum(seconds)

@@ -118,6 +118,14 @@ class Blocks:
         """Takes the folder away, once the result is in place."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def left_over(self) -> None:
+        """Takes the folder away if it is of this work, which is done: a kill came after the last step but this."""
+        about = self.folder / "work.json"
+        with contextlib.suppress(OSError, InputError):
+            if about.read_text(encoding="utf-8") == self.work:
+                with self:
+                    self.remove()
+
     def _part(self, number: int) -> Path:
         return self.folder / f"part-{number:08d}.parquet"
 

@@ -64,7 +64,7 @@ def label(
     """Writes the judge's answer to each row of pairs, in their order, as a table of judgments at `out`.
 
     judge: in this process, or workers who have it. blocks: opened; what is finished in it is not asked again. block: pairs
-    that are put on disk together, a divisor of SORTED; by default what the judge likes. timed: a few pairs are asked alone
+    that are put on disk together; by default what the judge likes. timed: a few pairs are asked alone
     afterwards, to measure the latency. known: labels from before, which are not asked again, and where new ones go.
     most_failures: rows that may fail to be labelled.
 

@@ -14,6 +14,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from germane.extras import first_line, needs
@@ -175,8 +176,6 @@ class Pool:
         except ray.exceptions.RayTaskError as problem:
             raise problem.cause from problem
         except ray.exceptions.RayActorError as problem:
-            if isinstance(cause := getattr(problem, "cause", None), InputError):  # it never began
-                raise cause from problem
             raise _Died(first_line(problem)) from problem
 
 
@@ -188,8 +187,15 @@ class _Worker:
     """What an actor is: a judge, and the care that a pair which breaks it costs itself alone."""
 
     def __init__(self, make: Callable[[], Judge]) -> None:
-        self._judge = make()
-        self._careful = Careful(self._judge)
+        self._make = make
+
+    @cached_property
+    def _judge(self) -> Judge:  # not when the actor is made: what goes wrong here is to be said as it is
+        return self._make()
+
+    @cached_property
+    def _careful(self) -> Careful:
+        return Careful(self._judge)
 
     def about(self) -> dict[str, Any]:
         judge: Any = self._judge
@@ -203,8 +209,8 @@ class _Worker:
         }
 
     def answer(self, table: pa.Table) -> tuple[pa.Table, float]:
-        since = time.perf_counter()
-        return self._careful(table), time.perf_counter() - since
+        careful, since = self._careful, time.perf_counter()
+        return careful(table), time.perf_counter() - since
 
     def latency_ms(self, table: pa.Table) -> float | None:
         return latency_ms(self._judge, list(pairs_of(table)))

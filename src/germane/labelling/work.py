@@ -51,6 +51,11 @@ class Work:
         return int(np.count_nonzero(self.asked))
 
     @property
+    def window(self) -> int:
+        """Pairs that are sorted by length together: whole blocks, of about SORTED pairs."""
+        return self.block * max(1, SORTED // self.block)
+
+    @property
     def blocks(self) -> int:
         return -(-self.count // self.block)
 
@@ -141,11 +146,11 @@ def known_answers(blocks: Blocks, columns: list[str] | None = None) -> Iterator[
 
 
 def tasks(pairs: PairsFile, work: Work, blocks: Blocks) -> Iterator[Task]:
-    """The blocks of the pairs that nobody knows, the longest first within SORTED of them, so that what does not fit into
+    """The blocks of the pairs that nobody knows, the longest first within a window of them, so that what does not fit into
     memory fails at once. One that is finished comes without its pairs: its table has no rows.
     """
     start = 0
-    for numbers, table in _together(_firsts(pairs, work.number, work.asked)):
+    for numbers, table in _together(_firsts(pairs, work.number, work.asked), work.window):
         order = _by_length(table)
         for at in range(0, len(order), work.block):
             rows = order[at : at + work.block]
@@ -177,8 +182,10 @@ def _firsts(
             yield here[new].astype(np.int64), piece.table if new.all() else piece.table.filter(pa.array(new))
 
 
-def _together(pieces: Iterator[tuple[NDArray[np.int64], pa.Table]]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
-    """The same rows, SORTED at a time."""
+def _together(
+    pieces: Iterator[tuple[NDArray[np.int64], pa.Table]], window: int
+) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+    """The same rows, a window at a time."""
     import pyarrow as pa
 
     numbers: list[NDArray[np.int64]] = []
@@ -186,12 +193,12 @@ def _together(pieces: Iterator[tuple[NDArray[np.int64], pa.Table]]) -> Iterator[
     for some, piece in pieces:
         numbers.append(some)
         held.append(piece)
-        if sum(map(len, numbers)) < SORTED:
+        if sum(map(len, numbers)) < window:
             continue
         whole, table = np.concatenate(numbers), pa.concat_tables(held)
-        ends = range(SORTED, len(whole) + 1, SORTED)
+        ends = range(window, len(whole) + 1, window)
         for end in ends:
-            yield whole[end - SORTED : end], table.slice(end - SORTED, SORTED).combine_chunks()
+            yield whole[end - window : end], table.slice(end - window, window).combine_chunks()
         numbers, held = [whole[ends[-1] :]], [table.slice(ends[-1])]
     if rest := sum(map(len, numbers)):
         yield np.concatenate(numbers), pa.concat_tables(held).slice(0, rest).combine_chunks()

@@ -137,15 +137,21 @@ def label(
         asked_of = WithImages(pairs, limit, asked_of.context, images.names)
     inputs = [pairs, *([pictures.docs] if pictures else [])]
     made: dict[str, Any] = {"verb": "label", "inputs": inputs, "parameters": parameters}
-    if not retry and store.up_to_date(out, **made) and (manifest := store.read_manifest(out)):
-        return _told(out, False, manifest.extra)
-    let = Admitted([], [], {}) if annotator is None else _admitted(annotator, asked_of)
-    size = None if annotator is None else ANNOTATED
     known = None if labels is None or (annotator or server or pictures) else labels
     blocks = Blocks(
         out.with_name(f".{out.name}.parts"),
-        {"sorted": work.SORTED, "pairs": store.sha256(pairs), "labels": str(known.resolve()) if known else "", **parameters},
+        {
+            "sorted": work.SORTED,
+            "pairs": store.sha256(pairs),
+            "labels": str(known.resolve()) if known else "",
+            **parameters,
+        },
     )
+    if not retry and store.up_to_date(out, **made) and (manifest := store.read_manifest(out)):
+        blocks.left_over()
+        return _told(out, False, manifest.extra)
+    let = Admitted([], [], {}) if annotator is None else _admitted(annotator, asked_of)
+    size = None if annotator is None else ANNOTATED
     with blocks, _ready(judge, scale, how, images, out, retry=retry) as whole:
         asked: Any = whole.judge if isinstance(whole, Unmarked) else whole
         sure = None if known is None else _sure(known, asked)
