@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _CODED = ("judge", "fingerprint", "scale", "guide_version", "outcome")  # texts that few are of
 _OTHERS = ("relevance", "probs", "note", "self_agreement", "entropy", "cost")
 _FILE = "answers.arrow"
-_REMAP = 64  # takes after which the system may have the memory back that it showed of the file
+_REMAP = 16  # takes after which the system may have the memory back that it showed of the file
 
 
 class Written(NamedTuple):

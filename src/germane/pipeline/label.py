@@ -138,28 +138,21 @@ def label(
     inputs = [pairs, *([pictures.docs] if pictures else [])]
     made: dict[str, Any] = {"verb": "label", "inputs": inputs, "parameters": parameters}
     known = None if labels is None or (annotator or server or pictures) else labels
-    blocks = Blocks(
-        out.with_name(f".{out.name}.parts"),
-        {
-            "sorted": work.SORTED,
-            "pairs": store.sha256(pairs),
-            "labels": str(known.resolve()) if known else "",
-            **parameters,
-        },
-    )
+    told = {"sorted": work.SORTED, "pairs": store.sha256(pairs), "labels": str(known.resolve()) if known else ""}
+    blocks = Blocks(out.with_name(f".{out.name}.parts"), told | parameters)
     if not retry and store.up_to_date(out, **made) and (manifest := store.read_manifest(out)):
         blocks.left_over()
         return _told(out, False, manifest.extra)
     let = Admitted([], [], {}) if annotator is None else _admitted(annotator, asked_of)
-    size = None if annotator is None else ANNOTATED
     with blocks, _ready(judge, scale, how, images, out, retry=retry) as whole:
         asked: Any = whole.judge if isinstance(whole, Unmarked) else whole
         sure = None if known is None else _sure(known, asked)
-        did = local.label(whole, asked_of, out, blocks, block=size, timed=annotator is None, known=sure, most_failures=failures)
-        extra = _said(did, facts, asked, how, let)
+        options: dict[str, Any] = {"timed": annotator is None, "known": sure, "most_failures": failures}
+        options |= {} if annotator is None else {"block": ANNOTATED}
+        extra = _said(local.label(whole, asked_of, out, blocks, **options), facts, asked, how, let)
         extra["label"]["notes"] += _other_text(judge, pairs)
-        kind = store.SCHEMAS["judgments"]
-        store.write_manifest(out, **made, schema=f"{kind.kind} {kind.version}", rows=did.rows, extra=extra)
+        schema = f"judgments {store.SCHEMAS['judgments'].version}"
+        store.write_manifest(out, **made, schema=schema, rows=extra["label"]["rows"], extra=extra)
         blocks.remove()
     return _told(out, True, extra)
 
