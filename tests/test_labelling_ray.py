@@ -103,3 +103,9 @@ def test_a_job_begun_here_goes_on_there(pairs, tmp_path):
     assert before
     labelled(pairs, tmp_path / "whole.parquet", fragile(str(tmp_path / "marker")))
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_an_actor_that_died_with_nothing_to_do_is_replaced(pairs):
+    with Pool(fragile, TWO) as pool:
+        ray.kill(pool._actors[0])
+        assert pool.latency_ms(pq.read_table(pairs).slice(0, 2)) > 0

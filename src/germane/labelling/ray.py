@@ -123,7 +123,11 @@ class Pool:
             yield Done(task, said, seconds)
 
     def latency_ms(self, pairs: pa.Table) -> float | None:
-        found: float | None = self._first(self._actors[0].latency_ms.remote(pairs))
+        try:
+            found: float | None = self._first(self._actors[0].latency_ms.remote(pairs))
+        except _Died:  # while it had nothing to do, which nobody noticed
+            self._actors[0] = self._actor()
+            found = self._first(self._actors[0].latency_ms.remote(pairs))
         return found
 
     def _join(self) -> None:
@@ -176,11 +180,11 @@ class Pool:
         except ray.exceptions.RayTaskError as problem:
             raise problem.cause from problem
         except ray.exceptions.RayActorError as problem:
-            raise _Died(first_line(problem)) from problem
+            raise _Died(f"an actor on the Ray cluster died: {first_line(problem)}") from problem
 
 
-class _Died(Exception):
-    """An actor that is no more."""
+class _Died(InputError):
+    """An actor that is no more; said as it is where the job cannot help itself."""
 
 
 class _Worker:
