@@ -298,6 +298,9 @@ def test_settings_are_found_from_a_folder_below(folder, monkeypatch):
         ("k = 0", "'k' must be at least 1"),
         ("level = 95", "'level' must lie between 0 and 1"),
         ("folders = 3", "'folders' must be a table"),
+        ("ray = 3", "'ray' must be a table ([ray])"),
+        ('[ray]\nadress = "auto"', "unknown key 'ray.adress': did you mean 'ray.address'?"),
+        ('[ray]\nactors = "two"', "'ray.actors' must be of type int"),
         ("k = ", "germane.toml: "),
     ],
 )

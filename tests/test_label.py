@@ -390,3 +390,38 @@ def test_options_that_do_not_go_together_are_one_line_and_leave_nothing(
     told = run("--judge", *judge, "--pairs", pairs, "--out", "j.parquet", *options)
     assert said in one_line(told)
     assert not (tmp_path / "j.parquet").exists()
+
+
+# --- labels from before -----------------------------------------------------------------------------------------------
+
+
+def test_a_project_has_a_store_of_labels_and_an_option_leaves_it_out(pairs, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    judge = trained()
+    options = ("--judge", judge, "--pairs", pairs, "--coverage", 0.5)
+    run(*options, "--out", "without.parquet")
+    assert not (tmp_path / "labels").exists()
+    (tmp_path / "germane.toml").write_text("")
+    run(*options, "--out", "out.parquet", "--no-store")
+    assert not (tmp_path / "labels").exists()
+    run(*options, "--out", "first.parquet")
+    assert len(store.JudgmentStore(tmp_path / "labels")) == 2  # the third text is empty: no answer is no label
+    told = run(*options, "--out", "second.parquet")
+    assert "known: 2" in told.output
+    assert (tmp_path / "second.parquet").read_bytes() == (tmp_path / "without.parquet").read_bytes()
+    run(*options, "--out", "third.parquet", "--store", "elsewhere")
+    assert (tmp_path / "elsewhere").is_dir()
+    assert "give one of them" in one_line(run(*options, "--out", "j.parquet", "--store", "a", "--no-store"))
+
+
+def test_a_model_behind_a_server_and_one_that_was_shown_images_keep_no_labels(photos, trained, tmp_path):
+    judge = trained(kind="generative", settings={"images": True})
+    label(judge, tmp_path / "seen.parquet", tmp_path / "j.parquet", pictures=photos, labels=tmp_path / "labels")
+    assert not (tmp_path / "labels").exists()
+
+
+def test_ray_is_for_judges_that_compute(pairs, trained, tmp_path):
+    options = ("--pairs", pairs, "--out", tmp_path / "j.parquet", "--engine", "ray")
+    told = run("--judge", trained(kind="generative", settings={"images": False}), *options, *URL)
+    assert "with --url a server does" in one_line(told)
+    assert "a language model's server does" in one_line(run("--judge", "llm:openai/o3", "--scale", "esci", *options))

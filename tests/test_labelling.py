@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from germane import store
-from germane.judges import Fake, as_table, ask
-from germane.labelling import local, speed
+from germane.judges import Fake, as_table, ask, pairs_of
+from germane.labelling import content, reading, speed, work
 from germane.labelling.blocks import Blocks
-from germane.labelling.local import PairsFile, label, same_content
+from germane.labelling.content import same_content
+from germane.labelling.local import label
+from germane.labelling.reading import PairsFile
 from germane.scales import get
 from germane.types import InputError, Judgment, Outcome
 
@@ -23,7 +25,9 @@ ESCI = get("esci")
 
 
 class Counting(Fake):
-    """A fake that remembers how often it was asked what, abstains on texts with "mute", and can fail after so many."""
+    """A fake, asked pair by pair, that remembers what it was asked, is mute on "mute", and can fail after so many."""
+
+    label = block = None
 
     def __init__(self, *, after=None):
         super().__init__(ESCI)
@@ -40,9 +44,9 @@ class Counting(Fake):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(local, "BLOCK", 8)
-    monkeypatch.setattr(local, "SORTED", 32)
-    monkeypatch.setattr(local, "PIECE", 10)
+    monkeypatch.setattr(work, "BLOCK", 8)
+    monkeypatch.setattr(work, "SORTED", 32)
+    monkeypatch.setattr(reading, "PIECE", 10)
 
 
 def written(folder, rows=200, seed=0):
@@ -88,7 +92,7 @@ def test_a_job_that_broke_off_goes_on_and_asks_nothing_twice(tmp_path, small):
     path = written(tmp_path)
     whole, _, _ = labelled(path, Counting(), "whole.parquet")
     first, second = Counting(after=50), Counting()
-    with pytest.raises(RuntimeError, match="power"):
+    with pytest.raises(InputError, match=r"the power failed.*what was finished is kept"):
         labelled(path, first)
     assert not (tmp_path / "out.parquet").exists()
     out, did, _ = labelled(path, second)
@@ -148,6 +152,8 @@ def test_pairs_that_cannot_be_read_are_said(tmp_path, columns, said):
 
 def test_a_judge_that_loses_pairs_is_refused(tmp_path, small):
     class Losing(Fake):
+        label = block = None
+
         def __call__(self, pairs):
             yield from list(super().__call__(pairs))[1:]
 
@@ -164,6 +170,8 @@ def test_pairs_of_another_format_and_a_limit_are_read_too(tmp_path, small):
 
 def test_probabilities_are_kept(tmp_path, small):
     class Sure(Fake):
+        label = block = None
+
         def __call__(self, pairs):
             for said in super().__call__(pairs):
                 yield said._replace(probs=tuple(float(i == said.relevance) for i in range(4)))
@@ -177,14 +185,15 @@ JOB = """
 import sys, time
 from pathlib import Path
 from germane.judges import Fake
-from germane.labelling import local
+from germane.labelling import local, reading, work
 from germane.labelling.blocks import Blocks
 from germane.scales import get
 
-local.BLOCK, local.SORTED = 8, 64
+work.BLOCK, work.SORTED = 8, 64
 path, out, log = map(Path, sys.argv[1:4])
 
 class Slow(Fake):
+    label = block = None
     def __call__(self, pairs):
         pairs = list(pairs)
         time.sleep(0.01)
@@ -194,7 +203,7 @@ class Slow(Fake):
 
 judge = Slow(get("esci"))
 with Blocks(out.with_name("parts"), {"judge": judge.fingerprint}) as blocks:
-    local.label(judge, local.PairsFile(path), out, blocks)
+    local.label(judge, reading.PairsFile(path), out, blocks)
 """
 
 
@@ -249,3 +258,50 @@ def test_a_gpu_is_named_and_measured_where_it_is_used_and_only_there(monkeypatch
     assert "processor" in speed.machine(None)
     held.memory = 1
     assert speed.machine(None) == "a GPU"
+
+
+@pytest.mark.parametrize("block", [1, 7, 32, 50, 1000])
+def test_blocks_of_any_size_give_the_same_table(tmp_path, small, block):
+    path = written(tmp_path)
+    out, _, _ = labelled(path, Fake(ESCI))
+    judge = Fake(ESCI)
+    judge.block = block
+    other, _, _ = labelled(path, judge, "other.parquet")
+    assert other.read_bytes() == out.read_bytes()
+
+
+def test_a_judge_that_takes_tables_says_the_same_pair_by_pair(tmp_path):
+    table = store.read_table(written(tmp_path), "pairs")
+    assert Fake(ESCI).label(table).equals(as_table(Fake(ESCI)(pairs_of(table))))
+
+
+def test_answers_come_to_rows_far_from_the_first_of_their_words(tmp_path, small):
+    rng = np.random.default_rng(2)
+    numbers = rng.permutation(np.repeat(np.arange(60), 5))
+    columns = {"query_id": [f"q{i}" for i in range(300)], "query": ["chair"] * 300}
+    columns |= {"doc_id": [f"d{i}" for i in range(300)], "text": [f"oak {n}" for n in numbers]}
+    pq.write_table(pa.table(columns), tmp_path / "pairs.parquet")
+    out, did, _ = labelled(tmp_path / "pairs.parquet", Fake(ESCI))
+    assert (did.computed, did.deduplicated) == (60, 240)
+    assert store.read_table(out, "judgments").to_pylist() == ask(Fake(ESCI), pa.table(columns)).to_pylist()
+
+
+def test_digests_that_wait_on_disk_find_the_same(tmp_path, monkeypatch):
+    path = written(tmp_path, 500)
+    number, different = same_content(PairsFile(path))
+    monkeypatch.setattr(content, "PART", 20)
+    monkeypatch.setattr(content, "HELD", 1)
+    found = content.contents(PairsFile(path), tmp_path)
+    assert (found.number == number).all()
+    assert found.different == different
+    assert sorted(tmp_path.iterdir()) == [path, store.manifest_path(path)]  # nothing is left behind
+
+
+def test_a_plan_that_is_damaged_is_made_again_with_its_blocks(tmp_path, small):
+    path = written(tmp_path)
+    whole, _, _ = labelled(path, Counting(), "whole.parquet")
+    with pytest.raises(InputError):
+        labelled(path, Counting(after=50))
+    (tmp_path / ".out.parquet.parts" / "rows.parquet").write_bytes(b"PAR1")
+    out, _, _ = labelled(path, Counting())
+    assert out.read_bytes() == whole.read_bytes()

@@ -134,3 +134,27 @@ def test_a_file_system_without_links_stores_judgments_too(tmp_path, monkeypatch)
     judgments.append(machine(("1", "a", 0)), PAIRS)
     assert judgments.lookup(PAIRS, **ASKED)["relevance"].to_pylist() == [3]
     assert sorted(p.name for p in (tmp_path / "store").iterdir()) == [f"part-0000000{i}.parquet" for i in (1, 2, 3)]
+
+
+def test_what_a_job_adds_is_added_once_and_found_by_its_keys(tmp_path):
+    judgments = store.JudgmentStore(tmp_path / "store")
+    keys = {"query_key": ["red shoes", "red shoes"], "document_key": [store.document_key("title: A"), store.document_key("x")]}
+    said = store.conform(machine(("1", "a", 3), ("1", "b", 0)), "judgments", name="")
+    for name in ("probs", "self_agreement", "entropy", "cost"):
+        said = (
+            said.append_column(name, pa.nulls(2, store.SCHEMAS["judgments"].arrow().field(name).type))
+            if name not in said.column_names
+            else said
+        )
+    keyed = said.append_column("query_key", pa.array(keys["query_key"])).append_column(
+        "document_key", pa.array(keys["document_key"])
+    )
+    assert judgments.add(iter([keyed.slice(0, 1), keyed.slice(1)]), job="one") == 2
+    assert judgments.add(iter([keyed]), job="one") == 0
+    assert judgments.add(iter([])) == 0
+    assert (len(judgments), len(list((tmp_path / "store").iterdir()))) == (2, 1)
+    asked = pa.table({name: list(reversed(values)) for name, values in keys.items()})
+    found = judgments.found(asked, **ASKED)
+    assert (found["row"].to_pylist(), found["relevance"].to_pylist()) == ([0, 1], [0, 3])
+    assert judgments.lookup(PAIRS, **ASKED)["relevance"].to_pylist() == [3]
+    assert store.JudgmentStore(tmp_path / "none").found(asked, **ASKED).num_rows == 0

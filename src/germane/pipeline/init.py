@@ -18,7 +18,13 @@ level = 0.95          # of every interval
 seed = 1              # of every draw
 
 [folders]             # relative to this file
-{folders}"""
+{folders}
+[ray]                 # of `germane label --engine ray`
+address = ""          # of a cluster: "auto", "ray://host:10001"; empty starts one on this machine
+actors = 0            # that hold a judge each; 0: as many as there is room for
+cpus = 1.0            # of each actor; a part of one will do for a judge on a GPU
+gpus = 0.0            # of each actor; 0.5: two share one
+"""
 
 
 class Project(NamedTuple):

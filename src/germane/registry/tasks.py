@@ -257,8 +257,8 @@ def _facts_anew(connection: sa.Connection, task: int, name: str, given: Sequence
     if drawn and (others := [pair for pair, row in known.items() if pair not in now and row.more.get(ODDS) is not None]):
         raise InputError(
             f"task {name!r} has {len(others):,} pairs with odds that are not among these, such as query {others[0][0]!r}, "
-            f"document {others[0][1]!r}: two draws have no odds in common. Give the whole of the larger draw, or a --task of its "
-            "own"
+            f"document {others[0][1]!r}: two draws have no odds in common. Give the whole of the larger draw, or a --task of "
+            "its own"
         )
     changed = 0
     for pair, row in known.items():

@@ -1,0 +1,194 @@
+"""Growth: `germane label --judge fake` from ten thousand to ten million pairs, beside a script in pandas that does the same.
+
+    python benchmarks/growth.py                          # up to 10 million pairs: some minutes
+    python benchmarks/growth.py --rows 10000 1000000
+
+Pairs of a marketplace are made up (seeded): 25 documents a query, texts of 70 letters on average, one pair in a hundred with
+the words of another. Each tool labels each file in a process of its own, which first labels files of one pair: what the last
+of them takes is the start of a job, and is taken off; small files are labelled several times, and the median stands. The peer
+is what one writes in an afternoon: read the file, drop what is there twice, grade each row by the same hash, join, write; it
+checks nothing and cannot go on after a kill. The script stops where a grade differs. Memory is the process's peak
+(ru_maxrss), files that the system shows in memory included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIZES = [10_000, 100_000, 1_000_000, 10_000_000]
+STEP = 1 << 17
+MOST = 15  # times that a small file is labelled
+
+
+def make(path: Path, rows: int, seed: int = 7) -> None:
+    """A parquet file of pairs."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng, writer = np.random.default_rng(seed), None
+    for first in range(0, rows, STEP):
+        place = np.arange(first, min(first + STEP, rows))
+        query, product = place // 25, place.copy()
+        product[rng.random(len(place)) < 0.01] = 25 * query[0]  # the words of another pair, as far as it has the same query
+        maker, colour = rng.integers(0, 97, len(place)), rng.integers(0, 13, len(place))
+        same = product != place
+        maker[same] = colour[same] = 0
+        texts = [
+            f"title: product {p} in walnut and steel{', long lasting' * (p % 3)}\nbrand: maker {m}\ncolour: grey {c}"
+            for p, m, c in zip(product.tolist(), maker.tolist(), colour.tolist(), strict=True)
+        ]
+        table = pa.table(
+            {
+                "query_id": [f"q{q}" for q in query.tolist()],
+                "query": [f"garden chair {q % 5000}" for q in query.tolist()],
+                "doc_id": [f"d{d}" for d in place.tolist()],
+                "text": texts,
+            }
+        )
+        writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd", write_page_checksum=True)
+        writer.write_table(table)
+    if writer:
+        writer.close()
+
+
+# --- the tools --------------------------------------------------------------------------------------------------------
+
+
+def germane(pairs: Path, out: Path) -> None:
+    from germane.pipeline.label import label
+
+    label("fake", pairs, out, scale="esci")
+
+
+def pandas(pairs: Path, out: Path) -> None:
+    import pandas as pd
+
+    from germane.judges import Fake
+    from germane.scales import get
+
+    fake = Fake(get("esci"))
+    table = pd.read_parquet(pairs)
+    words = table[["query", "text"]].drop_duplicates()
+
+    def grade(query: str, text: str) -> int:
+        said = f"{fake.fingerprint}\x1f{query}\x1ftext\x1e{text}".encode()
+        return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest()) % 4
+
+    words["relevance"] = [grade(query, text) for query, text in zip(words["query"], words["text"], strict=True)]
+    said = table.merge(words, on=["query", "text"], how="left")[["query_id", "doc_id", "relevance"]]
+    same = {"judge": fake.name, "fingerprint": fake.fingerprint, "scale": "esci", "outcome": "label", "note": "fake"}
+    said.assign(**same, guide_version=fake.scale.version).to_parquet(out, compression="zstd")
+
+
+TOOLS = {"germane": germane, "pandas": pandas}
+
+
+def in_this_process(tool: str, folder: Path, rows: int) -> dict[str, Any]:
+    """Seconds and processor seconds of a job, those of one of a single pair, and the peak memory."""
+    times = int(min(max(1e6 // rows, 1), MOST))
+    _timed(tool, folder, 1)  # loads what is needed
+    start, job = (
+        [statistics.median(values) for values in zip(*(_timed(tool, folder, many) for _ in range(times)), strict=True)]
+        for many in (1, rows)
+    )
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return {"wall": job[0], "processor": job[1], "start": start, "memory": memory}
+
+
+def _timed(tool: str, folder: Path, rows: int) -> tuple[float, float]:
+    out = folder / f"{tool}-{rows}.parquet"
+    for path in folder.glob(f"{out.name}*"):
+        path.unlink()
+    since, used = time.perf_counter(), time.process_time()
+    TOOLS[tool](folder / f"{rows}.parquet", out)
+    return time.perf_counter() - since, time.process_time() - used
+
+
+# --- one after the other ----------------------------------------------------------------------------------------------
+
+
+def measured(tool: str, folder: Path, rows: int) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, __file__, "--tool", tool, "--folder", str(folder), "--rows", str(rows)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"{tool} did not run:\n{done.stderr[-2000:]}")
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    wall, processor = found["wall"] - found["start"][0], found["processor"] - found["start"][1]
+    return found | {"rate": rows / wall, "each": 1e6 * processor / rows}
+
+
+def same_grades(folder: Path, rows: int) -> None:
+    """Raises: SystemExit where the tools' grades differ."""
+    import pyarrow.parquet as pq
+
+    columns = ["query_id", "doc_id", "relevance"]
+    ours, theirs = (pq.read_table(folder / f"{tool}-{rows}.parquet", columns=columns) for tool in TOOLS)
+    if not ours.equals(theirs.cast(ours.schema)):
+        raise SystemExit(f"{rows:,} pairs: the tools give other grades, so the comparison is void")
+
+
+def machine() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{model}, {os.cpu_count()} cores{load}, {platform.system()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--where", help="folder for the temporary files; about 1.5 GB for 10 million pairs")
+    parser.add_argument("--tool", choices=TOOLS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.tool:
+        print(json.dumps(in_this_process(asked.tool, asked.folder, asked.rows[0])))
+        return
+    print(f"{machine()}\n")
+    print(
+        "| pairs | tool | wall, s | start, s | pairs a second | processor, µs a pair | rate to germane's | peak memory, MiB |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    rates, costs = [], []
+    with tempfile.TemporaryDirectory(dir=asked.where) as name:
+        folder = Path(name)
+        make(folder / "1.parquet", 1)
+        for rows in asked.rows:
+            make(folder / f"{rows}.parquet", rows)
+            ours: dict[str, Any] = {}
+            for tool in TOOLS:
+                found = measured(tool, folder, rows)
+                ours = ours or found
+                print(
+                    f"| {rows:,} | {tool} | {found['wall']:.2f} | {found['start'][0]:.2f} | {found['rate']:,.0f} | "
+                    f"{found['each']:.2f} | {found['rate'] / ours['rate']:.2f} | {found['memory']:,.0f} |",
+                    flush=True,
+                )
+            same_grades(folder, rows)
+            rates.append(ours["rate"])
+            costs.append(ours["each"])
+            for path in folder.glob(f"*{rows}.parquet*"):
+                path.unlink()
+    for what, values in (("pairs a second", rates), ("processor a pair", costs)):
+        print(f"\ngermane's {what}: the largest is {max(values) / min(values) - 1:.0%} above the smallest")
+
+
+if __name__ == "__main__":
+    main()
