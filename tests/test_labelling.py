@@ -13,9 +13,11 @@ import pytest
 
 from germane import store
 from germane.judges import Fake, as_table, ask
-from germane.labelling import local, speed
+from germane.labelling import reading, speed, work
 from germane.labelling.blocks import Blocks
-from germane.labelling.local import PairsFile, label, same_content
+from germane.labelling.content import same_content
+from germane.labelling.local import label
+from germane.labelling.reading import PairsFile
 from germane.scales import get
 from germane.types import InputError, Judgment, Outcome
 
@@ -23,7 +25,9 @@ ESCI = get("esci")
 
 
 class Counting(Fake):
-    """A fake that remembers how often it was asked what, abstains on texts with "mute", and can fail after so many."""
+    """A fake, asked pair by pair, that remembers what it was asked, is mute on "mute", and can fail after so many."""
+
+    label = block = None
 
     def __init__(self, *, after=None):
         super().__init__(ESCI)
@@ -40,9 +44,9 @@ class Counting(Fake):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(local, "BLOCK", 8)
-    monkeypatch.setattr(local, "SORTED", 32)
-    monkeypatch.setattr(local, "PIECE", 10)
+    monkeypatch.setattr(work, "BLOCK", 8)
+    monkeypatch.setattr(work, "SORTED", 32)
+    monkeypatch.setattr(reading, "PIECE", 10)
 
 
 def written(folder, rows=200, seed=0):
@@ -88,7 +92,7 @@ def test_a_job_that_broke_off_goes_on_and_asks_nothing_twice(tmp_path, small):
     path = written(tmp_path)
     whole, _, _ = labelled(path, Counting(), "whole.parquet")
     first, second = Counting(after=50), Counting()
-    with pytest.raises(RuntimeError, match="power"):
+    with pytest.raises(InputError, match=r"the power failed.*what was finished is kept"):
         labelled(path, first)
     assert not (tmp_path / "out.parquet").exists()
     out, did, _ = labelled(path, second)
@@ -148,6 +152,8 @@ def test_pairs_that_cannot_be_read_are_said(tmp_path, columns, said):
 
 def test_a_judge_that_loses_pairs_is_refused(tmp_path, small):
     class Losing(Fake):
+        label = block = None
+
         def __call__(self, pairs):
             yield from list(super().__call__(pairs))[1:]
 
@@ -164,6 +170,8 @@ def test_pairs_of_another_format_and_a_limit_are_read_too(tmp_path, small):
 
 def test_probabilities_are_kept(tmp_path, small):
     class Sure(Fake):
+        label = block = None
+
         def __call__(self, pairs):
             for said in super().__call__(pairs):
                 yield said._replace(probs=tuple(float(i == said.relevance) for i in range(4)))
@@ -177,14 +185,15 @@ JOB = """
 import sys, time
 from pathlib import Path
 from germane.judges import Fake
-from germane.labelling import local
+from germane.labelling import local, reading, work
 from germane.labelling.blocks import Blocks
 from germane.scales import get
 
-local.BLOCK, local.SORTED = 8, 64
+work.BLOCK, work.SORTED = 8, 64
 path, out, log = map(Path, sys.argv[1:4])
 
 class Slow(Fake):
+    label = block = None
     def __call__(self, pairs):
         pairs = list(pairs)
         time.sleep(0.01)
@@ -194,7 +203,7 @@ class Slow(Fake):
 
 judge = Slow(get("esci"))
 with Blocks(out.with_name("parts"), {"judge": judge.fingerprint}) as blocks:
-    local.label(judge, local.PairsFile(path), out, blocks)
+    local.label(judge, reading.PairsFile(path), out, blocks)
 """
 
 

@@ -141,7 +141,7 @@ def test_no_answer_is_not_zero_and_a_label_is_an_answer():
     odd = judgments.set_column(judgments.column_names.index("outcome"), "outcome", pa.array(["label", "shrug"]))
     with pytest.raises(InputError, match="row 2, column 'outcome': found 'shrug'; expected one of label, abstained"):
         store.conform(odd, "judgments", name="j")
-    assert {str(o) for o in Outcome} == {"label", "abstained", "unparseable", "refused", "timeout", "filtered"}
+    assert {str(o) for o in Outcome} == {"label", "abstained", "unparseable", "refused", "timeout", "filtered", "error"}
 
 
 def test_a_query_as_long_as_a_document_is_refused():

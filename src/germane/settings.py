@@ -29,6 +29,20 @@ class Folders:
     judges: str = "judges"
     reports: str = "reports"
     guides: str = "guides"
+    labels: str = "labels"
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Where `label --engine ray` runs. address: of a cluster; "" starts one on this machine. actors: 0: as many as fit.
+
+    cpus, gpus: of each actor, which may be parts of one.
+    """
+
+    address: str = ""
+    actors: int = 0
+    cpus: float = 1.0
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,7 @@ class Settings:
     level: float = 0.95
     seed: int = 1
     folders: Folders = field(default_factory=Folders)
+    ray: Ray = field(default_factory=Ray)
     path: Path | None = None
 
     def folder(self, kind: str) -> Path:
@@ -73,13 +88,15 @@ def read(path: Path) -> Settings:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise InputError(f"{path}: {problem}") from problem
-    folders = found.pop("folders", {})
-    if not isinstance(folders, dict):
-        raise InputError(f"{path}: 'folders' must be a table ([folders]), found {folders!r}")
+    tables: dict[str, Any] = {"folders": Folders, "ray": Ray}
+    for name, kind in tables.items():
+        if not isinstance(given := found.pop(name, {}), dict):
+            raise InputError(f"{path}: {name!r} must be a table ([{name}]), found {given!r}")
+        tables[name] = kind(**_checked(path, kind, given, inside=f"{name}."))
     values = _checked(path, Settings, found)
     if str(values.get("scale", "")).endswith(".toml"):  # a user's own, named relative to germane.toml
         values["scale"] = str(path.parent / values["scale"])
-    settings = Settings(**values, folders=Folders(**_checked(path, Folders, folders, inside="folders.")), path=path)
+    settings = Settings(**values, **tables, path=path)
     if not 0 < settings.level < 1:
         raise InputError(f"{path}: 'level' must lie between 0 and 1, found {settings.level}")
     if settings.k < 1:
@@ -89,7 +106,7 @@ def read(path: Path) -> Settings:
 
 def _checked(path: Path, kind: type, found: dict[str, Any], *, inside: str = "") -> dict[str, Any]:
     """`found`, if every key is a field of `kind` and every value has that field's type."""
-    known = {f.name: str(f.type) for f in fields(kind) if f.name not in ("folders", "path")}
+    known = {f.name: str(f.type) for f in fields(kind) if f.name not in ("folders", "ray", "path")}
     for key, value in found.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from germane import settings
 from germane.cli.annotator import annotator, given, is_annotator, refuse_options, with_annotator
 from germane.cli.app import SCALES, OutOption, Output, OutputOption, app, call, table_place
 from germane.show import show
@@ -35,7 +36,15 @@ def label(
     limit: Annotated[int | None, typer.Option(help="Only the first so many pairs.", min=1)] = None,
     coverage: Annotated[float, typer.Option(help="Exit code 1 if less of the pairs gets a grade.", min=0, max=1)] = 0.8,
     retry: Annotated[bool, typer.Option("--retry", help="Ask again where the table that is there has no answer.")] = False,
-    engine: Annotated[str | None, typer.Option(help="Of a two-tower judge: torch, onnx or onnx-int8.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="ray: on a cluster; of a two-tower judge: torch, onnx, onnx-int8; onnx+ray: both.")
+    ] = None,
+    known: Annotated[
+        Path | None,
+        typer.Option("--store", help="Folder of labels made before; in a project, labels.", show_default=False),
+    ] = None,
+    no_store: Annotated[bool, typer.Option("--no-store", help="Ask all anew, and keep no label for later.")] = False,
+    failures: Annotated[int, typer.Option(help="Rows that may fail to be labelled before the job stops.", min=0)] = 1000,
     images: ImagesOption = None,
     docs: ImageDocsOption = None,
     image_column: ImageColumnOption = None,
@@ -83,13 +92,33 @@ def label(
     path = table_place(out, "judgments", pairs.stem)
     # A trained judge may have another scale than a project.
     options: dict[str, Any] = {"scale": scale if judge == "fake" or "scale" in named else None, "device": device}
-    options |= {"batch": batch, "limit": limit, "engine": engine, "pictures": pictures(images, docs, image_column)}
+    options |= {"batch": batch, "limit": limit, "failures": failures, "labels": _labels(known, no_store=no_store)}
+    options |= _engine(engine) | {"pictures": pictures(images, docs, image_column)}
     options |= {"annotator": asked, "retry": retry}
     options["server"] = None if asked else _server(llm["url"], model, llm["key_env"])
     found = call("label", judge, pairs, path, **options)
     show(found, as_json=output == Output.JSON)
     if found.coverage < coverage:
         raise typer.Exit(1)
+
+
+def _labels(known: Path | None, *, no_store: bool) -> Path | None:
+    """The folder of labels made before: as named, or a project's. Raises: InputError for a store that is and is not wanted."""
+    if no_store and known is not None:
+        raise InputError("--store and --no-store: give one of them")
+    found = settings.load()
+    return None if no_store else known or (found.folder("labels") if found.path else None)
+
+
+def _engine(name: str | None) -> dict[str, Any]:
+    """Where a judge is asked, and how a two-tower judge computes: "onnx+ray" says both."""
+    parts = [] if name is None else name.split("+")
+    rest = "+".join(part for part in parts if part != "ray") or None
+    if "ray" not in parts:
+        return {"engine": rest}
+    from germane.labelling.ray import Cluster
+
+    return {"engine": rest, "ray": Cluster(**vars(settings.load().ray))}
 
 
 def _forecast(planned: Any, *, as_json: bool) -> None:

@@ -29,8 +29,12 @@ def pairs_of(table: pa.Table) -> Iterator[Pair]:
 
 
 def ask(judge: Judge, pairs: pa.Table) -> pa.Table:
-    """What a judge says of each row of a pairs table: a judgments table, in the same order."""
-    return as_table(judge(pairs_of(pairs)))
+    """What a judge says of each row of a pairs table: a judgments table, in the same order.
+
+    A judge that takes tables (`types.Bulk`) is given one.
+    """
+    bulk = getattr(judge, "label", None)
+    return as_table(judge(pairs_of(pairs))) if bulk is None else bulk(pairs)
 
 
 def as_table(judgments: Iterable[Judgment]) -> pa.Table:

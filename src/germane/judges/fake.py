@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from germane.types import Judgment, Pair, Scale
+import numpy as np
+
+from germane.types import Judgment, Outcome, Pair, Scale
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Fake:
@@ -19,6 +25,8 @@ class Fake:
     >>> [j.relevance for j in Fake(get("esci"))([pair, pair])]
     [0, 0]
     """
+
+    block = 16_384
 
     def __init__(self, scale: Scale, *, seed: int = 0) -> None:
         self.scale = scale
@@ -34,3 +42,23 @@ class Fake:
             yield Judgment(
                 query.query_id, doc.doc_id, grade, None, self.name, self.fingerprint, scale.name, version, note="fake"
             )
+
+    def label(self, pairs: pa.Table) -> pa.Table:
+        """The same grades of the rows of a pairs table; see `types.Bulk`."""
+        import pyarrow as pa
+
+        from germane.store import SCHEMAS
+
+        start, hashed = f"{self.fingerprint}\x1f", hashlib.blake2b
+        texts = zip(pairs["query"].to_pylist(), pairs["text"].to_pylist(), strict=True)
+        digests = [
+            hashed(f"{start}{query or ''}\x1ftext\x1e{text or ''}".encode(), digest_size=8).digest() for query, text in texts
+        ]
+        grades = np.frombuffer(b"".join(digests), dtype=">u8") % len(self.scale.labels)
+        schema = SCHEMAS["judgments"].arrow()
+        said: dict[str, Any] = {name: pairs[name] for name in ("query_id", "doc_id")} | {"relevance": grades.astype(np.int16)}
+        same = {"judge": self.name, "fingerprint": self.fingerprint, "scale": self.scale.name, "note": "fake"}
+        same |= {"guide_version": self.scale.version, "outcome": str(Outcome.LABEL)}
+        said |= {name: pa.repeat(text, pairs.num_rows) for name, text in same.items()}
+        said |= {field.name: pa.nulls(pairs.num_rows, field.type) for field in schema if field.name not in said}
+        return pa.table(said).select(schema.names).cast(schema)

@@ -19,7 +19,7 @@ from germane.judges.prompts.examples import Examples
 from germane.judges.providers import PREFIX, SAMPLE, Endpoint, Model
 from germane.judges.replies import Replies
 from germane.judges.sample import Recording
-from germane.labelling.local import PairsFile
+from germane.labelling.reading import PairsFile
 from germane.text import pair_digest, query_digest
 from germane.types import InputError, JudgeCard, Refusal, Scale
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ try:
 except ImportError:  # Windows, where two jobs on one output are the user's to avoid
     fcntl = None  # type: ignore[assignment]
 
-_SECONDS = b"germane.seconds"
+_SECONDS, _FAILURES = b"germane.seconds", b"germane.failures"
 
 
 class Blocks:
@@ -44,9 +45,10 @@ class Blocks:
             self._lock = self._locked()
         about = self.folder / "work.json"
         if not about.is_file() or about.read_text(encoding="utf-8") != self.work:
-            for old in self.folder.glob("part-*.parquet"):
-                old.unlink()
+            self.clear()
             write_text(about, self.work)
+        for draft in self.folder.glob(".*.tmp"):  # of a job that was killed while it wrote
+            draft.unlink(missing_ok=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
@@ -63,19 +65,33 @@ class Blocks:
         except (OSError, pa.ArrowException):
             return False
 
-    def commit(self, number: int, table: pa.Table, *, seconds: float) -> None:
+    @property
+    def digest(self) -> str:
+        """Names the work."""
+        return hashlib.sha256(self.work.encode()).hexdigest()
+
+    def failures(self, number: int) -> int:
+        """How many pairs of a finished block broke the judge."""
+        import pyarrow.parquet as pq
+
+        return int((pq.read_schema(self._part(number)).metadata or {}).get(_FAILURES, b"0"))
+
+    def commit(self, number: int, table: pa.Table, *, seconds: float, failures: int = 0) -> None:
         """Puts a block in place. seconds: that it took, to be added up over all calls of a job that was killed.
+
+        failures: pairs of it that broke the judge.
 
         Raises: InputError where it cannot be written.
         """
         import pyarrow.parquet as pq
 
-        with replacing(self._part(number)) as file:
-            told = table.replace_schema_metadata({_SECONDS: repr(seconds).encode()})
+        with replacing(self._part(number), sweep=False) as file:
+            said = {_SECONDS: repr(max(seconds, 0.0)).encode(), _FAILURES: str(failures).encode()}
+            told = table.replace_schema_metadata(said)
             pq.write_table(told, file, compression="zstd", write_page_checksum=True)
 
-    def read(self, count: int) -> tuple[pa.Table, list[float]]:
-        """The first `count` blocks as one table, text as dictionaries, which keeps it small; and the seconds of each.
+    def read(self, count: int, first: int = 0) -> tuple[pa.Table, list[float]]:
+        """`count` blocks from the first as one table, text as dictionaries, which keeps it small; and the seconds of each.
 
         Raises: InputError where one cannot be read.
         """
@@ -83,7 +99,7 @@ class Blocks:
         import pyarrow.parquet as pq
 
         tables, seconds = [], []
-        for number in range(count):
+        for number in range(first, first + count):
             path = self._part(number)
             with explained_parquet(path):
                 schema = pq.read_schema(path)
@@ -92,6 +108,11 @@ class Blocks:
             seconds.append(float((schema.metadata or {})[_SECONDS]))
             tables.append(table.replace_schema_metadata(None))
         return pa.concat_tables(tables).unify_dictionaries(), seconds
+
+    def clear(self) -> None:
+        """Takes away what is finished."""
+        for old in self.folder.glob("*.parquet"):
+            old.unlink()
 
     def remove(self) -> None:
         """Takes the folder away, once the result is in place."""

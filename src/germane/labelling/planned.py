@@ -15,7 +15,8 @@ from germane.judges.prices import Price
 from germane.judges.prompts.annotating import Material
 from germane.judges.providers import Model
 from germane.judges.replies import Replies, Usage, key_of
-from germane.labelling.local import PairsFile, same_content
+from germane.labelling.content import same_content
+from germane.labelling.reading import PairsFile
 from germane.types import Pair
 
 SECONDS = 8.0  # that a call is thought to take, before one was made

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from germane.judges.replies import Replies
 from germane.labelling.annotators import REPLIES, Annotator
-from germane.labelling.local import PairsFile
 from germane.labelling.planned import IMAGE, forecast
+from germane.labelling.reading import PairsFile
 
 
 class Planned(NamedTuple):

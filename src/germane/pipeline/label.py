@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from germane import scales, settings, store
@@ -19,18 +21,20 @@ from germane.judges.loading import load, locate
 from germane.judges.pictures import Pictures, digest
 from germane.judges.prices import Price
 from germane.judges.providers import host
-from germane.labelling import local
+from germane.labelling import local, work
 from germane.labelling.annotators import REPLIES, Admitted, Annotator, admitted, is_annotator
+from germane.labelling.answers import quarantine_of
 from germane.labelling.blocks import Blocks
+from germane.labelling.known import Known
+from germane.labelling.pictured import Unmarked, WithImages
+from germane.labelling.ray import Cluster, Pool
+from germane.labelling.reading import PairsFile
 from germane.labelling.speed import machine
-from germane.types import Doc, InputError, Judge, Judgment, Outcome, Pair
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from germane.types import InputError, Judge, Outcome
 
 FAKE = "fake"
 TORCH, SERVED = "torch", "served"
-ANNOTATED = 8 * local.BLOCK
+ANNOTATED = 8 * work.BLOCK
 """Pairs of a language model that are put on disk together: each of its replies is kept by itself."""
 
 
@@ -44,7 +48,10 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class How:
-    """How a judge is asked. engine: of a judge of two towers. pictures, server: of a teacher. annotator: of "llm:..."."""
+    """How a judge is asked. engine: of a judge of two towers. pictures, server: of a teacher. annotator: of "llm:...".
+
+    ray: the cluster that it is asked on, None for this process.
+    """
 
     device: str | None = None
     batch: int | None = None
@@ -52,12 +59,14 @@ class How:
     pictures: Pictures | None = None
     server: Server | None = None
     annotator: Annotator | None = None
+    ray: Cluster | None = None
 
 
 class Labelling(NamedTuple):
     """What `label` wrote. made: False if nothing had changed. deduplicated: rows that a row of the same words answered.
 
-    outcomes: of rows. coverage: share of rows with a grade. rows_per_s, latency_ms: of different pairs that were asked, on
+    known: different pairs whose label the judgment store had. outcomes: of rows. coverage: share of rows with a grade.
+    quarantine: the rows that could not be labelled. rows_per_s, latency_ms: of different pairs that were asked, on
     `machine`; latency is of one pair alone.
     """
 
@@ -67,9 +76,11 @@ class Labelling(NamedTuple):
     fingerprint: str
     rows: int
     deduplicated: int
+    known: int
     outcomes: Mapping[str, int]
     coverage: float
-    rows_per_s: float
+    quarantine: str
+    rows_per_s: float | None
     latency_ms: float | None
     machine: str
     notes: tuple[str, ...]
@@ -90,6 +101,9 @@ def label(
     pictures: Pictures | None = None,
     server: Server | None = None,
     annotator: Annotator | None = None,
+    ray: Cluster | None = None,
+    labels: Path | None = None,
+    failures: int = local.FAILURES,
     retry: bool = False,
 ) -> Labelling:
     """A judgment of each row of pairs, in their order, at `out`; killed at any moment, the same call goes on.
@@ -98,9 +112,11 @@ def label(
     it and pairs at once. limit: only the first so many rows. engine: "torch", "onnx" or "onnx-int8", of a judge of two
     towers. pictures: the documents' images, of a teacher that learned from them, and of an annotator that is to see them.
     server: asks the teacher's model there. annotator: how a language model is asked, where the judge is one ("llm:...").
-    retry: asks again where the table that is there has no answer; "cannot judge" is one. Pairs of the same query, text and
-    image are asked once. What is finished lies beside `out` until all is; another judge, file or parameter that may change
-    an answer starts anew. Twelve parameters: each is an option of the command.
+    ray: a cluster whose actors ask, with the same result. labels: the folder of the judgment store, where labels from before
+    are found and new ones go, of a judge whose fingerprint says all. failures: rows that may fail to be labelled; they stand
+    beside `out`, with the reason. retry: asks again where the table that is there has no answer; "cannot judge" is one. Pairs
+    of the same query, text and image are asked once. What is finished lies beside `out` until all is; another judge, file or
+    parameter that may change an answer starts anew. Fifteen parameters: each is an option of the command.
 
     Raises: InputError for a folder without a judge, pairs that cannot be read, another scale than the judge's, and a way of
     asking that this judge does not know.
@@ -109,48 +125,54 @@ def label(
         raise InputError(f"{out}: a table of judgments is a .parquet file")
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}: give at least one row")
-    how = How(device, batch, engine, pictures, server, annotator)
-    store.not_among(out, (pairs, *([] if annotator is None else annotator.files)))
+    how = How(device, batch, engine, pictures, server, annotator, ray)
+    for place in (out, quarantine_of(out)):
+        store.not_among(place, (pairs, *([] if annotator is None else annotator.files)))
     facts = _facts(judge, scale, how)
-    asked_of = local.PairsFile(pairs, limit, context=annotator is not None)
+    asked_of = PairsFile(pairs, limit, context=annotator is not None)
     images = None if pictures is None else pictures.open()
     parameters = {"judge": facts["fingerprint"], "device": device, "batch": batch, "limit": limit, **_changing(how)}
     if images is not None:
         parameters["images"] = digest(images, (str(i) for piece in asked_of.pieces() for i in piece["doc_id"].to_pylist()))
-        asked_of = _WithImages(pairs, limit, asked_of.context, images.names)
+        asked_of = WithImages(pairs, limit, asked_of.context, images.names)
     inputs = [pairs, *([pictures.docs] if pictures else [])]
-    work: dict[str, Any] = {"verb": "label", "inputs": inputs, "parameters": parameters}
-    if not retry and store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
+    made: dict[str, Any] = {"verb": "label", "inputs": inputs, "parameters": parameters}
+    if not retry and store.up_to_date(out, **made) and (manifest := store.read_manifest(out)):
         return _told(out, False, manifest.extra)
     let = Admitted([], [], {}) if annotator is None else _admitted(annotator, asked_of)
-    size = local.BLOCK if annotator is None else ANNOTATED
+    size = None if annotator is None else ANNOTATED
+    known = None if labels is None or (annotator or server or pictures) else labels
     blocks = Blocks(
         out.with_name(f".{out.name}.parts"),
-        {"block": size, "sorted": local.SORTED, "pairs": store.sha256(pairs), **parameters},
+        {"sorted": work.SORTED, "pairs": store.sha256(pairs), "labels": str(known.resolve()) if known else "", **parameters},
     )
-    with blocks:
-        asked = _load(judge, scale, how, images, out, retry=retry)
-        whole = asked if images is None else _Unmarked(asked, images.names)
-        did = local.label(whole, asked_of, out, blocks, block=size, timed=annotator is None)
-        facts = _as_asked(facts, asked) | {"machine": _machine(asked, how), "rows": did.computed}
-        facts |= {"seconds": round(did.seconds, 3), "rows_per_s": round(did.rows_per_s, 2), "latency_ms": did.latency_ms}
-        if server is not None or annotator is not None:
-            facts["server"] = dict(getattr(asked, "engine", {}))  # what it said of itself
-        extra = {"judge": facts, "label": {"rows": did.rows, "computed": did.computed, "outcomes": did.outcomes}}
-        extra["label"]["notes"] = [*let.overrides, *let.notes, *_notes(facts), *_other_text(judge, pairs)]
-        if isinstance(asked, LLM):
-            facts["cost"] = did.cost
-            facts["latency_ms"] = asked.latency_ms
-            extra["label"] |= {
-                "overrides": let.overrides,
-                "admitted_by": dict(let.by),
-                "spent": _spent(asked.spent, did, asked.prices),
-            }
-            extra["label"]["notes"] += _of_engines(asked)
+    with blocks, _ready(judge, scale, how, images, out, retry=retry) as whole:
+        asked: Any = whole.judge if isinstance(whole, Unmarked) else whole
+        sure = None if known is None else _sure(known, asked)
+        did = local.label(whole, asked_of, out, blocks, block=size, timed=annotator is None, known=sure, most_failures=failures)
+        extra = _said(did, facts, asked, how, let)
+        extra["label"]["notes"] += _other_text(judge, pairs)
         kind = store.SCHEMAS["judgments"]
-        store.write_manifest(out, **work, schema=f"{kind.kind} {kind.version}", rows=did.rows, extra=extra)
+        store.write_manifest(out, **made, schema=f"{kind.kind} {kind.version}", rows=did.rows, extra=extra)
         blocks.remove()
     return _told(out, True, extra)
+
+
+def _said(did: local.Labelled, facts: Mapping[str, Any], asked: Any, how: How, let: Admitted) -> dict[str, Any]:
+    """What the manifest says of the judge that answered, and of what was done."""
+    facts = _as_asked(facts, asked) | {"machine": _machine(asked, how), "rows": did.computed}
+    rate = round(did.rows_per_s, 2) if did.computed else None
+    facts |= {"seconds": round(did.seconds, 3), "rows_per_s": rate, "latency_ms": did.latency_ms}
+    if how.server is not None or how.annotator is not None:
+        facts["server"] = dict(getattr(asked, "engine", {}))  # what it said of itself
+    counts = ("read", "rows", "deduplicated", "known", "computed", "outcomes", "quarantined")
+    told: dict[str, Any] = {name: getattr(did, name) for name in counts}
+    told["notes"] = [*let.overrides, *let.notes, *_notes(facts)]
+    if isinstance(asked, LLM):
+        facts |= {"cost": did.cost, "latency_ms": asked.latency_ms}
+        told |= {"overrides": let.overrides, "admitted_by": dict(let.by), "spent": _spent(asked.spent, did, asked.prices)}
+        told["notes"] += _of_engines(asked)
+    return {"judge": facts, "label": told}
 
 
 def _facts(judge: str | Path, scale: str | Path | None, how: How) -> dict[str, Any]:
@@ -200,6 +222,8 @@ def _fits(judge: str, about: About | None, how: How) -> None:
         raise InputError(f"{judge} never learned from images: leave --images and --docs out")
     if how.server is None:
         return
+    if how.ray is not None:
+        raise InputError("--engine ray is of judges that compute, and with --url a server does: leave one out")
     if kind != "generative":
         raise InputError(f"--url is for a teacher (a generative judge) behind a server, and {judge} is a {kind}: leave it out")
     if how.server.key_env and urlsplit(host(how.server.url) and how.server.url).username is not None:
@@ -210,6 +234,8 @@ def _fits(judge: str, about: About | None, how: How) -> None:
 
 def _annotated(how: How) -> None:
     """Raises: InputError for an option that says nothing to a language model."""
+    if how.ray is not None:
+        raise InputError("--engine ray is of judges that compute; a language model's server does: leave it out, see --at-once")
     if how.engine is not None or how.server is not None or how.device is not None or how.batch is not None:
         raise InputError("--engine, --device, --batch and --model are of trained judges: a language model takes --at-once")
 
@@ -226,6 +252,37 @@ def _changing(how: How) -> dict[str, Any]:
     return {} if how.engine in (None, TORCH) else {"engine": how.engine}
 
 
+@contextmanager
+def _ready(
+    judge: str | Path, scale: str | Path | None, how: How, images: Images | None, out: Path, *, retry: bool
+) -> Iterator[Judge | Pool]:
+    """The judge, or actors that have it."""
+    make = partial(
+        _made, judge if str(judge) == FAKE or how.annotator else Path(locate(judge)).resolve(), scale, how, images, out
+    )
+    if how.ray is None:
+        yield make(retry=retry)
+        return
+    with Pool(make, how.ray) as pool:
+        yield pool
+
+
+def _made(
+    judge: str | Path, scale: str | Path | None, how: How, images: Images | None, out: Path, *, retry: bool = False
+) -> Judge:
+    asked = _load(judge, scale, how, images, out, retry=retry)
+    return asked if images is None else Unmarked(asked, images.names)
+
+
+def _sure(labels: Path, asked: Any) -> Known | None:
+    """The judgment store as this judge sees it; None for one whose labels say nothing. Others (a language model, one behind a
+    server, one that was shown images) never get here: no fingerprint says all that decides their labels.
+    """
+    if asked.fingerprint.startswith(("fake:", "random:")):
+        return None
+    return Known(store.JudgmentStore(labels), asked.fingerprint, asked.scale.name, asked.scale.version)
+
+
 def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images | None, out: Path, *, retry: bool) -> Judge:
     if str(judge) == FAKE and scale is not None:
         return Fake(scales.get(scale))
@@ -240,50 +297,15 @@ def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images 
     return load(locate(judge), device=how.device, **{name: value for name, value in said.items() if value is not None})
 
 
-def _machine(asked: Judge, how: How) -> str:
+def _machine(asked: Any, how: How) -> str:
+    if how.ray is not None:
+        return str(asked.machine)
     if how.annotator is not None:
         return f"asked at {', '.join(dict.fromkeys(how.annotator.facts(how.annotator.asked())['hosts']))}"
     if how.server is not None:
         return f"server at {host(how.server.url)}"
     used = "cpu" if how.engine not in (None, TORCH) else getattr(asked, "device", how.device)
     return machine(str(used) if used is not None else None)
-
-
-# --- images: equal texts with different images are different pairs ----------------------------------------------------
-
-
-def _mark(names: Mapping[str, str], doc_id: str) -> str:
-    return f"{names.get(doc_id, '')}\n"
-
-
-@dataclass(frozen=True)
-class _WithImages(local.PairsFile):
-    """Pairs whose texts begin with a line that names the document's image, so that only those with the same one are equal."""
-
-    names: Mapping[str, str] = field(default_factory=dict)
-
-    def pieces(self) -> Iterator[pa.Table]:
-        import pyarrow as pa
-
-        for piece in super().pieces():
-            rows = zip(piece["doc_id"].to_pylist(), piece["text"].to_pylist(), strict=True)
-            texts = pa.array([f"{_mark(self.names, str(doc_id))}{text or ''}" for doc_id, text in rows], pa.string())
-            yield piece.set_column(piece.column_names.index("text"), "text", texts)
-
-
-class _Unmarked:
-    """A judge that is asked without the line that `_WithImages` put there."""
-
-    def __init__(self, judge: Judge, names: Mapping[str, str]) -> None:
-        self.name, self.fingerprint = judge.name, judge.fingerprint
-        self._judge, self._names = judge, names
-
-    def __call__(self, pairs: Iterable[Pair]) -> Iterator[Judgment]:
-        return iter(self._judge(self._plain(pair) for pair in pairs))
-
-    def _plain(self, pair: Pair) -> Pair:
-        doc_id = pair.doc.doc_id
-        return pair._replace(doc=Doc(doc_id, {"text": pair.doc.fields["text"].removeprefix(_mark(self._names, doc_id))}))
 
 
 def _as_asked(facts: Mapping[str, Any], asked: Judge) -> dict[str, Any]:
@@ -318,16 +340,18 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
 
 def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
     did, judge = extra["label"], extra["judge"]
-    rows = int(did["rows"])
+    aside = int(did["quarantined"])
     return Labelling(
         str(out),
         made,
         judge["name"],
         judge["fingerprint"],
-        rows,
-        rows - int(did["computed"]),
+        int(did["rows"]),
+        int(did["deduplicated"]),
+        int(did["known"]),
         {str(outcome): did["outcomes"][outcome] for outcome in Outcome if outcome in did["outcomes"]},
-        did["outcomes"].get("label", 0) / rows,
+        did["outcomes"].get("label", 0) / int(did["read"]),
+        f"{aside:,} row{'s' if aside > 1 else ''} in {quarantine_of(out)}" if aside else "",
         judge["rows_per_s"],
         judge["latency_ms"],
         judge["machine"],
@@ -339,7 +363,7 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
 # --- language models --------------------------------------------------------------------------------------------------
 
 
-def _admitted(annotator: Annotator, pairs: local.PairsFile) -> Admitted:
+def _admitted(annotator: Annotator, pairs: PairsFile) -> Admitted:
     """What lets it be asked about these pairs.
 
     Raises: InputError without a key; Refusal without a card.

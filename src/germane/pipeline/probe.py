@@ -18,8 +18,8 @@ from germane.judges.loading import load, locate
 from germane.judges.replies import Replies
 from germane.labelling.annotators import REPLIES, Annotator
 from germane.labelling.blocks import Blocks
-from germane.labelling.local import PairsFile
 from germane.labelling.planned import forecast
+from germane.labelling.reading import PairsFile
 from germane.types import InputError, Judge, Pair, Probes, Scale
 
 if TYPE_CHECKING:

@@ -19,7 +19,16 @@ MAX_THREADS = 16
 
 @contextmanager
 def database(**tables: Any) -> Iterator[Callable[[str], pa.Table]]:
-    """A function from SQL to an Arrow table, over these Arrow tables by name; it spills to a folder that goes away.
+    """A function from SQL to an Arrow table, over these Arrow tables by name; see `connected`."""
+    with connected() as connection:
+        for name, table in tables.items():
+            connection.register(name, table)
+        yield lambda sql: connection.sql(sql).to_arrow_table()
+
+
+@contextmanager
+def connected(most: int | None = None) -> Iterator[Any]:
+    """A connection to an empty database in memory, which spills to a folder that goes away. most: bytes that it may hold.
 
     Raises: InputError where a join needs more memory and temporary disk than there is.
     """
@@ -32,13 +41,11 @@ def database(**tables: Any) -> Iterator[Callable[[str], pa.Table]]:
             "autoinstall_known_extensions": False,
             "python_enable_replacements": False,
         }
-        if memory := _memory():
+        if memory := min(_memory(), most or _memory()):
             settings["memory_limit"] = f"{memory >> 20}MiB"
         connection = duckdb.connect(":memory:", config=settings)
         try:
-            for name, table in tables.items():
-                connection.register(name, table)
-            yield lambda sql: connection.sql(sql).to_arrow_table()
+            yield connection
         except duckdb.OutOfMemoryException as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"not enough memory or temporary disk space for this join: {reason}") from error

@@ -19,6 +19,7 @@ _REASONS = {
     errno.EPERM: "permission denied: choose a folder that you may write to",
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOSPC: "the disk is full: free some space or choose another folder",
+    errno.EFBIG: "it would be larger than a file may be here: raise the limit (ulimit -f) or choose another file system",
     errno.EDQUOT: "the disk quota is used up: free some space or choose another folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EEXIST: "a part of the path is a file, not a folder",
@@ -43,28 +44,35 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_bytes(path, text.encode())
 
 
-def create_bytes(path: str | Path, data: bytes) -> bool:
-    """True if this made the file, whole; False if another was there first, which then stays as it is.
+@contextmanager
+def replacing(path: str | Path, *, sweep: bool = True) -> Iterator[BinaryIO]:
+    """A binary file to write; when the block ends well it takes the place of `path`, otherwise nothing changes.
+
+    Missing folders are made. A pipe or a device, such as /dev/null, is written as it is. sweep: drafts of this file that a
+    killed process left are removed first, which reads the whole folder.
 
     Raises: InputError where the file cannot be written.
     """
-    try:
-        with _drafted(path, _place_first) as file:
-            file.write(data)
-    except _Taken:
-        return False
-    return True
+    with _drafted(path, os.replace, sweep=sweep) as file:
+        yield file
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file to write; when the block ends well it takes the place of `path`, otherwise nothing changes.
-
-    Missing folders are made. A pipe or a device, such as /dev/null, is written as it is.
+def numbering(name: Callable[[int], Path], first: int) -> Iterator[BinaryIO]:
+    """A binary file to write; when the block ends well it stands at `name(n)` with the least n from `first` that is free.
 
     Raises: InputError where the file cannot be written.
     """
-    with _drafted(path, os.replace) as file:
+
+    def place(draft: Path, _: Path) -> None:
+        number = first
+        while True:
+            try:
+                return _place_first(draft, name(number))
+            except _Taken:
+                number += 1
+
+    with _drafted(name(first).with_name("next"), place) as file:
         yield file
 
 
@@ -73,7 +81,7 @@ class _Taken(Exception):
 
 
 @contextmanager
-def _drafted(path: str | Path, place: Callable[[Path, Path], None]) -> Iterator[BinaryIO]:
+def _drafted(path: str | Path, place: Callable[[Path, Path], None], *, sweep: bool = True) -> Iterator[BinaryIO]:
     """A file beside `path` that is flushed to disk and then put in place by `place(draft, target)`."""
     with explained(path):
         target = Path(os.path.realpath(path))  # a link stays a link
@@ -82,7 +90,8 @@ def _drafted(path: str | Path, place: Callable[[Path, Path], None]) -> Iterator[
                 yield file
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target)
+        if sweep:
+            _sweep(target)
         draft = target.with_name(f"{_draft_prefix(target)}{os.getpid()}-{os.urandom(4).hex()}.tmp")
         try:
             with draft.open("xb") as file:

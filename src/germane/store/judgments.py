@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from germane.store.checks import compute, conform, short
 from germane.store.duck import database
-from germane.store.files import create_bytes
+from germane.store.files import numbering
 from germane.store.schemas import SCHEMAS, arrow_type
 from germane.types import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_KEYS = ["query_key", "document_key"]
+_JOB = b"germane.job"
 _DIGITS = 32  # hex digits of a document's hash that are kept: 128 bits
 
 
@@ -43,7 +45,6 @@ class JudgmentStore:
         Raises: InputError for a judgment without its pair, or where the folder cannot be written.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         judgments = conform(judgments, "judgments", name="judgments to store")
         if not judgments.num_rows:
@@ -62,13 +63,37 @@ class JudgmentStore:
         if row >= 0:
             query_id, doc_id = (short(stored[c][row].as_py()) for c in ("query_id", "doc_id"))
             raise InputError(f"judgment of query {query_id}, document {doc_id} has no pair: give the texts that the judge read")
-        out = io.BytesIO()
-        pq.write_table(stored, out, compression="zstd", write_page_checksum=True)
+        return self.add([stored])
+
+    def add(self, keyed: Iterable[pa.Table], *, job: str = "") -> int:
+        """The number of judgments that were stored, as one part, whatever their number; 0 for none.
+
+        keyed: judgments with what they are found by, query_key and document_key. job: names the work that made them: what a
+        job has added before, whether or not it lived to know that, is not added again.
+
+        Raises: InputError where the folder cannot be written, or a part of it cannot be read.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         parts = self._parts(all_of_them=True)
-        number = int(parts[-1].stem.split("-")[1]) + 1 if parts else 1
-        while not create_bytes(self.folder / f"part-{number:08d}.parquet", out.getvalue()):
-            number += 1
-        return judgments.num_rows
+        if job and any((self._schema(part).metadata or {}).get(_JOB) == job.encode() for part in self._parts()):
+            return 0
+        tables = iter(keyed)
+        if (table := next(tables, None)) is None:
+            return 0
+        keys = [pa.field(name, pa.string()) for name in _KEYS]
+        schema = pa.schema([*SCHEMAS["judgments"].arrow(), *keys], {_JOB: job.encode()} if job else None)
+        rows, number = 0, int(parts[-1].stem.split("-")[1]) + 1 if parts else 1
+        with (
+            numbering(lambda n: self.folder / f"part-{n:08d}.parquet", number) as file,
+            pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+        ):
+            while table is not None:
+                writer.write_table(table.select(schema.names).cast(schema))
+                rows += table.num_rows
+                table = next(tables, None)
+        return rows
 
     def lookup(
         self, pairs: pa.Table, *, scale: str, guide_version: str, fingerprint: str, judge: str | None = None
@@ -79,31 +104,40 @@ class JudgmentStore:
 
         Raises: InputError where a part cannot be read.
         """
+        import pyarrow as pa
+
+        if not self._parts() or not pairs.num_rows:
+            return pa.Table.from_pylist([], SCHEMAS["judgments"].arrow())
+        keyed = _keyed(pairs).sort_by("row")
+        found = self.found(keyed, scale=scale, guide_version=guide_version, fingerprint=fingerprint, judge=judge)
+        ids = keyed.select(["query_id", "doc_id"]).take(found["row"])
+        columns: dict[str, Any] = {name: ids[name] for name in ids.column_names}
+        columns |= {name: found[name] for name in found.column_names if name != "row"}
+        return conform(pa.table(columns), "judgments", name=str(self.folder))
+
+    def found(self, keys: pa.Table, *, scale: str, guide_version: str, fingerprint: str, judge: str | None = None) -> pa.Table:
+        """The judgments that are stored under these keys: row (of `keys`, from 0, in order) and the columns without ids.
+
+        keys: query_key and document_key. Otherwise as `lookup`.
+        """
         import duckdb
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        columns = [c.name for c in SCHEMAS["judgments"].columns]
+        columns = [c for c in SCHEMAS["judgments"].columns if c.name not in ("query_id", "doc_id")]
         parts = self._parts()
-        if not parts or not pairs.num_rows:
-            return pa.Table.from_pylist([], SCHEMAS["judgments"].arrow())
+        if not parts:
+            return pa.schema([("row", pa.int64()), *((c.name, arrow_type(c.type)) for c in columns)]).empty_table()
         said = {"scale": scale, "guide_version": guide_version, "fingerprint": fingerprint}
         if judge is not None:
             said["judge"] = judge
         wanted = " AND ".join(f"s.{column} = {_quoted(value)}" for column, value in said.items())
-        there: set[str] = set()
-        for part in parts:  # those of an earlier version have fewer columns
-            try:
-                there |= set(pq.read_schema(part).names)
-            except (OSError, pa.ArrowException) as error:
-                reason = f"{part.name} is not a whole parquet file"
-                raise InputError(f"judgment store {self.folder} cannot be read: {reason}: restore that part") from error
-        kept = ", ".join(f"s.{c}" if c in there else f"NULL AS {c}" for c in columns if c not in ("query_id", "doc_id"))
+        there = {name for part in parts for name in self._schema(part).names}  # those of an earlier version have fewer
+        kept = ", ".join(f"s.{c.name}" if c.name in there else f"NULL AS {c.name}" for c in columns)
         files = ", ".join(_quoted(_literal(part)) for part in parts)
         try:
-            with database(keyed=_keyed(pairs)) as query:
-                found = query(
-                    f"""SELECT keyed.query_id, keyed.doc_id, {kept}
+            with database(keyed=_numbered(keys.select(_KEYS))) as query:
+                return query(
+                    f"""SELECT keyed.row, {kept}
                     FROM read_parquet([{files}], filename = true, file_row_number = true, union_by_name = true) s
                     JOIN keyed ON s.query_key = keyed.query_key AND s.document_key = keyed.document_key
                     WHERE {wanted} AND s.relevance IS NOT NULL
@@ -115,13 +149,22 @@ class JudgmentStore:
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"judgment store {self.folder} cannot be read: {reason}: restore that part") from error
-        return conform(found, "judgments", name=str(self.folder))
 
     def __len__(self) -> int:
         """How many answers are stored, repeated ones included."""
         import pyarrow.parquet as pq
 
         return sum(pq.read_metadata(part).num_rows for part in self._parts())
+
+    def _schema(self, part: Path) -> pa.Schema:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_schema(part)
+        except (OSError, pa.ArrowException) as error:
+            reason = f"{part.name} is not a whole parquet file"
+            raise InputError(f"judgment store {self.folder} cannot be read: {reason}: restore that part") from error
 
     def _parts(self, *, all_of_them: bool = False) -> list[Path]:
         """Its parts, oldest first; without those that are claimed and not written yet, unless all are asked for."""

@@ -115,7 +115,10 @@ class ScoredDoc(NamedTuple):
 
 
 class Outcome(StrEnum):
-    """What became of asking a judge. Only `LABEL` carries a relevance: no answer is not zero."""
+    """What became of asking a judge. Only `LABEL` carries a relevance: no answer is not zero.
+
+    `ERROR`: nobody answered, since the pair cannot be read or broke the judge; it stands in the quarantine with its reason.
+    """
 
     LABEL = "label"
     ABSTAINED = "abstained"
@@ -123,6 +126,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     TIMEOUT = "timeout"
     FILTERED = "filtered"
+    ERROR = "error"
 
 
 class Judgment(NamedTuple):
@@ -157,6 +161,20 @@ class Judge(Protocol):
     fingerprint: str
 
     def __call__(self, pairs: Iterable[Pair]) -> Iterator[Judgment]: ...
+
+
+class Bulk(Judge, Protocol):
+    """A judge that also takes many pairs as a table, for which no object a pair is made; labelling asks it so.
+
+    label: pairs (query_id, query, doc_id, text as strings, and context where there is one) to judgments (the columns of
+    `Judgment`), a row for each, in their order, and the same answers as pair by pair. block: pairs that it likes to be given
+    at once, which is also what is put on disk together, and lost by a kill: some seconds of its work. The same judge on the
+    same device has the same block, since answers may depend on what is computed together.
+    """
+
+    block: int
+
+    def label(self, pairs: pa.Table) -> pa.Table: ...
 
 
 class Run(NamedTuple):
