@@ -172,9 +172,9 @@ def right(device: str, left: Callable[[], float]) -> None:
                 assert encoder is not None
                 engine = Packed(encoder, longest=CAP, tokens=8192, way=way, **how)
                 engine.warm_up()
-                found = np.concatenate(list(engine([rows])))
+                found = np.concatenate(list(engine([rows], many=True)))
                 mixed = np.random.default_rng(7).permutation(rows.n)
-                other = np.concatenate(list(engine([rows.take(mixed[:90]), rows.take(mixed[90:])])))
+                other = np.concatenate(list(engine([rows.take(mixed[:90]), rows.take(mixed[90:])], many=True)))
                 off = f"{np.abs(found - wanted).max():.1e} | {'yes' if (other == found[mixed]).all() else 'no'}"
             except Exception:  # a way that does not work here is what this is to find out
                 off = "FAILED\n" + traceback.format_exc(limit=-3)
@@ -217,7 +217,6 @@ def fast(device: str, best: float, left: Callable[[], float], autotune: bool) ->
     budgets = [(bf16, size, how) for size in (65_536, 67_584, 32_768, 131_072, 16_384) for how in (compiled, graphs)]
     more = [
         (bf16, 65_536, {"one_size": False}),
-        (bf16, 65_536, {**compiled, "act": "gelu-in-product"}),
         (fp16, 65_536, compiled),
     ]
     profiled = [(bf16, 65_536, {**compiled, "profile": True}), (bf16, 65_536, {"one_size": False, "way": "grouped"})]
@@ -237,8 +236,6 @@ def fast(device: str, best: float, left: Callable[[], float], autotune: bool) ->
 
 
 def run(kind: str, size: dict[str, Any], ways: list[Any], device: str, best: float, left: Callable[[], float]) -> None:
-    from dataclasses import replace
-
     import torch
 
     from germane.inference import families, forward
@@ -251,7 +248,7 @@ def run(kind: str, size: dict[str, Any], ways: list[Any], device: str, best: flo
         if left() < 0:
             return
         how = dict(asked)
-        named, act, profile = (how.pop(name, None) for name in ("named", "act", "profile"))
+        named, profile = (how.pop(name, None) for name in ("named", "profile"))
         torch.compiler.reset()
         forward.steps_of.cache_clear()
         if device == "cuda":
@@ -259,21 +256,20 @@ def run(kind: str, size: dict[str, Any], ways: list[Any], device: str, best: flo
         began = time.perf_counter()
         encoder = families.read(model, dtype)
         assert encoder is not None
-        encoder = replace(encoder, shape=encoder.shape._replace(act=act)) if act else encoder
-        told = ", ".join([f"{name}={value}" for name, value in how.items()] + [x for x in (named, act) if x])
+        told = ", ".join([f"{name}={value}" for name, value in how.items()] + [x for x in (named,) if x])
         try:
             engine = Packed(encoder, longest=CAP, tokens=tokens, **how)
             engine.warm_up()
             rows = list(filled(engine.tokens, size["vocab_size"]))
-            list(engine(rows[:1]))
+            list(engine(rows[:1], many=True))
             synchronise(device)
             first = time.perf_counter() - began
             if profile:
-                profiled(lambda e=engine, r=rows: list(e(r[:1])))
+                profiled(lambda e=engine, r=rows: list(e(r[:1], many=True)))
             times = []
             for _ in range(3 if device == "cuda" else 1):
                 began = time.perf_counter()
-                list(engine(rows))
+                list(engine(rows, many=True))
                 times.append(time.perf_counter() - began)
         except Exception:
             print(f"| {kind} | {dtype} | {told} | {tokens} | FAILED\n{traceback.format_exc(limit=-3)}", flush=True)

@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
-_END = object()
 
+def ahead(work: Callable[[T], U], items: Iterable[T], most: int = 2) -> Iterator[U]:
+    """work(item) of each item, in order, made in another thread while this one is busy, at most so many before their turn.
 
-def ahead(items: Iterable[T], most: int = 2) -> Iterator[T]:
-    """The same items in the same order, made in another thread while this one is busy, at most so many before their turn.
+    Items are taken in the thread that asks. What goes wrong is raised where the result would have come.
 
-    What goes wrong there is raised here. The thread ends when this iterator is closed or forgotten.
-
-    >>> list(ahead(range(3)))
-    [0, 1, 2]
+    >>> list(ahead(abs, [-1, 2, -3]))
+    [1, 2, 3]
     """
-    made: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(most)
-    over = threading.Event()
-
-    def put(item: Any, problem: BaseException | None = None) -> None:
-        while not over.is_set():
-            try:
-                return made.put((item, problem), timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for item in items:
-                put(item)
-                if over.is_set():
-                    return
-            put(_END)
-        except BaseException as problem:  # it is raised where the items are asked for
-            put(_END, problem)
-
-    thread = threading.Thread(target=work, name="germane-ahead", daemon=True)
-    thread.start()
+    waiting: deque[Future[U]] = deque()
+    other = ThreadPoolExecutor(1, thread_name_prefix="germane-ahead")
     try:
-        while True:
-            item, problem = made.get()
-            if problem is not None:
-                raise problem
-            if item is _END:
-                return
-            yield item
+        for item in items:
+            waiting.append(other.submit(work, item))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
-        over.set()
-        thread.join()
+        other.shutdown(wait=True, cancel_futures=True)

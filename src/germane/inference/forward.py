@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane.inference.attention import Group, flex, grouped, varlen
 from germane.inference.families import Embedding, Encoder, Layer, Shape
-from germane.inference.products import linear_gelu, registered
 
 if TYPE_CHECKING:
     import torch
@@ -113,8 +112,6 @@ def _fed(x: torch.Tensor, w: Layer, act: Act, gated: bool) -> torch.Tensor:
     """Feed-forward; gated: one half of what is inside gates the other."""
     from torch.nn.functional import linear
 
-    if act is linear_gelu and w.up_bias is not None:
-        return linear(linear_gelu(x, w.up, w.up_bias), w.down, w.down_bias)
     inner = linear(x, w.up, w.up_bias)
     if gated:
         value, gate = inner.chunk(2, dim=-1)
@@ -123,9 +120,6 @@ def _fed(x: torch.Tensor, w: Layer, act: Act, gated: bool) -> torch.Tensor:
 
 
 def _act(name: str) -> Act:
-    if name == "gelu-in-product":
-        registered()
-        return linear_gelu
     from transformers.activations import ACT2FN
 
     found: Act = ACT2FN[name]

@@ -1,12 +1,13 @@
 """The packed engine: rows of tokens in, logits out, no padding computed.
 
-Rows are cut into batches of about as many tokens, whatever their number. On a GPU all batches have one size, so that the
-forward is compiled once and the same kernels see every row: the same row gets the same logits, whatever stands beside it. What
-a batch lacks is filled, at the end of a job alone. Some batches are in flight while the next ones are made.
+Rows are cut into batches of about as many tokens, whatever their number. For many rows on a GPU all batches have one size, so
+that the forward is compiled once and the same kernels see every row: the same row gets the same logits, whatever stands beside
+it. What a batch lacks is filled, at the end of a job alone. Some batches are in flight while the next ones are made.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from germane.extras import first_line
 from germane.inference import attention
 from germane.inference.forward import Inputs, logits, steps_of
 from germane.inference.ragged import Rows, batches
@@ -25,35 +27,41 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-TOKENS = {"cuda": 65_536}
-"""Tokens of a batch by kind of device; FEW elsewhere, which stay in a processor's cache."""
+TOKENS = 67_584
+"""Tokens of a batch on a GPU: 512 for each of the 132 multiprocessors of the one that it was measured on."""
+
+ROOM = 24 << 30
+"""Bytes of a GPU's memory from which it has room for that; a quarter of TOKENS on a smaller one."""
 
 FEW = 4096
+"""Tokens of a batch elsewhere: they stay in a processor's cache."""
+
 SHORTEST = 16
 """Tokens of a row, on average, that a batch of one size has room for: with shorter ones it is not full."""
 
-PATIENCE = 32
-"""Batches of a process that are computed as they are before it is worth the time to compile."""
-
-IN_FLIGHT = 2
+IN_FLIGHT = 4
 STEP = 32
 """Rows are grouped by length up to a multiple of it on a GPU, where many small groups take longer than some padding."""
 
-_compiled: set[Any] = set()  # what this process has compiled
+_LOG = logging.getLogger("germane")
 
 
 class Engine(Protocol):
-    """Whoever computes: parts of rows in, their logits (rows, grades) out, part by part in the same order."""
+    """Whoever computes: parts of rows in, their logits (rows, grades) out, part by part in the same order.
 
-    def __call__(self, parts: Iterable[Rows]) -> Iterator[Floats]: ...
+    many: there are so many rows that it pays to prepare for them, as to compile. It may change the last bits of a logit, so
+    that whoever asks for the same rows again says the same.
+    """
+
+    def __call__(self, parts: Iterable[Rows], *, many: bool = False) -> Iterator[Floats]: ...
 
 
 class Packed:
     """The packed engine of an encoder on its device.
 
     longest: tokens of a row at most. tokens: of a batch. way: of attention, one of `attention.WAYS`, the best that is there by
-    default. one_size: all batches but the last have it, by default on a GPU. compiled: these batches are; by default once
-    PATIENCE of them have come. graphs: each is launched as one CUDA graph.
+    default. one_size: batches of many rows have one, by default on a GPU. compiled: these are. graphs: each is launched as one
+    CUDA graph.
     """
 
     def __init__(
@@ -64,29 +72,29 @@ class Packed:
         tokens: int | None = None,
         way: str | None = None,
         one_size: bool | None = None,
-        compiled: bool | None = None,
+        compiled: bool = True,
         graphs: bool = False,
     ) -> None:
         words = encoder.embedding.words
         self.encoder, self.device, self.longest = encoder, words.device, min(longest, encoder.most)
         self.way = way or _way(encoder, words.dtype, self.device.type)
         least = attention.TILE * -(-self.longest // attention.TILE)
-        asked = max(tokens or TOKENS.get(self.device.type, FEW), least)
+        asked = max(tokens or _room(self.device), least)
         self.tokens = asked // attention.TILE * attention.TILE  # of one size, at most
         self.rows = self.tokens // SHORTEST
         sized = (self.device.type == "cuda" if one_size is None else one_size) and self.way != "grouped"
-        self._fixed = _Fixed(self, graphs, compiled is not False) if sized else None
-        self._waits = PATIENCE if compiled is None and self._key not in _compiled else 0
+        self._fixed = _Fixed(self, graphs, compiled) if sized else None
 
     @property
-    def _key(self) -> Any:
-        return (self.encoder.shape, self.way, self.tokens, self.longest)
+    def joins(self) -> bool:
+        """True if a row among many gets the same bits whatever stands beside it, so that jobs may share batches."""
+        return self._fixed is not None and self.way == "varlen"
 
-    def __call__(self, parts: Iterable[Rows]) -> Iterator[Floats]:
+    def __call__(self, parts: Iterable[Rows], *, many: bool = False) -> Iterator[Floats]:
         waiting: deque[_Part] = deque()
         flying: deque[tuple[_Flight, list[_Share]]] = deque()
         for rows, shares in self._batches(parts, waiting):
-            flying.append((self._launched(rows), shares))
+            flying.append((self._launched(rows, many), shares))
             while len(flying) > IN_FLIGHT:
                 _land(*flying.popleft())
             while waiting and not waiting[0].left:
@@ -96,14 +104,11 @@ class Packed:
         yield from (part.found for part in waiting)
 
     def warm_up(self) -> None:
-        """Compiles what big jobs need, if anything is; the seconds that it takes are not those of labelling."""
-        if self._fixed is not None:
-            ids = np.full(self.longest, 5, dtype=np.int32)
-            row = Rows(ids, None if self.encoder.embedding.kinds is None else ids * 0, np.array([0, len(ids)]))
-            for _ in range(3):
-                self._fixed.launched(row).landed()
-            self._waits = 0
-            _compiled.add(self._key)
+        """Compiles what many rows need, if anything is; the seconds that it takes are not those of labelling."""
+        ids = np.full(self.longest, 5, dtype=np.int32)
+        row = Rows(ids, None if self.encoder.embedding.kinds is None else ids * 0, np.array([0, len(ids)]))
+        for _ in range(3):
+            self._launched(row, many=True).landed()
 
     def _batches(self, parts: Iterable[Rows], waiting: deque[_Part]) -> Iterator[tuple[Rows, list[_Share]]]:
         """Rows of a batch and whose they are; rows of a part go from the longest to the shortest, and on into the next."""
@@ -131,15 +136,17 @@ class Packed:
         if held:
             yield _joined(held), shares
 
-    def _launched(self, rows: Rows) -> _Flight:
-        full = self.tokens >= len(rows.ids) >= self.tokens / 2 and rows.lengths.max() <= self.longest
-        if self._fixed is None or not full:
+    def _launched(self, rows: Rows, many: bool) -> _Flight:
+        if self._fixed is None or not many or len(rows.ids) > self.tokens or rows.lengths.max() > self.longest:
             return self._exactly(rows)
-        if self._waits > 0:
-            self._waits -= 1
+        try:
+            return self._fixed.launched(rows)
+        except Exception as problem:
+            if self._fixed.works or "out of memory" in str(problem):
+                raise
+            _LOG.warning("the model could not be compiled, and goes on slower as it is: %s", first_line(problem))
+            self._fixed = None
             return self._exactly(rows)
-        _compiled.add(self._key)
-        return self._fixed.launched(rows)
 
     def _exactly(self, rows: Rows) -> _Flight:
         """A batch of its own size, as it is."""
@@ -215,6 +222,15 @@ def _joined(parts: list[Rows]) -> Rows:
     return Rows(np.concatenate([part.ids for part in parts]), np.concatenate(kinds) if kinds else None, starts)
 
 
+def _room(device: torch.device) -> int:
+    """Tokens of a batch that a device has room for."""
+    import torch
+
+    if device.type != "cuda":
+        return FEW
+    return TOKENS if torch.cuda.get_device_properties(device).total_memory >= ROOM else TOKENS // 4
+
+
 def _way(encoder: Encoder, dtype: torch.dtype, device: str) -> str:
     """How attention is best computed here."""
     import torch
@@ -254,7 +270,7 @@ class _Fixed:
     def __init__(self, engine: Packed, graphs: bool, compiled: bool) -> None:
         import torch
 
-        self.engine, self.graphs = engine, graphs
+        self.engine, self.graphs, self.works = engine, graphs, False
         self.steps = steps_of(engine.encoder.shape, engine.way, compiled)
         self.blocks = engine.tokens // attention.TILE if engine.way == "flex" else 0
         sizes = [engine.tokens] * 3 + [engine.rows + 1, engine.rows]
@@ -279,10 +295,13 @@ class _Fixed:
         with torch.no_grad():
             self._fill(rows)
             if not self.graphs:
-                return _flight(self._forward(), rows.n)
+                found = self._forward()
+                self.works = True
+                return _flight(found, rows.n)
             if self._graph is None:
                 self._record()
             self._graph.replay()
+            self.works = True
             assert self._out is not None
             return _flight(self._out, rows.n)
 
