@@ -94,6 +94,19 @@ class Encoder:
         return sum(part.numel() for layer in self.layers for part in (layer.qkv, layer.out, layer.up, layer.down))
 
 
+def known(config: Any) -> bool:
+    """True for a family of which models can be read, if they are not changed."""
+    return getattr(config, "model_type", "") in _FAMILIES
+
+
+def emptied(model: Any) -> Any:
+    """The model that was read, with what its encoder holds now taken out of memory: its head and its configuration stay."""
+    for name, part in getattr(model, model.base_model_prefix).named_children():
+        if name != "pooler":
+            part.to("meta")
+    return model
+
+
 class _UnknownError(Exception):
     """A model is not what it is called."""
 
