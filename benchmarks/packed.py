@@ -103,7 +103,7 @@ def ceiling(device: str) -> float:
         a, b = (torch.randn(size, device=device, dtype=dtype) for size in ((m, k), (n, k)))
         took = timed(lambda a=a, b=b: a @ b.T, device, 20 if device == "cuda" else 5)
         rate = 2 * m * n * k / took / 1e12
-        print(f"  {m} x {n} x {k}: {rate:,.1f} TFLOP/s", flush=True)
+        print(f"  {m} x {n} x {k}: {rate:,.3g} TFLOP/s", flush=True)
         best = max(best, rate)
     return best
 

@@ -45,7 +45,7 @@ _ENCODER_OF = ("t5", "mt5", "umt5")  # models of two halves, of which we use the
 _OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer")  # count positions from the pad token
 
 
-ENGINES = ("packed", "torch")
+ENGINES, NUMBERS = ("packed", "torch"), ("float32", "bfloat16")
 BLOCKS = {"cuda": 16_384, "cpu": 256}
 """Pairs that are put on disk together, by device: some seconds of work."""
 
@@ -54,21 +54,28 @@ class CrossEncoder:
     """The cross-encoder in a folder. device: as torch names it, None is the best there is. batch: pairs read at once.
 
     engine: "packed" computes no padding, by default where it knows the model (`inference.families`); "torch" is the model as
-    transformers has it, for any other. Both say the same up to the rounding of the device: bf16 on a GPU, elsewhere fp32. The
-    same pair has the same grade whatever stands around it, up to that rounding.
+    transformers has it, for any other. numbers: of the weights, "float32" or "bfloat16", by default the latter on a GPU. All
+    of these say the same up to rounding; and the same pair has the same grade whatever stands around it, up to that.
 
     Raises: InputError for a folder that holds no cross-encoder, and for one that needs packages, a device or an engine not
     there.
     """
 
     def __init__(
-        self, folder: str | Path, *, device: str | None = None, batch: int | None = None, engine: str | None = None
+        self,
+        folder: str | Path,
+        *,
+        device: str | None = None,
+        batch: int | None = None,
+        engine: str | None = None,
+        numbers: str | None = None,
     ) -> None:
         needs("train", "torch", "transformers", by=_BY)
         import torch
 
-        if engine not in (None, *ENGINES):
-            raise InputError(f"engine {engine!r}: expected {', '.join(ENGINES)}")
+        for what, given, known in (("engine", engine, ENGINES), ("numbers", numbers, NUMBERS)):
+            if given not in (None, *known):
+                raise InputError(f"{what} {given!r}: expected {', '.join(known)}")
         self.about = folders.read(folder, kind=KIND)
         self.name, self.fingerprint, self.scale = self.about.name, self.about.fingerprint, self.about.scale
         self.device = extras.device(device)
@@ -76,7 +83,7 @@ class CrossEncoder:
         self._batch = batch or (256 if self.device.startswith("cuda") else 32)
         where = str(Path(folder) / MODEL)
         sixteen = self.device.startswith("cuda") and torch.cuda.is_bf16_supported()
-        dtype = torch.bfloat16 if sixteen else torch.float32
+        dtype = getattr(torch, numbers or ("bfloat16" if sixteen else "float32"))
         asked = "torch" if self.device.startswith("mps") and engine is None else engine
         self._model, encoder = _loaded(where, self.about, self.device, dtype, asked)
         said = self.about.settings
