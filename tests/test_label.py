@@ -212,6 +212,32 @@ def test_another_engine_is_another_job_and_torch_is_the_one_that_is_not_named(st
     assert label(student, pairs, out, device="cpu", engine="onnx").made
 
 
+def test_a_cross_encoder_is_computed_without_padding_and_its_engine_stands_in_the_manifest(pairs, tmp_path):
+    pytest.importorskip("torch")
+    import tiny_encoders as tiny
+
+    from germane.training.cross_encoder import CrossEncoderRecipe, train
+
+    folder, out = tmp_path / "judge", tmp_path / "j.parquet"
+    settings = Settings(batch=8, max_steps=2, device="cpu")
+    train(
+        tiny.examples(),
+        None,
+        folder,
+        recipe=CrossEncoderRecipe(str(tiny.model(tmp_path / "bert", "bert")), 32, settings=settings),
+    )
+    assert label(folder, pairs, out, device="cpu").made
+    said = store.read_manifest(out).extra["judge"]
+    assert said["engine"] == "packed"
+    assert said["engine_version"].startswith("float32, torch ")
+    packed = store.read_table(out, "judgments")
+    assert label(folder, pairs, out, device="cpu", engine="torch").made
+    said = store.read_manifest(out)
+    assert said.extra["judge"]["engine"] == said.parameters["engine"] == "torch"
+    plain = store.read_table(out, "judgments")
+    assert packed.drop_columns(["probs"]).equals(plain.drop_columns(["probs"]))
+
+
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
@@ -359,8 +385,9 @@ URL = ("--url", "http://localhost:1/v1", "--model", "m")
     [
         ("two-tower", ("--engine", "tensorrt"), "expected torch, onnx, onnx-int8"),
         ("two-tower", ("--engine", "onnx", "--device", "cuda"), "runs on the CPU"),
-        ("cross-encoder", ("--engine", "onnx"), "is a cross-encoder"),
-        ("fake", ("--engine", "onnx"), "fake is a fake"),
+        ("cross-encoder", ("--engine", "onnx"), "is a cross-encoder, expected packed, torch"),
+        ("two-tower", ("--engine", "packed"), "expected torch, onnx, onnx-int8"),
+        ("fake", ("--engine", "onnx"), "fake is a fake, which has none"),
         ("generative", ("--images", "."), "go together"),
         ("generative", ("--docs", "d.parquet"), "go together"),
         ("generative", ("--image-column", "photo"), "go together"),
@@ -376,7 +403,7 @@ URL = ("--url", "http://localhost:1/v1", "--model", "m")
         ("generative", ("--url", "http://h/v1?key=hidden", "--model", "m"), "no address of a server"),
         ("generative", ("--url", "http://me:x@h/v1", "--model", "m", "--key-env", "KEY"), "only one can be sent"),
         ("generative", (*URL, "--device", "cpu"), "leave it out with --url"),
-        ("generative", (*URL, "--engine", "torch"), "--engine is for a two-tower judge"),
+        ("generative", (*URL, "--engine", "torch"), "is a generative, which has none"),
         ("generative", (*URL, "--key-env", "NO_SUCH_VARIABLE_HERE"), "NO_SUCH_VARIABLE_HERE"),
         ("two-tower", URL, "is for a teacher"),
         ("fake", URL, "is for a teacher"),

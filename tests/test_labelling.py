@@ -161,6 +161,62 @@ def test_a_judge_that_loses_pairs_is_refused(tmp_path, small):
         labelled(written(tmp_path), Losing(ESCI))
 
 
+class Streaming(Fake):
+    """Takes two tables before it answers the first; breaks on "bad", wherever it stands among those that it has taken."""
+
+    block = 8
+
+    def __init__(self, *, loses=0):
+        super().__init__(ESCI)
+        self.loses, self.streams, self.alone = loses, 0, 0
+
+    def _answer(self, pairs):
+        if any("bad" in text for text in pairs["text"].to_pylist()):
+            raise RuntimeError("bad pair")
+        return Fake.label(self, pairs)
+
+    def label(self, pairs):
+        self.alone += 1
+        return self._answer(pairs)
+
+    def labels(self, tables):
+        self.streams += 1
+        held = []
+        for table in tables:
+            held.append(table)
+            if len(held) > 2:
+                yield self._answer(held.pop(0)).slice(self.loses)
+        for table in held:
+            yield self._answer(table).slice(self.loses)
+
+
+def test_a_judge_that_takes_the_next_blocks_while_it_computes_one_says_the_same(tmp_path, small):
+    path = written(tmp_path)
+    out, did, _ = labelled(path, judge := Streaming())
+    assert store.read_table(out, "judgments").to_pylist() == ask(Fake(ESCI), store.read_table(path, "pairs")).to_pylist()
+    assert (did.rows, judge.streams) == (200, 1)
+
+
+@pytest.mark.parametrize("bad", [(0,), (199,), (10, 11, 150)])
+def test_pairs_that_break_it_cost_themselves_alone(tmp_path, small, bad):
+    path = written(tmp_path)
+    table = store.read_table(path, "pairs")
+    texts = ["bad" if i in bad else text for i, text in enumerate(table["text"].to_pylist())]
+    table = table.set_column(table.column_names.index("text"), "text", [texts])
+    path = tmp_path / "bad.parquet"
+    store.write_table(table, path, "pairs", verb="pairs", parameters={})
+    _, did, _ = labelled(path, judge := Streaming())
+    assert did.outcomes == {"error": len(bad), "label": 200 - len(bad)}
+    assert did.quarantined == len(bad)
+    assert judge.streams > 1  # it went on
+    assert judge.alone < 60
+
+
+def test_a_stream_that_loses_answers_is_broken(tmp_path, small):
+    with pytest.raises(InputError, match="it is broken"):
+        labelled(written(tmp_path), Streaming(loses=1))
+
+
 def test_pairs_of_another_format_and_a_limit_are_read_too(tmp_path, small):
     (tmp_path / "pairs.csv").write_text("query_id,query,doc_id,text\nq,chair,a,oak\nq,chair,b,elm\nq,chair,c,ash\n")
     out, did, _ = labelled(tmp_path / "pairs.csv", Counting(), limit=2)

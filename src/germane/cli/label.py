@@ -37,7 +37,10 @@ def label(
     coverage: Annotated[float, typer.Option(help="Exit code 1 if less of the pairs gets a grade.", min=0, max=1)] = 0.8,
     retry: Annotated[bool, typer.Option("--retry", help="Ask again where the table that is there has no answer.")] = False,
     engine: Annotated[
-        str | None, typer.Option(help="ray: on a cluster; of a two-tower judge: torch, onnx, onnx-int8; onnx+ray: both.")
+        str | None,
+        typer.Option(
+            help="ray: on a cluster; two-tower: torch, onnx, onnx-int8; cross-encoder: packed, torch; onnx+ray: both."
+        ),
     ] = None,
     known: Annotated[
         Path | None,
@@ -111,7 +114,7 @@ def _labels(known: Path | None, *, no_store: bool) -> Path | None:
 
 
 def _engine(name: str | None) -> dict[str, Any]:
-    """Where a judge is asked, and how a two-tower judge computes: "onnx+ray" says both."""
+    """Where a judge is asked, and how it computes: "onnx+ray" says both."""
     parts = [] if name is None else name.split("+")
     rest = "+".join(part for part in parts if part != "ray") or None
     if "ray" not in parts:

@@ -17,13 +17,18 @@ from numpy.typing import NDArray
 
 from germane import extras
 from germane.extras import first_line, needs, quietly
+from germane.inference import families
+from germane.inference.families import Encoder
+from germane.inference.packed import Packed
 from germane.judges import folder as folders
 from germane.judges.loading import locate
 from germane.judges.marking import KINDS, Reader, Row
-from germane.judges.saying import judgments
+from germane.judges.packing import Packing, Texts
+from germane.judges.saying import Stream, judgments, tables
 from germane.types import InputError, Judgment, Pair, Scale
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import torch
 
 Floats = NDArray[np.float64]
@@ -40,31 +45,47 @@ _ENCODER_OF = ("t5", "mt5", "umt5")  # models of two halves, of which we use the
 _OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer")  # count positions from the pad token
 
 
+ENGINES, NUMBERS = ("packed", "torch"), ("float32", "bfloat16")
+BLOCKS = {"cuda": 16_384, "cpu": 256}
+"""Pairs that are put on disk together, by device: some seconds of work."""
+
+
 class CrossEncoder:
     """The cross-encoder in a folder. device: as torch names it, None is the best there is. batch: pairs read at once.
 
-    On a GPU it computes in bf16, elsewhere in fp32. The same pair has the same grade whatever stands around it, up to
-    the rounding of the device.
+    engine: "packed" computes no padding, by default where it knows the model (`inference.families`); "torch" is the model as
+    transformers has it, for any other. numbers: of the weights, "float32" or "bfloat16", by default the latter on a GPU. All
+    of these say the same up to rounding; and the same pair has the same grade whatever stands around it, up to that.
 
-    Raises: InputError for a folder that holds no cross-encoder, and for one that needs packages or a device not there.
+    Raises: InputError for a folder that holds no cross-encoder, and for one that needs packages, a device or an engine not
+    there.
     """
 
-    def __init__(self, folder: str | Path, *, device: str | None = None, batch: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        device: str | None = None,
+        batch: int | None = None,
+        engine: str | None = None,
+        numbers: str | None = None,
+    ) -> None:
         needs("train", "torch", "transformers", by=_BY)
         import torch
 
+        for what, given, known in (("engine", engine, ENGINES), ("numbers", numbers, NUMBERS)):
+            if given not in (None, *known):
+                raise InputError(f"{what} {given!r}: expected {', '.join(known)}")
         self.about = folders.read(folder, kind=KIND)
         self.name, self.fingerprint, self.scale = self.about.name, self.about.fingerprint, self.about.scale
         self.device = extras.device(device)
+        self.block = BLOCKS["cuda" if self.device.startswith("cuda") else "cpu"]
         self._batch = batch or (256 if self.device.startswith("cuda") else 32)
         where = str(Path(folder) / MODEL)
         sixteen = self.device.startswith("cuda") and torch.cuda.is_bf16_supported()
-        dtype = torch.bfloat16 if sixteen else torch.float32
-        if self.about.settings.get("quantised"):
-            self._model = adapted(where, self.about, dtype)
-        else:
-            self._model = opened(where, config_of(where), dtype)[0].to(self.device)
-        self._model.eval()
+        dtype = getattr(torch, numbers or ("bfloat16" if sixteen else "float32"))
+        asked = "torch" if self.device.startswith("mps") and engine is None else engine
+        self._model, encoder = _loaded(where, self.about, self.device, dtype, asked)
         said = self.about.settings
         self._reader = Reader(
             tokenizer_of(where),
@@ -74,13 +95,57 @@ class CrossEncoder:
             bool(said.get("evidence")),
             bool(said.get("marks")),
         )
+        self.engine = "torch" if encoder is None else "packed"
+        self.engine_version = f"{str(dtype).removeprefix('torch.')}, torch {torch.__version__}"
+        self._stream: Stream = self._plainly
+        if encoder is not None:
+            longest = self.about.max_length
+            self._stream = Packing(self._reader, Packed(encoder, longest=longest, tokens=batch and batch * longest))
 
     def __call__(self, pairs: Iterable[Pair]) -> Iterator[Judgment]:
         return judgments(pairs, self.about, self.score)
 
+    def label(self, pairs: pa.Table) -> pa.Table:
+        """The judgments of a table of pairs; see `types.Bulk`."""
+        return next(self.labels([pairs]))
+
+    def labels(self, pairs: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The same of tables one after the other; while one is computed, the next ones are taken and read."""
+        return tables(pairs, self.about, self._stream)
+
     def score(self, queries: Sequence[str], texts: Sequence[str]) -> Floats:
         """The logits of each grade before temperature, shape (n, grades)."""
-        return scored(self._model, self._reader, self._reader.rows(queries, texts), self._batch)
+        return next(self._stream([(queries, texts)]))
+
+    def warm_up(self) -> None:
+        """Compiles what many pairs need, if anything is, before they come."""
+        if isinstance(self._stream, Packing):
+            self._stream.engine.warm_up()
+
+    def _plainly(self, jobs: Iterable[Texts]) -> Iterator[Floats]:
+        for queries, texts in jobs:
+            yield scored(self._model, self._reader, self._reader.rows(queries, texts), self._batch)
+
+
+def _loaded(where: str, about: folders.About, device: str, dtype: Any, engine: str | None) -> tuple[Any, Encoder | None]:
+    """The model of a judge on its device, and its encoder for the packed engine where that knows it and is asked for.
+
+    Raises: InputError where it is asked for by name and does not.
+    """
+    import torch
+
+    config, encoder = config_of(where) if not about.settings.get("quantised") else None, None
+    if config is None:
+        model = adapted(where, about, dtype)
+    elif engine == "torch" or not families.known(config):
+        model = opened(where, config, dtype)[0].to(device)
+    else:
+        model = opened(where, config, torch.float32)[0].to(device).eval()  # its head stays in fp32
+        encoder = families.read(model, dtype)
+        model = families.emptied(model) if encoder is not None else model.to(dtype)
+    if engine == "packed" and encoder is None:
+        raise InputError(f"engine 'packed' does not know a {model.config.model_type} like {about.name}: leave --engine out")
+    return model.eval(), encoder
 
 
 # --- what a model takes ---------------------------------------------------------------------------------------------

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from germane.inference.encoding import distinct
+from germane.inference.joining import Frame, cut, joined
+from germane.inference.ragged import Rows
 from germane.judges.lexical import NAMES, alike, features, numbers_at
 
 if TYPE_CHECKING:
@@ -52,11 +55,26 @@ class Reader:
         if not queries:
             return []
         asked = [self._capped(self.prefixes[0] + query) for query in queries]
-        first = shared(queries, texts) if self.evidence else [""] * len(texts)
-        given = [self.prefixes[1] + begins + text for begins, text in zip(first, texts, strict=True)]
+        given = self._given(queries, texts)
         with _uncollected():
             sides, frame = (self._read(asked), self._read(given)), self._frame()
             return [self._row(sides[0][query], sides[1][text], frame) for query, text in zip(asked, given, strict=True)]
+
+    def packed(self, queries: Sequence[str], texts: Sequence[str]) -> Rows:
+        """The same tokens as those of `rows`, one pair after the other."""
+        kinds = "token_type_ids" in self.takes
+        if self.marks:
+            rows = self.rows(queries, texts)
+            return Rows.of([row["input_ids"] for row in rows], [row["token_type_ids"] for row in rows] if kinds else None)
+        (asked, of_query), (given, of_text) = distinct(queries), distinct(self._given(queries, texts))
+        frame, tokenizer = self._frame(), self.tokenizer.backend_tokenizer
+        sides = cut(tokenizer, [self._capped(self.prefixes[0] + query) for query in asked]), cut(tokenizer, given)
+        return joined(*sides, (of_query, of_text), frame, self.max_length, kinds=kinds)
+
+    def _given(self, queries: Sequence[str], texts: Sequence[str]) -> list[str]:
+        """Each document's text as it is read."""
+        first = shared(queries, texts) if self.evidence else [""] * len(texts)
+        return [self.prefixes[1] + begins + text for begins, text in zip(first, texts, strict=True)]
 
     def _read(self, texts: Sequence[str]) -> dict[str, _Side]:
         """The tokens of each different text by themselves."""
@@ -70,7 +88,7 @@ class Reader:
             for text, ids, of in zip(different, found["input_ids"], spans, strict=True)
         }
 
-    def _frame(self) -> _Frame:
+    def _frame(self) -> Frame:
         """What the tokenizer puts around two texts, and the kinds of its tokens."""
         probe = self.tokenizer("a", "a", split_special_tokens=True)
         sides, ids = probe.sequence_ids(0), probe["input_ids"]
@@ -78,15 +96,15 @@ class Reader:
         kinds = probe.get("token_type_ids") or [0] * len(ids)
         cuts = ((0, ours[0]), (ours[-1] + 1, theirs[0]), (theirs[-1] + 1, len(ids)))
         around = tuple((ids[start:end], kinds[start:end]) for start, end in cuts)
-        return _Frame(around, kinds[ours[0]], kinds[theirs[0]])
+        return Frame(around, kinds[ours[0]], kinds[theirs[0]])
 
-    def _row(self, query: _Side, text: _Side, frame: _Frame) -> Row:
+    def _row(self, query: _Side, text: _Side, frame: Frame) -> Row:
         (begins, begins_kinds), (between, between_kinds), (ends, ends_kinds) = frame.around
         n = min(len(text.ids), max(self.max_length - len(query.ids) - len(begins) - len(between) - len(ends), 0))
         row = {"input_ids": [*begins, *query.ids, *between, *(text.ids if n == len(text.ids) else text.ids[:n]), *ends]}
         row["attention_mask"] = [1] * len(row["input_ids"])
         if "token_type_ids" in self.takes:
-            ours, theirs = _marks(query, text, n) if self.marks else ([frame.query] * len(query.ids), [frame.text] * n)
+            ours, theirs = _marks(query, text, n) if self.marks else ([frame.first] * len(query.ids), [frame.second] * n)
             row["token_type_ids"] = [*begins_kinds, *ours, *between_kinds, *theirs, *ends_kinds]
         return row
 
@@ -140,14 +158,6 @@ class _Side(NamedTuple):
     ids: list[int]
     places: Mapping[int, list[int]]
     amounts: Sequence[_Amount]
-
-
-class _Frame(NamedTuple):
-    """What stands before a query, between, and after a document: tokens and their kinds; and the kinds of both sides."""
-
-    around: tuple[tuple[list[int], list[int]], ...]
-    query: int
-    text: int
 
 
 def _places(ids: Sequence[int]) -> dict[int, list[int]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,15 @@ from germane.judges.folder import About
 from germane.text import document_text
 from germane.types import Judgment, Outcome, Pair
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Floats = NDArray[np.float64]
 Score = Callable[[Sequence[str], Sequence[str]], Floats]  # queries and documents' texts to logits (n, grades)
+Stream = Callable[[Iterable[tuple[Sequence[str], Sequence[str]]]], Iterator[Floats]]  # the same of one job after the other
+
+_EMPTY = {True: "the query is empty", False: "the document has no text"}
+_NO_NUMBER = "the model gave no number"
 
 BLOCK = 4096
 """Pairs that are read before the first is answered: enough to sort by length, little enough to lose nothing much."""
@@ -54,7 +63,7 @@ def judgments(pairs: Iterable[Pair], about: About, score: Score, *, block: int =
     where a logit is not a number.
     """
     said = about.name, about.fingerprint, about.scale.name, about.scale.version
-    mark = "random weights: its grades mean nothing" if about.random_weights else ""
+    mark = _mark(about)
     stream = iter(pairs)
     while chunk := list(islice(stream, block)):
         texts = [reads(pair) for pair in chunk]
@@ -67,9 +76,56 @@ def judgments(pairs: Iterable[Pair], about: About, score: Score, *, block: int =
         for i, (query, doc) in enumerate(chunk):
             ids, row = (query.query_id, doc.doc_id), known.get(i)
             if row is None:
-                note = "the query is empty" if not texts[i][0] else "the document has no text"
-                yield Judgment(*ids, None, None, *said, Outcome.ABSTAINED, note)
+                yield Judgment(*ids, None, None, *said, Outcome.ABSTAINED, _EMPTY[not texts[i][0]])
             elif not sound[row]:
-                yield Judgment(*ids, None, None, *said, Outcome.UNPARSEABLE, "the model gave no number")
+                yield Judgment(*ids, None, None, *said, Outcome.UNPARSEABLE, _NO_NUMBER)
             else:
                 yield Judgment(*ids, int(grades[row]), tuple(probs[row].tolist()), *said, note=mark)
+
+
+def tables(pairs: Iterable[pa.Table], about: About, stream: Stream) -> Iterator[pa.Table]:
+    """The same judgments of tables of pairs, as tables; the next ones are taken while the first is computed."""
+    waiting: deque[tuple[pa.Table, NDArray[np.bool_], NDArray[np.bool_]]] = deque()
+
+    def jobs() -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+        for table in pairs:
+            queries, texts = ([str(text or "").strip() for text in table[name].to_pylist()] for name in ("query", "text"))
+            asked = np.array([bool(query) for query in queries], dtype=bool)
+            whole = asked & np.array([bool(text) for text in texts], dtype=bool)
+            waiting.append((table, asked, whole))
+            at = np.flatnonzero(whole)
+            yield [queries[i] for i in at], [texts[i] for i in at]
+
+    for logits in stream(jobs()):
+        yield _table(*waiting.popleft(), about, logits)
+
+
+def _table(pairs: pa.Table, asked: NDArray[np.bool_], whole: NDArray[np.bool_], about: About, logits: Floats) -> pa.Table:
+    import pyarrow as pa
+
+    from germane.store import SCHEMAS
+
+    n, at = pairs.num_rows, np.flatnonzero(whole)
+    sound = np.isfinite(logits).all(axis=1)
+    probs = probabilities(logits[sound], about.temperature) if sound.any() else np.zeros((0, len(about.scale.labels)))
+    graded = np.zeros(n, dtype=bool)
+    graded[at[sound]] = True
+    relevance = np.zeros(n, dtype=np.int16)
+    relevance[graded] = decide(probs, about.weights)
+    outcome = np.where(graded, str(Outcome.LABEL), np.where(whole, str(Outcome.UNPARSEABLE), str(Outcome.ABSTAINED)))
+    note = np.where(graded, _mark(about), np.where(whole, _NO_NUMBER, np.where(asked, _EMPTY[False], _EMPTY[True])))
+    ends: Any = np.concatenate([[0], np.cumsum(graded * probs.shape[1])]).astype(np.int32)
+    values: Any = pa.array(probs.ravel().astype(np.float32))
+    said: dict[str, Any] = {name: pairs[name] for name in ("query_id", "doc_id")}
+    said["relevance"] = pa.array(relevance, mask=~graded)
+    said["probs"] = pa.ListArray.from_arrays(pa.array(ends), values, mask=pa.array(~graded))
+    same = {"judge": about.name, "fingerprint": about.fingerprint, "scale": about.scale.name}
+    said |= {name: pa.repeat(text, n) for name, text in (same | {"guide_version": about.scale.version}).items()}
+    said |= {"outcome": pa.array(outcome.tolist(), pa.string()), "note": pa.array(note.tolist(), pa.string())}
+    schema = SCHEMAS["judgments"].arrow()
+    said |= {field.name: pa.nulls(n, field.type) for field in schema if field.name not in said}
+    return pa.table(said).select(schema.names).cast(schema)
+
+
+def _mark(about: About) -> str:
+    return "random weights: its grades mean nothing" if about.random_weights else ""

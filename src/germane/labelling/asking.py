@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -56,17 +58,57 @@ class Workers(Protocol):
 
 
 class Here:
-    """A judge in this process. watch: sees each answer of a judge that answers pair by pair, as it comes."""
+    """A judge in this process. watch: sees each answer of a judge that answers pair by pair, as it comes.
+
+    A judge with `labels` (tables to tables, one after the other) takes the next blocks while it computes one. Where it breaks,
+    the blocks that it had taken are asked one by one, and it goes on with those after them.
+    """
 
     def __init__(self, judge: Judge, watch: Watch | None = None) -> None:
         self.name, self.block = judge.name, getattr(judge, "block", None)
         self._judge, self._careful = judge, Careful(judge, watch)
 
     def answers(self, tasks: Iterable[Task]) -> Iterator[Done]:
-        for task in tasks:
+        tasks, taken = iter(tasks), deque[Task]()
+        while True:
+            if getattr(self._judge, "labels", None) is not None:
+                yield from self._streamed(tasks, taken)
+            if not taken and not (taken := deque(islice(tasks, 1))):
+                return
+            while taken:
+                since = time.perf_counter()
+                said = self._careful(taken[0].table)
+                yield Done(taken.popleft(), said, time.perf_counter() - since)
+
+    def _streamed(self, tasks: Iterator[Task], taken: deque[Task]) -> Iterator[Done]:
+        """The blocks that the judge answers before it breaks, if it does; `taken` are then those that it had begun."""
+        judge: Any = self._judge
+        failed: list[Exception] = []  # of whoever gives the blocks
+
+        def tables() -> Iterator[pa.Table]:
+            try:
+                for task in tasks:
+                    taken.append(task)
+                    yield task.table
+            except Exception as problem:
+                failed.append(problem)
+                raise
+
+        stream, since = judge.labels(tables()), time.perf_counter()
+        while True:
+            try:
+                said = next(stream, None)
+            except (InputError, OSError):
+                raise
+            except Exception:
+                if failed:
+                    raise
+                return
+            if said is None:
+                return
+            self._careful.saw(taken[0].table, said)
+            yield Done(taken.popleft(), said, time.perf_counter() - since)
             since = time.perf_counter()
-            said = self._careful(task.table)
-            yield Done(task, said, time.perf_counter() - since)
 
     def latency_ms(self, pairs: pa.Table) -> float | None:
         return latency_ms(self._judge, list(pairs_of(pairs)))
@@ -110,19 +152,23 @@ class Careful:
                 self._alive(broken.why)
             yield broken
         else:
-            self._broke, self._good = 0, (table.slice(0, 1), said.slice(0, 1))
+            self.saw(table, said)
             yield said
 
-    def _asked(self, table: pa.Table) -> pa.Table:
-        if self._watch is None or getattr(self._judge, "label", None) is not None:
-            said = ask(self._judge, table)
-        else:
-            said = as_table(self._watch(self._judge(pairs_of(table))))
+    def saw(self, table: pa.Table, said: pa.Table) -> None:
+        """Pairs that were answered. Raises: InputError where some were not."""
         if said.num_rows != table.num_rows:
             raise InputError(
                 f"judge {self._judge.name!r} gave {said.num_rows:,} answers for {table.num_rows:,} pairs: it is broken"
             )
-        return said
+        self._broke = 0
+        if table.num_rows:
+            self._good = table.slice(0, 1), said.slice(0, 1)
+
+    def _asked(self, table: pa.Table) -> pa.Table:
+        if self._watch is None or getattr(self._judge, "label", None) is not None:
+            return ask(self._judge, table)
+        return as_table(self._watch(self._judge(pairs_of(table))))
 
     def _alive(self, why: str) -> None:
         """Raises: InputError if the judge cannot answer what it answered before, or never answered anything."""

@@ -48,7 +48,7 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class How:
-    """How a judge is asked. engine: of a judge of two towers. pictures, server: of a teacher. annotator: of "llm:...".
+    """How a judge is asked. engine: of two towers, or a cross-encoder. pictures, server: of a teacher. annotator: of "llm:...".
 
     ray: the cluster that it is asked on, None for this process.
     """
@@ -109,8 +109,9 @@ def label(
     """A judgment of each row of pairs, in their order, at `out`; killed at any moment, the same call goes on.
 
     judge: the folder of a trained judge, or "fake", which needs a scale. device, batch: of a trained judge, as torch names
-    it and pairs at once. limit: only the first so many rows. engine: "torch", "onnx" or "onnx-int8", of a judge of two
-    towers. pictures: the documents' images, of a teacher that learned from them, and of an annotator that is to see them.
+    it and pairs at once. limit: only the first so many rows. engine: "torch", "onnx" or "onnx-int8" of a judge of two
+    towers, "packed" or "torch" of a cross-encoder. pictures: the documents' images, of a teacher that learned from them, and
+    of an annotator that is to see them.
     server: asks the teacher's model there. annotator: how a language model is asked, where the judge is one ("llm:...").
     ray: a cluster whose actors ask, with the same result. labels: the folder of the judgment store, where labels from before
     are found and new ones go, of a judge whose fingerprint says all. failures: rows that may fail to be labelled; they stand
@@ -131,7 +132,13 @@ def label(
     facts = _facts(judge, scale, how)
     asked_of = PairsFile(pairs, limit, context=annotator is not None)
     images = None if pictures is None else pictures.open()
-    parameters = {"judge": facts["fingerprint"], "device": device, "batch": batch, "limit": limit, **_changing(how)}
+    parameters = {
+        "judge": facts["fingerprint"],
+        "device": device,
+        "batch": batch,
+        "limit": limit,
+        **_changing(how, facts["kind"]),
+    }
     if images is not None:
         parameters["images"] = digest(images, (str(i) for piece in asked_of.pieces() for i in piece["doc_id"].to_pylist()))
         asked_of = WithImages(pairs, limit, asked_of.context, images.names)
@@ -162,6 +169,8 @@ def _said(did: local.Labelled, facts: Mapping[str, Any], asked: Any, how: How, l
     facts = _as_asked(facts, asked) | {"machine": _machine(asked, how), "rows": did.computed}
     rate = round(did.rows_per_s, 2) if did.computed else None
     facts |= {"seconds": round(did.seconds, 3), "rows_per_s": rate, "latency_ms": did.latency_ms}
+    if isinstance(engine := getattr(asked, "engine", None), str):
+        facts |= {"engine": engine, "engine_version": getattr(asked, "engine_version", "")}
     if how.server is not None or how.annotator is not None:
         facts["server"] = dict(getattr(asked, "engine", {}))  # what it said of itself
     counts = ("read", "rows", "deduplicated", "known", "computed", "outcomes", "quarantined")
@@ -208,14 +217,14 @@ def _facts(judge: str | Path, scale: str | Path | None, how: How) -> dict[str, A
 
 def _fits(judge: str, about: About | None, how: How) -> None:
     """Raises: InputError where this judge cannot be asked in this way. about: None is of the fake."""
-    from germane.judges.two_tower import ENGINES, KIND
+    from germane.judges import encoder, two_tower
 
     kind = about.kind if about else FAKE
-    if how.engine is not None and how.engine not in ENGINES:
-        raise InputError(f"--engine {how.engine}: expected {', '.join(ENGINES)}")
-    if how.engine is not None and kind != KIND:
-        raise InputError(f"--engine is for a {KIND} judge, and {judge} is a {kind}: leave it out")
-    if how.engine not in (None, TORCH) and how.device not in (None, "cpu"):
+    known = {encoder.KIND: encoder.ENGINES, two_tower.KIND: two_tower.ENGINES}.get(kind, ())
+    if how.engine is not None and how.engine not in known:
+        said = f"expected {', '.join(known)}" if known else "which has none: leave it out"
+        raise InputError(f"--engine {how.engine}: {judge} is a {kind}, {said}")
+    if how.engine in two_tower.FILES and how.device not in (None, "cpu"):
         raise InputError(f"--engine {how.engine} runs on the CPU: leave --device {how.device} out")
     if how.pictures is not None and not (about and kind == "generative" and about.settings.get("images")):
         raise InputError(f"{judge} never learned from images: leave --images and --docs out")
@@ -239,7 +248,7 @@ def _annotated(how: How) -> None:
         raise InputError("--engine, --device, --batch and --model are of trained judges: a language model takes --at-once")
 
 
-def _changing(how: How) -> dict[str, Any]:
+def _changing(how: How, kind: str) -> dict[str, Any]:
     """What of it may change an answer. A served teacher is known by its weights, wherever it is; a language model is not."""
     if how.annotator is not None:
         asked = how.annotator.asked()
@@ -248,7 +257,8 @@ def _changing(how: How) -> dict[str, Any]:
         return told | {"places": sha256(repr(places).encode()).hexdigest()[:16]}  # a path may be as good as a key
     if how.server is not None:
         return {"engine": SERVED, "model": how.server.model}
-    return {} if how.engine in (None, TORCH) else {"engine": how.engine}
+    usual = (None, TORCH) if kind == "two-tower" else (None,)
+    return {} if how.engine in usual else {"engine": how.engine}
 
 
 @contextmanager
@@ -303,7 +313,7 @@ def _machine(asked: Any, how: How) -> str:
         return f"asked at {', '.join(dict.fromkeys(how.annotator.facts(how.annotator.asked())['hosts']))}"
     if how.server is not None:
         return f"server at {host(how.server.url)}"
-    used = "cpu" if how.engine not in (None, TORCH) else getattr(asked, "device", how.device)
+    used = "cpu" if str(how.engine).startswith("onnx") else getattr(asked, "device", how.device)
     return machine(str(used) if used is not None else None)
 
 

@@ -169,7 +169,8 @@ class Bulk(Judge, Protocol):
     label: pairs (query_id, query, doc_id, text as strings, and context where there is one) to judgments (the columns of
     `Judgment`), a row for each, in their order, and the same answers as pair by pair. block: pairs that it likes to be given
     at once, which is also what is put on disk together, and lost by a kill: some seconds of its work. The same judge on the
-    same device has the same block, since answers may depend on what is computed together.
+    same device has the same block, since answers may depend on what is computed together. One that also has `labels`, tables
+    to tables one after the other, is asked so: it takes the next ones while it computes one.
     """
 
     block: int
