@@ -36,6 +36,9 @@ def label(
     coverage: Annotated[float, typer.Option(help="Exit code 1 if less of the pairs gets a grade.", min=0, max=1)] = 0.8,
     retry: Annotated[bool, typer.Option("--retry", help="Ask again where the table that is there has no answer.")] = False,
     engine: Annotated[str | None, typer.Option(help="Of a two-tower judge: torch, onnx or onnx-int8.")] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Of a two-tower judge: documents' vectors, from `encode`; new ones are added.")
+    ] = None,
     images: ImagesOption = None,
     docs: ImageDocsOption = None,
     image_column: ImageColumnOption = None,
@@ -84,7 +87,7 @@ def label(
     # A trained judge may have another scale than a project.
     options: dict[str, Any] = {"scale": scale if judge == "fake" or "scale" in named else None, "device": device}
     options |= {"batch": batch, "limit": limit, "engine": engine, "pictures": pictures(images, docs, image_column)}
-    options |= {"annotator": asked, "retry": retry}
+    options |= {"annotator": asked, "retry": retry, "vectors": vectors}
     options["server"] = None if asked else _server(llm["url"], model, llm["key_env"])
     found = call("label", judge, pairs, path, **options)
     show(found, as_json=output == Output.JSON)

@@ -70,20 +70,21 @@ class Text(NamedTuple):
     """A text as `features` reads it, to be kept where the same documents meet many queries.
 
     text, title: words in their order with one space around each. denied: words it negates, how often. raw: folded, for the
-    numbers, which are only read if the query has some.
+    numbers, which are only read if the query has some. words, title_words: how many different ones.
     """
 
     raw: str
     text: str
     title: str
     denied: Mapping[str, int]
-    words: frozenset[str]
-    title_words: frozenset[str]
+    words: int
+    title_words: int
 
 
 class _Query(NamedTuple):
     words: tuple[str, ...]
     asked: tuple[str, ...]
+    spaced: tuple[str, ...]
     stems: tuple[str, ...]
     codes: tuple[str, ...]
     negated: tuple[str, ...]
@@ -116,7 +117,7 @@ def read(text: str) -> Text:
     first = raw.partition("\n")[0].removeprefix("title: ")  # as document_text names it
     words, title = _words(raw), _words(first)
     text = f" {' '.join(words)} "
-    return Text(raw, text, f" {' '.join(title)} ", _denied(text, words), frozenset(words), frozenset(title))
+    return Text(raw, text, f" {' '.join(title)} ", _denied(text, words), len(set(words)), len(set(title)))
 
 
 def features(
@@ -266,6 +267,7 @@ def _asked(query: str) -> _Query:
     return _Query(
         words,
         asked,
+        tuple(f" {word} " for word in asked),
         tuple(f" {beginning}" if (beginning := stem(word)) else "" for word in asked),
         codes,
         negated,
@@ -278,19 +280,19 @@ def _asked(query: str) -> _Query:
 
 def _row(q: _Query, t: Text, weights: Mapping[str, float] | None, heaviest: float) -> tuple[float, ...]:
     text, title = t.text, t.title
-    here, in_title = [word in t.words for word in q.asked], [word in t.title_words for word in q.asked]
+    here, in_title = [word in text for word in q.spaced], [word in title for word in q.spaced]
     by_stem = sum(hit or (bool(s) and s in text) for hit, s in zip(here, q.stems, strict=True))
     stem_in_title = sum(hit or (bool(s) and s in title) for hit, s in zip(in_title, q.stems, strict=True))
     mass = [weights.get(word, heaviest) for word in q.asked] if weights else [1.0] * len(q.asked)
-    asked, many, long = len(q.asked) or 1, len(q.trigrams) or 1, len(t.title_words) or 1
-    codes = sum(code in t.words for code in q.codes) / len(q.codes) if q.codes else 0.0
+    asked, many, long = len(q.asked) or 1, len(q.trigrams) or 1, t.title_words or 1
+    codes = sum(f" {code} " in text for code in q.codes) / len(q.codes) if q.codes else 0.0
     return (
         sum(here) / asked,
         sum(m for m, hit in zip(mass, here, strict=True) if hit) / (sum(mass) or 1.0),
         sum(in_title) / asked,
         by_stem / asked,
         stem_in_title / asked,
-        len(t.title_words.intersection(q.asked)) / long,
+        sum(in_title) / long,
         float(bool(q.words) and q.phrase in text),
         float(bool(q.words) and q.phrase in title),
         sum(map(text.__contains__, q.trigrams)) / many,
@@ -300,8 +302,8 @@ def _row(q: _Query, t: Text, weights: Mapping[str, float] | None, heaviest: floa
         1.0 - codes if q.codes else 0.0,
         *_of_negation(q, t, here),
         *q.fixed,
-        log1p(len(t.words)),
-        log1p(len(t.title_words)),
+        log1p(t.words),
+        log1p(t.title_words),
     )
 
 
@@ -328,7 +330,7 @@ def _of_negation(q: _Query, t: Text, here: Sequence[bool]) -> tuple[float, float
 
 
 def _has(t: Text, word: str) -> bool:
-    return word in t.words or (bool(beginning := stem(word)) and f" {beginning}" in t.text)
+    return f" {word} " in t.text or (bool(beginning := stem(word)) and f" {beginning}" in t.text)
 
 
 def _denial(t: Text) -> Callable[[str], bool]:

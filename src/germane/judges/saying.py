@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,30 @@ from germane.judges.folder import About
 from germane.text import document_text
 from germane.types import Judgment, Outcome, Pair
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Floats = NDArray[np.float64]
 Score = Callable[[Sequence[str], Sequence[str]], Floats]  # queries and documents' texts to logits (n, grades)
 
 BLOCK = 4096
 """Pairs that are read before the first is answered: enough to sort by length, little enough to lose nothing much."""
+
+_EMPTY_QUERY, _EMPTY_TEXT = "the query is empty", "the document has no text"
+_NO_NUMBER, _RANDOM = "the model gave no number", "random weights: its grades mean nothing"
+
+
+class DocScores(NamedTuple):
+    """What a judge says of documents by their ids. known: (n,) whether it has a vector of each.
+
+    probs: (n, grades) of each grade. gains: (n,) expected gain, on the scale's gains. Neither is a number where a document
+    is not known, or the query is empty: no answer is not zero.
+    """
+
+    doc_ids: tuple[str, ...]
+    known: NDArray[np.bool_]
+    probs: Floats
+    gains: Floats
 
 
 def reads(pair: Pair) -> tuple[str, str]:
@@ -54,7 +74,7 @@ def judgments(pairs: Iterable[Pair], about: About, score: Score, *, block: int =
     where a logit is not a number.
     """
     said = about.name, about.fingerprint, about.scale.name, about.scale.version
-    mark = "random weights: its grades mean nothing" if about.random_weights else ""
+    mark = _RANDOM if about.random_weights else ""
     stream = iter(pairs)
     while chunk := list(islice(stream, block)):
         texts = [reads(pair) for pair in chunk]
@@ -67,9 +87,50 @@ def judgments(pairs: Iterable[Pair], about: About, score: Score, *, block: int =
         for i, (query, doc) in enumerate(chunk):
             ids, row = (query.query_id, doc.doc_id), known.get(i)
             if row is None:
-                note = "the query is empty" if not texts[i][0] else "the document has no text"
+                note = _EMPTY_QUERY if not texts[i][0] else _EMPTY_TEXT
                 yield Judgment(*ids, None, None, *said, Outcome.ABSTAINED, note)
             elif not sound[row]:
-                yield Judgment(*ids, None, None, *said, Outcome.UNPARSEABLE, "the model gave no number")
+                yield Judgment(*ids, None, None, *said, Outcome.UNPARSEABLE, _NO_NUMBER)
             else:
                 yield Judgment(*ids, int(grades[row]), tuple(probs[row].tolist()), *said, note=mark)
+
+
+def answers(pairs: pa.Table, about: About, score: Score) -> pa.Table:
+    """The same judgments of the rows of a pairs table, whose `text` is the document as it is read, as a judgments table."""
+    import pyarrow as pa
+
+    from germane.store import SCHEMAS
+
+    asked, given = ([(text or "").strip() for text in pairs[name].to_pylist()] for name in ("query", "text"))
+    whole = np.array([bool(query and text) for query, text in zip(asked, given, strict=True)], dtype=bool)
+    at = np.flatnonzero(whole)
+    logits = score([asked[i] for i in at], [given[i] for i in at]) if len(at) else np.zeros((0, len(about.scale.labels)))
+    sound = np.isfinite(logits).all(axis=1)
+    probs = probabilities(logits[sound], about.temperature)
+    labelled = np.zeros(len(whole), dtype=bool)
+    labelled[at[sound]] = True
+    grades = np.zeros(len(whole), dtype=np.int16)
+    grades[labelled] = decide(probs, about.weights) if len(probs) else 0
+    outcome = np.where(labelled, str(Outcome.LABEL), np.where(whole, str(Outcome.UNPARSEABLE), str(Outcome.ABSTAINED)))
+    note = np.where(labelled, _RANDOM if about.random_weights else "", np.where(whole, _NO_NUMBER, _EMPTY_TEXT)).astype(object)
+    note[[i for i, query in enumerate(asked) if not query]] = _EMPTY_QUERY
+    schema = SCHEMAS["judgments"].arrow()
+    said: dict[str, Any] = {name: pairs[name] for name in ("query_id", "doc_id")}
+    said |= {"relevance": pa.array(grades, mask=~labelled), "probs": _lists(probs, labelled)}
+    said |= {"outcome": pa.array(outcome.tolist()), "note": pa.array(note.tolist())}
+    same = {"judge": about.name, "fingerprint": about.fingerprint, "scale": about.scale.name}
+    said |= {name: pa.repeat(text, len(whole)) for name, text in (same | {"guide_version": about.scale.version}).items()}
+    said |= {field.name: pa.nulls(len(whole), field.type) for field in schema if field.name not in said}
+    return pa.table(said).select(schema.names).cast(schema)
+
+
+def _lists(rows: Floats, there: NDArray[np.bool_]) -> Any:
+    """A list for each row that is there, null for the others."""
+    import pyarrow as pa
+
+    size = rows.shape[1] if len(rows) else 0
+    ends: Any = pa.array(
+        np.concatenate([[0], np.cumsum(there) * size]).astype(np.int32), mask=np.concatenate([~there, [False]])
+    )
+    numbers: Any = pa.array(rows.ravel())
+    return pa.ListArray.from_arrays(ends, numbers)

@@ -183,6 +183,7 @@ def _ask(
     import pyarrow as pa
 
     told = _Telling(judge, computed)
+    bulk = getattr(judge, "label", None)  # a judge that takes a table
     some = None
     for start, table in _distinct(pairs, number):
         order = _by_length(table)
@@ -195,7 +196,7 @@ def _ask(
             if some is None:  # spread over the lengths, as the file's pairs are
                 some = table.take(np.linspace(0, table.num_rows - 1, min(FEW, table.num_rows)).astype(np.int64))
             since = time.perf_counter()
-            said = as_table(told.watched(judge(pairs_of(table.take(rows)))))
+            said = told.all(bulk(table.take(rows))) if bulk else as_table(told.watched(judge(pairs_of(table.take(rows)))))
             if said.num_rows != len(rows):
                 raise InputError(f"judge {judge.name!r} gave {said.num_rows:,} answers for {len(rows):,} pairs: it is broken")
             kept = said.drop_columns(["query_id", "doc_id"]).append_column("row", pa.array(start + rows))
@@ -221,6 +222,13 @@ class _Telling:
                 self.tell(now)
             yield answer
         self.tell(time.perf_counter())
+
+    def all(self, answers: pa.Table) -> pa.Table:
+        self.done += answers.num_rows
+        self.asked += answers.num_rows
+        self.without += answers["relevance"].null_count
+        self.tell(time.perf_counter())
+        return answers
 
     def tell(self, now: float) -> None:
         rate = self.asked / max(now - self.began, 1e-9)

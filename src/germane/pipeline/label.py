@@ -44,7 +44,7 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class How:
-    """How a judge is asked. engine: of a judge of two towers. pictures, server: of a teacher. annotator: of "llm:..."."""
+    """How a judge is asked. engine, vectors: of two towers. pictures, server: of a teacher. annotator: of "llm:..."."""
 
     device: str | None = None
     batch: int | None = None
@@ -52,6 +52,7 @@ class How:
     pictures: Pictures | None = None
     server: Server | None = None
     annotator: Annotator | None = None
+    vectors: Path | None = None
 
 
 class Labelling(NamedTuple):
@@ -91,6 +92,7 @@ def label(
     server: Server | None = None,
     annotator: Annotator | None = None,
     retry: bool = False,
+    vectors: Path | None = None,
 ) -> Labelling:
     """A judgment of each row of pairs, in their order, at `out`; killed at any moment, the same call goes on.
 
@@ -100,7 +102,8 @@ def label(
     server: asks the teacher's model there. annotator: how a language model is asked, where the judge is one ("llm:...").
     retry: asks again where the table that is there has no answer; "cannot judge" is one. Pairs of the same query, text and
     image are asked once. What is finished lies beside `out` until all is; another judge, file or parameter that may change
-    an answer starts anew. Twelve parameters: each is an option of the command.
+    an answer starts anew. vectors: a folder of documents' vectors, of a judge of two towers; what it lacks is added.
+    Thirteen parameters: each is an option of the command.
 
     Raises: InputError for a folder without a judge, pairs that cannot be read, another scale than the judge's, and a way of
     asking that this judge does not know.
@@ -109,7 +112,7 @@ def label(
         raise InputError(f"{out}: a table of judgments is a .parquet file")
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}: give at least one row")
-    how = How(device, batch, engine, pictures, server, annotator)
+    how = How(device, batch, engine, pictures, server, annotator, vectors)
     store.not_among(out, (pairs, *([] if annotator is None else annotator.files)))
     facts = _facts(judge, scale, how)
     asked_of = local.PairsFile(pairs, limit, context=annotator is not None)
@@ -123,7 +126,7 @@ def label(
     if not retry and store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
         return _told(out, False, manifest.extra)
     let = Admitted([], [], {}) if annotator is None else _admitted(annotator, asked_of)
-    size = local.BLOCK if annotator is None else ANNOTATED
+    size = ANNOTATED if annotator is not None else local.BLOCK if vectors is None else local.SORTED
     blocks = Blocks(
         out.with_name(f".{out.name}.parts"),
         {"block": size, "sorted": local.SORTED, "pairs": store.sha256(pairs), **parameters},
@@ -182,6 +185,7 @@ def _facts(judge: str | Path, scale: str | Path | None, how: How) -> dict[str, A
         "images": how.pictures is not None,
         "blind": bool(about.settings.get("images")) and how.pictures is None,
         **(served or {"engine": how.engine or TORCH}),
+        **({} if how.vectors is None else {"vectors": _stored(how.vectors)}),
     }
 
 
@@ -196,6 +200,8 @@ def _fits(judge: str, about: About | None, how: How) -> None:
         raise InputError(f"--engine is for a {KIND} judge, and {judge} is a {kind}: leave it out")
     if how.engine not in (None, TORCH) and how.device not in (None, "cpu"):
         raise InputError(f"--engine {how.engine} runs on the CPU: leave --device {how.device} out")
+    if how.vectors is not None and kind != KIND:
+        raise InputError(f"--vectors are of a {KIND} judge, and {judge} is a {kind}: leave them out")
     if how.pictures is not None and not (about and kind == "generative" and about.settings.get("images")):
         raise InputError(f"{judge} never learned from images: leave --images and --docs out")
     if how.server is None:
@@ -210,8 +216,10 @@ def _fits(judge: str, about: About | None, how: How) -> None:
 
 def _annotated(how: How) -> None:
     """Raises: InputError for an option that says nothing to a language model."""
-    if how.engine is not None or how.server is not None or how.device is not None or how.batch is not None:
-        raise InputError("--engine, --device, --batch and --model are of trained judges: a language model takes --at-once")
+    if how.engine is not None or how.server is not None or how.device is not None or how.batch is not None or how.vectors:
+        raise InputError(
+            "--engine, --device, --batch, --vectors and --model are of trained judges: a language model takes --at-once"
+        )
 
 
 def _changing(how: How) -> dict[str, Any]:
@@ -223,7 +231,15 @@ def _changing(how: How) -> dict[str, Any]:
         return told | {"places": sha256(repr(places).encode()).hexdigest()[:16]}  # a path may be as good as a key
     if how.server is not None:
         return {"engine": SERVED, "model": how.server.model}
-    return {} if how.engine in (None, TORCH) else {"engine": how.engine}
+    stored = {} if how.vectors is None else {"vectors": _stored(how.vectors)}
+    return stored if how.engine in (None, TORCH) else {"engine": how.engine, **stored}
+
+
+def _stored(folder: Path) -> str:
+    """How a folder keeps vectors, which may change an answer; a new one as fp16."""
+    from germane.inference import vector_store
+
+    return vector_store.about(folder).store if (folder / vector_store.ABOUT).is_file() else "fp16"
 
 
 def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images | None, out: Path, *, retry: bool) -> Judge:
@@ -236,7 +252,7 @@ def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images 
 
         calling = Calling() if how.batch is None else Calling(at_once=how.batch)
         return Served(locate(judge), **how.server._asdict(), images=images, calling=calling)
-    said = {"batch": how.batch, "engine": how.engine, "images": images}
+    said = {"batch": how.batch, "engine": how.engine, "images": images, "vectors": how.vectors}
     return load(locate(judge), device=how.device, **{name: value for name, value in said.items() if value is not None})
 
 
