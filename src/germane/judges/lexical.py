@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress, repeat
 from math import ceil, log, log1p
 from typing import NamedTuple
 
@@ -132,6 +133,7 @@ def features(
     {'negation': 1.0, 'negated present': 1.0, 'negated kept': 0.0}
     """
     ready: dict[str, Text] = {}
+    asked: dict[str, tuple[_Query, list[float], float]] = {}
     heaviest = max(weights.values(), default=1.0) if weights else 1.0
     found = np.empty((len(queries), len(NAMES)), dtype=np.float32)
     for i, (query, text) in enumerate(zip(queries, texts, strict=True)):
@@ -140,7 +142,11 @@ def features(
             if known is None:
                 known = ready[text] = read(text)
             text = known
-        found[i] = _row(_asked(query), text, weights, heaviest)
+        if (said := asked.get(query)) is None:
+            q = _asked(query)
+            mass = [weights.get(word, heaviest) for word in q.asked] if weights else [1.0] * len(q.asked)
+            said = asked[query] = q, mass, sum(mass)
+        found[i] = _row(said[0], text, said[1], said[2])
     return found
 
 
@@ -278,25 +284,24 @@ def _asked(query: str) -> _Query:
     )
 
 
-def _row(q: _Query, t: Text, weights: Mapping[str, float] | None, heaviest: float) -> tuple[float, ...]:
+def _row(q: _Query, t: Text, mass: Sequence[float], total: float) -> tuple[float, ...]:
     text, title = t.text, t.title
     here, in_title = [word in text for word in q.spaced], [word in title for word in q.spaced]
-    by_stem = sum(hit or (bool(s) and s in text) for hit, s in zip(here, q.stems, strict=True))
-    stem_in_title = sum(hit or (bool(s) and s in title) for hit, s in zip(in_title, q.stems, strict=True))
-    mass = [weights.get(word, heaviest) for word in q.asked] if weights else [1.0] * len(q.asked)
-    asked, many, long = len(q.asked) or 1, len(q.trigrams) or 1, t.title_words or 1
+    hits, title_hits, asked = sum(here), sum(in_title), len(here) or 1
+    whole, title_whole = hits == asked, title_hits == asked  # then their stems and 3-grams are there too
     codes = sum(f" {code} " in text for code in q.codes) / len(q.codes) if q.codes else 0.0
+    many = len(q.trigrams) or 1
     return (
-        sum(here) / asked,
-        sum(m for m, hit in zip(mass, here, strict=True) if hit) / (sum(mass) or 1.0),
-        sum(in_title) / asked,
-        by_stem / asked,
-        stem_in_title / asked,
-        sum(in_title) / long,
-        float(bool(q.words) and q.phrase in text),
-        float(bool(q.words) and q.phrase in title),
-        sum(map(text.__contains__, q.trigrams)) / many,
-        sum(map(title.__contains__, q.trigrams)) / many,
+        hits / asked,
+        (sum(compress(mass, here)) if not whole else total) / (total or 1.0),
+        title_hits / asked,
+        1.0 if whole else sum(map(_begun, here, q.stems, repeat(text))) / asked,
+        1.0 if title_whole else sum(map(_begun, in_title, q.stems, repeat(title))) / asked,
+        title_hits / (t.title_words or 1),
+        float(hits > 0 and q.phrase in text),
+        float(title_hits > 0 and q.phrase in title),
+        1.0 if whole else sum(map(text.__contains__, q.trigrams)) / many,
+        1.0 if title_whole else sum(map(title.__contains__, q.trigrams)) / many,
         *(_of_numbers(q, t) if q.numbers else (0.0, 0.0, 0.0, 0.0)),
         codes,
         1.0 - codes if q.codes else 0.0,
@@ -305,6 +310,10 @@ def _row(q: _Query, t: Text, weights: Mapping[str, float] | None, heaviest: floa
         log1p(t.words),
         log1p(t.title_words),
     )
+
+
+def _begun(hit: bool, beginning: str, text: str) -> bool:
+    return hit or (beginning != "" and beginning in text)
 
 
 def _of_numbers(q: _Query, t: Text) -> tuple[float, float, float, float]:
@@ -321,6 +330,8 @@ def _of_numbers(q: _Query, t: Text) -> tuple[float, float, float, float]:
 
 
 def _of_negation(q: _Query, t: Text, here: Sequence[bool]) -> tuple[float, float, float, float]:
+    if not q.negated and not t.denied:
+        return 0.0, 0.0, 0.0, 0.0
     denied = _denial(t)
     kept = sum(word in t.denied for word in q.negated)
     present = sum(not denied(word) and _has(t, word) for word in q.negated)
