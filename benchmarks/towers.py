@@ -69,7 +69,7 @@ def encode(given: argparse.Namespace) -> None:
         f"sentence-transformers {__version__}, batch {batch}{' (default)' if batch == 32 else ''}": (
             lambda batch=batch: theirs(batch)
         )
-        for batch in (32, 1, 4, 16, 64)
+        for batch in given.batches
     }
     works |= {f"germane, {name}": (lambda judge=judge: judge.encode_texts(texts)) for name, judge in judges.items()}
     made = {name: work() for name, work in works.items()}  # the first call of each is not counted
@@ -233,6 +233,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("GERMANE_DATA", "data")) / "esci_us_120")
     parser.add_argument("--texts", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 4, 16, 64], help="of the peer; 32 is its default")
     parser.add_argument("--engines", nargs="+", default=["torch", "onnx", "onnx-int8"])
     parser.add_argument("--engine", default="onnx-int8", help="of `label` and `agree`")
     parser.add_argument("--store", default="int8")
