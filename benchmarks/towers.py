@@ -101,6 +101,11 @@ def drawn(rows: int, dimension: int, seed: int) -> Any:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
+def word(number: int) -> str:
+    """A word of its own, in letters: a number would make every query one of those few that ask for a number."""
+    return "".join(chr(97 + int(digit)) for digit in str(number))
+
+
 def label(given: argparse.Namespace) -> None:
     """`germane label --vectors`, parquet to parquet, in a process of its own; and the same pairs without stored vectors."""
     import pyarrow as pa
@@ -115,7 +120,7 @@ def label(given: argparse.Namespace) -> None:
         asked = given.pairs // given.shown
         of = np.repeat(np.arange(asked), given.shown)
         shown = np.concatenate([rng.choice(given.docs, given.shown, replace=False) for _ in range(asked)])
-        rows = {"query_id": [f"q{i}" for i in of], "query": [f"{queries[i % len(queries)]} {i}" for i in of]}
+        rows = {"query_id": [f"q{i}" for i in of], "query": [f"{queries[i % len(queries)]} {word(int(i))}" for i in of]}
         rows |= {"doc_id": [f"d{i}" for i in shown], "text": [texts[i] for i in shown]}
         store.write_table(pa.table(rows), here / "pairs.parquet", "pairs", verb="pairs", parameters={})
         few = pa.table(rows).slice(0, given.without)
@@ -150,7 +155,7 @@ def searching(judge: TwoTower, vectors: VectorStore, docs: int, queries: list[st
         took: list[Took] = []
         for n in range(110):
             ids = [f"d{i}" for i in rng.integers(docs, size=shown)]
-            query = f"{queries[n % len(queries)]} {shown}"
+            query = f"{queries[n % len(queries)]} {word(shown)}"
             took.append(timed(lambda query=query, ids=ids: judge.score_docs(query, ids, vectors)))
         p50, p99 = np.percentile([1000 * t.wall for t in took[10:]], [50, 99])
         processor = 1000 * statistics.median(t.processor for t in took[10:])
