@@ -27,6 +27,7 @@ class Folders:
     audits: str = "audits"
     cards: str = "cards"
     judges: str = "judges"
+    vectors: str = "vectors"
     reports: str = "reports"
     guides: str = "guides"
     labels: str = "labels"

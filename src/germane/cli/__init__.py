@@ -11,6 +11,7 @@ from germane.cli import (  # noqa: F401  (their commands join the app)
     about,
     annotate,
     data,
+    encode,
     enrich,
     golden,
     guide,

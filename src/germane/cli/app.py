@@ -26,6 +26,7 @@ VERBS = {
     "pairs": "germane.pipeline.pairs:pairs",
     "enrich": "germane.pipeline.enrich:enrich",
     "train": "germane.pipeline.train:cross_encoder",
+    "encode": "germane.pipeline.encode:encode",
     "label": "germane.pipeline.label:label",
     "probe": "germane.pipeline.probe:probe",
     "guide": "germane.pipeline.guide:show",

@@ -48,6 +48,9 @@ def label(
     ] = None,
     no_store: Annotated[bool, typer.Option("--no-store", help="Ask all anew, and keep no label for later.")] = False,
     failures: Annotated[int, typer.Option(help="Rows that may fail to be labelled before the job stops.", min=0)] = 1000,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Of a two-tower judge: documents' vectors, from `encode`; new ones are added.")
+    ] = None,
     images: ImagesOption = None,
     docs: ImageDocsOption = None,
     image_column: ImageColumnOption = None,
@@ -97,7 +100,7 @@ def label(
     options: dict[str, Any] = {"scale": scale if judge == "fake" or "scale" in named else None, "device": device}
     options |= {"batch": batch, "limit": limit, "failures": failures, "labels": _labels(known, no_store=no_store)}
     options |= _engine(engine) | {"pictures": pictures(images, docs, image_column)}
-    options |= {"annotator": asked, "retry": retry}
+    options |= {"annotator": asked, "retry": retry, "vectors": vectors}
     options["server"] = None if asked else _server(llm["url"], model, llm["key_env"])
     found = call("label", judge, pairs, path, **options)
     show(found, as_json=output == Output.JSON)

@@ -12,8 +12,11 @@ from germane.inference.tokens import Ints
 from germane.types import InputError
 
 
-def session(file: Path, *, threads: int | None = None) -> Tower:
-    """The tower in an ONNX file. threads: as many as the machine has cores by default.
+def session(file: Path, *, threads: int = 1) -> Tower:
+    """The tower in an ONNX file. threads: of one call.
+
+    Several calls at a time of one thread each take half the processor time of one call that is spread over threads, which
+    wait for each other at every layer.
 
     Raises: InputError for a file that is not there, or no ONNX.
     """
@@ -24,8 +27,7 @@ def session(file: Path, *, threads: int | None = None) -> Tower:
         raise InputError(f"{file} is not there: the judge was trained without ONNX; use engine='torch'")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads
     try:
         opened = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # onnxruntime's errors have no common class but this

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 from germane.store import sha256
+from germane.text import TextPlan
 from germane.types import InputError, Scale
 
 ABOUT = "judge.json"
@@ -153,11 +154,22 @@ def trained_on(folder: str | Path) -> tuple[str, ...]:
 
 def learned_text(folder: str | Path) -> str | None:
     """The digest of the plan that made the texts which the judge in a folder learned from; None if not known."""
+    said = _text(folder)
+    return str(said["digest"]) if said.get("digest") else None
+
+
+def learned_plan(folder: str | Path) -> TextPlan | None:
+    """The plan itself; None if not known."""
+    said = {name: value for name, value in _text(folder).items() if name != "cut"}
+    return TextPlan.from_dict(said) if said else None
+
+
+def _text(folder: str | Path) -> Mapping[str, Any]:
     try:
-        said = json.loads((Path(folder) / "training.json").read_text(encoding="utf-8")).get("text")
+        said = json.loads((Path(folder) / TRAINING).read_text(encoding="utf-8")).get("text")
     except (OSError, ValueError, AttributeError):
-        return None
-    return str(said["digest"]) if isinstance(said, Mapping) and said.get("digest") else None
+        return {}
+    return said if isinstance(said, Mapping) else {}
 
 
 def merge_training(folders: Sequence[Path], part: Path) -> None:

@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress, repeat
 from math import ceil, log, log1p
 from typing import NamedTuple
 
@@ -70,20 +71,21 @@ class Text(NamedTuple):
     """A text as `features` reads it, to be kept where the same documents meet many queries.
 
     text, title: words in their order with one space around each. denied: words it negates, how often. raw: folded, for the
-    numbers, which are only read if the query has some.
+    numbers, which are only read if the query has some. words, title_words: how many different ones.
     """
 
     raw: str
     text: str
     title: str
     denied: Mapping[str, int]
-    words: frozenset[str]
-    title_words: frozenset[str]
+    words: int
+    title_words: int
 
 
 class _Query(NamedTuple):
     words: tuple[str, ...]
     asked: tuple[str, ...]
+    spaced: tuple[str, ...]
     stems: tuple[str, ...]
     codes: tuple[str, ...]
     negated: tuple[str, ...]
@@ -116,7 +118,7 @@ def read(text: str) -> Text:
     first = raw.partition("\n")[0].removeprefix("title: ")  # as document_text names it
     words, title = _words(raw), _words(first)
     text = f" {' '.join(words)} "
-    return Text(raw, text, f" {' '.join(title)} ", _denied(text, words), frozenset(words), frozenset(title))
+    return Text(raw, text, f" {' '.join(title)} ", _denied(text, words), len(set(words)), len(set(title)))
 
 
 def features(
@@ -131,6 +133,7 @@ def features(
     {'negation': 1.0, 'negated present': 1.0, 'negated kept': 0.0}
     """
     ready: dict[str, Text] = {}
+    asked: dict[str, tuple[_Query, list[float], float]] = {}
     heaviest = max(weights.values(), default=1.0) if weights else 1.0
     found = np.empty((len(queries), len(NAMES)), dtype=np.float32)
     for i, (query, text) in enumerate(zip(queries, texts, strict=True)):
@@ -139,7 +142,11 @@ def features(
             if known is None:
                 known = ready[text] = read(text)
             text = known
-        found[i] = _row(_asked(query), text, weights, heaviest)
+        if (said := asked.get(query)) is None:
+            q = _asked(query)
+            mass = [weights.get(word, heaviest) for word in q.asked] if weights else [1.0] * len(q.asked)
+            said = asked[query] = q, mass, sum(mass)
+        found[i] = _row(said[0], text, said[1], said[2])
     return found
 
 
@@ -266,6 +273,7 @@ def _asked(query: str) -> _Query:
     return _Query(
         words,
         asked,
+        tuple(f" {word} " for word in asked),
         tuple(f" {beginning}" if (beginning := stem(word)) else "" for word in asked),
         codes,
         negated,
@@ -276,33 +284,36 @@ def _asked(query: str) -> _Query:
     )
 
 
-def _row(q: _Query, t: Text, weights: Mapping[str, float] | None, heaviest: float) -> tuple[float, ...]:
+def _row(q: _Query, t: Text, mass: Sequence[float], total: float) -> tuple[float, ...]:
     text, title = t.text, t.title
-    here, in_title = [word in t.words for word in q.asked], [word in t.title_words for word in q.asked]
-    by_stem = sum(hit or (bool(s) and s in text) for hit, s in zip(here, q.stems, strict=True))
-    stem_in_title = sum(hit or (bool(s) and s in title) for hit, s in zip(in_title, q.stems, strict=True))
-    mass = [weights.get(word, heaviest) for word in q.asked] if weights else [1.0] * len(q.asked)
-    asked, many, long = len(q.asked) or 1, len(q.trigrams) or 1, len(t.title_words) or 1
-    codes = sum(code in t.words for code in q.codes) / len(q.codes) if q.codes else 0.0
+    here, in_title = [word in text for word in q.spaced], [word in title for word in q.spaced]
+    hits, title_hits, asked = sum(here), sum(in_title), len(here) or 1
+    whole, title_whole = hits == asked, title_hits == asked  # then their stems and 3-grams are there too
+    codes = sum(f" {code} " in text for code in q.codes) / len(q.codes) if q.codes else 0.0
+    many = len(q.trigrams) or 1
     return (
-        sum(here) / asked,
-        sum(m for m, hit in zip(mass, here, strict=True) if hit) / (sum(mass) or 1.0),
-        sum(in_title) / asked,
-        by_stem / asked,
-        stem_in_title / asked,
-        len(t.title_words.intersection(q.asked)) / long,
-        float(bool(q.words) and q.phrase in text),
-        float(bool(q.words) and q.phrase in title),
-        sum(map(text.__contains__, q.trigrams)) / many,
-        sum(map(title.__contains__, q.trigrams)) / many,
+        hits / asked,
+        (sum(compress(mass, here)) if not whole else total) / (total or 1.0),
+        title_hits / asked,
+        1.0 if whole else sum(map(_begun, here, q.stems, repeat(text))) / asked,
+        1.0 if title_whole else sum(map(_begun, in_title, q.stems, repeat(title))) / asked,
+        title_hits / (t.title_words or 1),
+        float(hits > 0 and q.phrase in text),
+        float(title_hits > 0 and q.phrase in title),
+        1.0 if whole else sum(map(text.__contains__, q.trigrams)) / many,
+        1.0 if title_whole else sum(map(title.__contains__, q.trigrams)) / many,
         *(_of_numbers(q, t) if q.numbers else (0.0, 0.0, 0.0, 0.0)),
         codes,
         1.0 - codes if q.codes else 0.0,
         *_of_negation(q, t, here),
         *q.fixed,
-        log1p(len(t.words)),
-        log1p(len(t.title_words)),
+        log1p(t.words),
+        log1p(t.title_words),
     )
+
+
+def _begun(hit: bool, beginning: str, text: str) -> bool:
+    return hit or (beginning != "" and beginning in text)
 
 
 def _of_numbers(q: _Query, t: Text) -> tuple[float, float, float, float]:
@@ -319,6 +330,8 @@ def _of_numbers(q: _Query, t: Text) -> tuple[float, float, float, float]:
 
 
 def _of_negation(q: _Query, t: Text, here: Sequence[bool]) -> tuple[float, float, float, float]:
+    if not q.negated and not t.denied:
+        return 0.0, 0.0, 0.0, 0.0
     denied = _denial(t)
     kept = sum(word in t.denied for word in q.negated)
     present = sum(not denied(word) and _has(t, word) for word in q.negated)
@@ -328,7 +341,7 @@ def _of_negation(q: _Query, t: Text, here: Sequence[bool]) -> tuple[float, float
 
 
 def _has(t: Text, word: str) -> bool:
-    return word in t.words or (bool(beginning := stem(word)) and f" {beginning}" in t.text)
+    return f" {word} " in t.text or (bool(beginning := stem(word)) and f" {beginning}" in t.text)
 
 
 def _denial(t: Text) -> Callable[[str], bool]:
@@ -341,4 +354,4 @@ def _denial(t: Text) -> Callable[[str], bool]:
     return denied
 
 
-_numbers_of = lru_cache(maxsize=4096)(numbers)
+_numbers_of = lru_cache(maxsize=16_384)(numbers)  # as many documents as are labelled together

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,19 @@ _NO_NUMBER = "the model gave no number"
 
 BLOCK = 4096
 """Pairs that are read before the first is answered: enough to sort by length, little enough to lose nothing much."""
+
+
+class DocScores(NamedTuple):
+    """What a judge says of documents by their ids. known: (n,) whether it has a vector of each.
+
+    probs: (n, grades) of each grade. gains: (n,) expected gain, on the scale's gains. Neither is a number where a document
+    is not known, or the query is empty: no answer is not zero.
+    """
+
+    doc_ids: tuple[str, ...]
+    known: NDArray[np.bool_]
+    probs: Floats
+    gains: Floats
 
 
 def reads(pair: Pair) -> tuple[str, str]:
@@ -98,6 +111,16 @@ def tables(pairs: Iterable[pa.Table], about: About, stream: Stream) -> Iterator[
 
     for logits in stream(jobs()):
         yield _table(*waiting.popleft(), about, logits)
+
+
+def answers(pairs: pa.Table, about: About, score: Score) -> pa.Table:
+    """The same judgments of the rows of one table of pairs, whose `text` is the document as it is read."""
+
+    def stream(jobs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Iterator[Floats]:
+        for queries, texts in jobs:
+            yield score(queries, texts) if queries else np.zeros((0, len(about.scale.labels)))
+
+    return next(tables([pairs], about, stream))
 
 
 def _table(pairs: pa.Table, asked: NDArray[np.bool_], whole: NDArray[np.bool_], about: About, logits: Floats) -> pa.Table:

@@ -6,71 +6,58 @@ head to compute for a search. What vectors cannot see, exact words, numbers and 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from germane import extras
+from germane.inference import vector_store
 from germane.inference.encoding import Tower, Vectors, distinct, encode
 from germane.inference.sessions import session
 from germane.inference.tokens import Tokens
 from germane.inference.towers import shape_of
+from germane.inference.vector_store import VectorStore
 from germane.inference.vectors import Int8
 from germane.judges import folder as folders
 from germane.judges import lexical
-from germane.judges.saying import judgments
+from germane.judges.head import Floats, Head, Stored, floats
+from germane.judges.saying import DocScores, answers, judgments, probabilities
 from germane.types import InputError, Judgment, Pair
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KIND = "two-tower"
 HEAD, WEIGHTS = "head.npz", "idf.json"
 ENGINES = ("torch", "onnx", "onnx-int8")
 FILES = {"onnx": "tower.onnx", "onnx-int8": "tower-int8.onnx"}
-_BATCH = {"torch": 64, "onnx": 16, "onnx-int8": 1}
+_BATCH = {"torch": 64, "onnx": 64, "onnx-int8": 1}
+_BUDGET = {"onnx": 512}  # tokens at once, which fit a processor's cache
+_KEPT = 50_000  # documents' texts that are kept as read, some 3 KB each
 
-
-class Head(NamedTuple):
-    """The head's weights. s = cosine and standardised features; p, a = product and gap of the vectors, number by number.
-
-    logits = relu([p product, a difference, s] hidden + hidden_bias) out + s direct + out_bias, vectors having length sqrt(d).
-    """
-
-    product: NDArray[np.float32]
-    difference: NDArray[np.float32]
-    hidden: NDArray[np.float32]
-    hidden_bias: NDArray[np.float32]
-    out: NDArray[np.float32]
-    out_bias: NDArray[np.float32]
-    direct: NDArray[np.float32]
-    mean: NDArray[np.float32]
-    spread: NDArray[np.float32]
-
-    def __call__(self, queries: Vectors, texts: Vectors, features: NDArray[np.float32]) -> Floats:
-        """Logits (n, grades) of vectors (n, d) of length 1 and features (n, F)."""
-        cosine = (queries * texts).sum(axis=1, keepdims=True)
-        seen = np.concatenate([cosine, (features - self.mean) / self.spread], axis=1)
-        length = np.float32(np.sqrt(queries.shape[1]))
-        q, d = queries * length, texts * length
-        given = np.concatenate([(q * d) @ self.product, np.abs(q - d) @ self.difference, seen], axis=1)
-        hidden = np.maximum(given @ self.hidden + self.hidden_bias, 0.0)
-        return np.asarray(hidden @ self.out + seen @ self.direct + self.out_bias, dtype=np.float64)
+CHUNK = 1024
+"""Texts that are encoded and put into a folder of vectors together: what a kill loses at most."""
 
 
 class TwoTower:
     """The student in a folder. engine: "torch"; "onnx" or "onnx-int8" on the CPU, which load neither torch nor transformers.
 
     device: as torch names it, for engine "torch" alone. batch: texts encoded at once; of int8 one by default, since its
-    activations are scaled by what stands in the batch, and a grade must not depend on a pair's neighbours. int8 changes labels:
-    it has a fingerprint of its own.
-    threads: of ONNX, as many as there are cores by default.
+    activations are scaled by what stands in the batch, and a grade must not depend on a pair's neighbours. threads: of ONNX,
+    as many as there are cores by default, each with texts of its own. vectors: a folder that documents' vectors are taken
+    from; one that is not there is encoded and added. int8 weights, and vectors stored as fp16 or int8, change labels: then
+    the judge has a fingerprint of its own.
 
-    Raises: InputError for a folder without such a judge, one trained without ONNX or on other features, a missing package.
+    Raises: InputError for a folder without such a judge, one trained without ONNX or on other features, a missing package;
+    for vectors of another student.
     """
 
     def __init__(
@@ -81,6 +68,7 @@ class TwoTower:
         batch: int | None = None,
         engine: str = "torch",
         threads: int | None = None,
+        vectors: str | Path | None = None,
     ) -> None:
         if engine not in ENGINES:
             raise InputError(f"engine {engine!r}: expected {', '.join(ENGINES)}")
@@ -89,39 +77,128 @@ class TwoTower:
         self.about = folders.read(folder, kind=KIND)
         if engine == "onnx-int8":  # it changes labels, so it is another judge: it needs a card of its own
             self.about = replace(self.about, settings={**self.about.settings, "engine": engine})
-        self.name, self.fingerprint, self.scale = self.about.name, self.about.fingerprint, self.about.scale
-        self.engine, self._batch = engine, batch or _BATCH[engine]
+        self.engine, self._batch, self._budget = engine, batch or _BATCH[engine], None if batch else _BUDGET.get(engine)
+        self._workers = 1 if engine == "torch" else threads or cores()
         self.lexical = tuple(self.about.settings["lexical"])
         if self.lexical not in ((), lexical.NAMES):
             raise InputError(f"{folder} was trained on lexical features of another version of germane: train it again")
         where = Path(folder)
         parts = [where / name for name in towers_of(self.about.settings)]
         self.dimension = shape_of(parts[0]).dimension
-        opened = [_opened(part, engine, device, threads) for part in parts]
+        opened = [_opened(part, engine, device) for part in parts]
         self._query, self._text = opened[0], opened[-1]
         lengths, prefixes = (self.about.settings["max_query"], self.about.max_length), self.about.settings["prefixes"]
         self._query_tokens, self._text_tokens = (
             tokens_of(part, most, prefix) for part, most, prefix in zip((parts[0], parts[-1]), lengths, prefixes, strict=True)
         )
         self._head, self._weights = _head(where), _weights(where)
+        self._tower = _digest(self.about, towers_of(self.about.settings)[-1], engine)
+        self._read = lru_cache(_KEPT)(lexical.read)
+        self.vectors = None if vectors is None else self.store(vectors)
+        self.block = CHUNK if vectors is None else 16 * CHUNK  # pairs that are best given at once: seconds of its work
+        if self.vectors is not None and self.vectors.about.store != "fp32":
+            self.about = replace(self.about, settings={**self.about.settings, "vectors": self.vectors.about.store})
+        self.name, self.fingerprint, self.scale = self.about.name, self.about.fingerprint, self.about.scale
 
     def __call__(self, pairs: Iterable[Pair]) -> Iterator[Judgment]:
         return judgments(pairs, self.about, self.score)
 
+    def label(self, pairs: pa.Table) -> pa.Table:
+        """The same answers to the rows of a pairs table, as a judgments table in their order; no object is made of a pair."""
+        return answers(pairs, self.about, self.score)
+
     def score(self, queries: Sequence[str], texts: Sequence[str]) -> Floats:
-        """The logits of each grade before temperature, shape (n, grades)."""
+        """The logits of each grade before temperature, shape (n, grades). Each query and each text is encoded once.
+
+        With a folder of vectors, documents' vectors are those that are stored there, rounded as they are, new ones too: so a
+        job that was killed and goes on gives the labels that it would have given.
+        """
         asked, of_query = distinct(queries)
         given, of_text = distinct(texts)
-        q, d = self.encode_queries(asked), self.encode_texts(given)
-        return self.score_vectors(q[of_query], d[of_text], self.features(queries, texts))
+        q = self.encode_queries(asked)
+        d = self.encode_texts(given) if self.vectors is None else self.stored(self.vectors, given)
+        ready: list[str | lexical.Text] = [self._read(text) for text in given] if self.lexical else []
+        features = self.features(queries, [ready[i] for i in of_text] if self.lexical else texts)
+        return self._head.pairs(q, of_query, d, of_text, features)
 
     def encode_queries(self, queries: Sequence[str]) -> Vectors:
         """The vectors of queries, (n, dimension), each of length 1."""
-        return encode(queries, self._query_tokens, self._query, dimension=self.dimension, batch=self._batch)
+        return self._encoded(queries, self._query_tokens, self._query)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """The vectors of documents' texts, (n, dimension), each of length 1: to be stored, as they are or as int8."""
-        return encode(texts, self._text_tokens, self._text, dimension=self.dimension, batch=self._batch)
+        return self._encoded(texts, self._text_tokens, self._text)
+
+    def _encoded(self, texts: Sequence[str], tokens: Tokens, tower: Tower) -> Vectors:
+        return encode(
+            texts,
+            tokens,
+            tower,
+            dimension=self.dimension,
+            batch=self._batch,
+            budget=self._budget,
+            workers=self._workers,
+        )
+
+    # --- documents whose vectors are stored -----------------------------------------------------------------------------
+
+    def store(self, folder: str | Path, *, store: str | None = None, plan: str | None = None) -> VectorStore:
+        """The folder of this judge's document vectors, made if it is not there. Texts are kept too if the head reads them.
+
+        store: "int8", "fp16" or "fp32"; by default as the folder stores them, fp16 in a new one. plan: of the texts, if known.
+
+        Raises: InputError for a folder of another student or engine, or of another way to store.
+        """
+        if store is None:
+            there = (Path(folder) / vector_store.ABOUT).is_file()
+            store = vector_store.about(folder).store if there else "fp16"
+        return VectorStore.create(folder, replace(self._mine, store=store, plan=plan))
+
+    def stored(self, vectors: VectorStore, texts: Sequence[str]) -> Stored:
+        """The vectors of texts (n,) as a folder stores them. What it lacks is encoded and added, CHUNK texts at a time.
+
+        A text of which the tower makes no number is not stored, and its vector is not a number.
+        """
+        rows = vectors.find(texts)
+        missing = list(dict.fromkeys(text for text, row in zip(texts, rows, strict=True) if row < 0))
+        for start in range(0, len(missing), CHUNK):
+            self.add(vectors, missing[start : start + CHUNK])
+        return taken(vectors, vectors.find(texts) if missing else rows)
+
+    def add(self, vectors: VectorStore, texts: Sequence[str], ids: Mapping[str, str] | None = None) -> list[str]:
+        """Encodes these texts and puts them into a folder at once; the texts of which the tower makes no number, left out.
+
+        ids: documents that have one of these texts, or one that is there.
+        """
+        made = self.encode_texts(texts)
+        sound = np.flatnonzero(np.isfinite(made).all(axis=1))
+        kept = [texts[int(i)] for i in sound]
+        without = set(texts).difference(kept)
+        vectors.add(kept, made[sound], {name: text for name, text in (ids or {}).items() if text not in without})
+        return sorted(without)
+
+    def score_docs(self, query: str, doc_ids: Sequence[str], vectors: VectorStore) -> DocScores:
+        """What this judge says of a query and documents whose vectors are stored, in their order. Nothing is stored.
+
+        A document that the folder does not know has no probabilities, and is said not to be `known`.
+
+        Raises: InputError for vectors of another student.
+        """
+        vectors.expect(replace(self._mine, store=vectors.about.store))
+        rows = vectors.rows(doc_ids)
+        known = rows >= 0
+        probs = np.full((len(rows), len(self.scale.labels)), np.nan)
+        asked = query.strip()
+        if known.any() and asked:
+            texts = [self._read(text) for text in vectors.texts(rows[known])] if self.lexical else [""] * int(known.sum())
+            features = self.features([asked] * len(texts), texts)
+            logits = self.score_vectors(self.encode_queries([asked])[0], taken(vectors, rows[known]), features)
+            probs[known] = probabilities(logits, self.about.temperature)
+        return DocScores(tuple(doc_ids), known, probs, probs @ np.asarray(self.scale.gains))
+
+    @property
+    def _mine(self) -> vector_store.About:
+        return vector_store.About(self._tower, self.dimension, texts=bool(self.lexical))
 
     def features(self, queries: Sequence[str], texts: Sequence[str | lexical.Text]) -> NDArray[np.float32]:
         """The lexical features that the head reads, (n, F), F = 0 for a judge without. texts may be `lexical.read` before."""
@@ -129,12 +206,12 @@ class TwoTower:
             return np.zeros((len(queries), 0), dtype=np.float32)
         return lexical.features(queries, texts, weights=self._weights)
 
-    def score_vectors(self, queries: ArrayLike, texts: ArrayLike | Int8, features: NDArray[np.float32]) -> Floats:
+    def score_vectors(self, queries: ArrayLike, texts: ArrayLike | Stored, features: NDArray[np.float32]) -> Floats:
         """Logits (n, grades) of vectors that were made before. queries: (n, d), or (d,) for one query of n documents.
 
         Raises: InputError for vectors of another dimension.
         """
-        d = texts.floats() if isinstance(texts, Int8) else np.asarray(texts, dtype=np.float32)
+        d = floats(texts if isinstance(texts, Int8) else np.asarray(texts))
         q = np.broadcast_to(np.asarray(queries, dtype=np.float32), d.shape) if np.ndim(queries) == 1 else queries
         q = np.asarray(q, dtype=np.float32)
         if q.shape != d.shape or d.shape[1] != self.dimension or features.shape != (len(d), len(self.lexical)):
@@ -156,9 +233,34 @@ def tokens_of(part: Path, most: int, prefix: str) -> Tokens:
     return Tokens(saved, max_length=most, pad=shape_of(part).pad, prefix=prefix)
 
 
-def _opened(part: Path, engine: str, device: str | None, threads: int | None) -> Tower:
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def taken(vectors: VectorStore, rows: NDArray[np.int64]) -> Stored:
+    """The vectors of these rows as they are stored, of row -1 no numbers."""
+    if not (rows < 0).any():
+        return vectors.take(rows)
+    if not len(vectors):
+        return np.full((len(rows), vectors.about.dimension), np.nan, dtype=np.float32)
+    found = vectors.take(np.maximum(rows, 0))
+    (found.scales if isinstance(found, Int8) else found)[rows < 0] = np.nan
+    return found
+
+
+def _digest(about: folders.About, part: str, engine: str) -> str:
+    """16 hex digits of all that decides a document's vector. Torch and ONNX in fp32 make the same ones, to 1e-4."""
+    int8 = engine == "onnx-int8"
+    files = [(name, said) for name, said in sorted(about.files.items()) if name.startswith(f"{part}/")]
+    files = [(name, said) for name, said in files if not name.endswith(".onnx") or (int8 and name.endswith(FILES[engine]))]
+    decides = [files, about.max_length, about.settings["prefixes"][-1], int8]
+    return hashlib.sha256(json.dumps(decides, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def _opened(part: Path, engine: str, device: str | None) -> Tower:
     if engine != "torch":
-        return session(part / FILES[engine], threads=threads)
+        return session(part / FILES[engine])
     from germane.inference import towers
 
     tower = towers.load(part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from germane import cards, sources, store
 from germane.golden.folder import test_pairs
 from germane.judges import providers
-from germane.judges.calls import Calling
+from germane.judges.calls import Calling, Spent
 from germane.judges.graph import Voting
 from germane.judges.images import Images
 from germane.judges.llm import LLM, Asked, facts
@@ -304,3 +304,32 @@ def _apart(found: Iterable[Example], few: FewShot) -> None:
             f"{held:,} examples are of queries in the sealed pairs {few.sealed}: the judge would be checked on what it was "
             "shown. Take examples from other queries"
         )
+
+
+def spent(used: Spent, paid: float | None, computed: int, prices: Sequence[Price | None]) -> list[str]:
+    """What the labels and this run have cost, and how many calls, as the summary says it."""
+    if None in prices:
+        cost = "not known: no price of this model (--prices FILE)"
+    else:
+        each = paid / max(computed, 1) if paid is not None else 0.0
+        cost = f"${paid or 0:,.4f} in all, ${each:.6f} a label; ${used.money:,.4f} of it now"
+    calls = f"{used.calls:,} answered, {used.known:,} known from before"
+    again = used.tries - used.calls
+    return [cost, f"{calls}, {again:,} without an answer" if again else calls]
+
+
+def of_engines(asked: LLM) -> list[str]:
+    """What is to be said of the servers that answered."""
+    guessed = asked.spent.guessed
+    notes = (
+        [f"the server told no usage of {guessed:,} replies: their tokens were counted from letters, about"] if guessed else []
+    )
+    if asked.offline and len(asked.replies) and not asked.spent.known:
+        notes.append(f"{len(asked.replies):,} replies are kept, and none is to this prompt, of this model, at this address")
+    of = asked.asked
+    if of.voting.n > 1 and of.models[-1].temperature == 0:
+        notes.append("temperature 0: samples are hardly drawn, so that their agreement says little")
+    for model, engines in asked.spent.engines.items():
+        if len(names := sorted(name for name in engines if name)) > 1:
+            notes.append(f"{model} changed while it was asked: {', '.join(names[:4])}: check it on an anchor set")
+    return notes

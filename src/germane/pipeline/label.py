@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,16 +13,14 @@ from urllib.parse import urlsplit
 
 from germane import scales, settings, store
 from germane.judges import Fake, folder
-from germane.judges.calls import Spent
 from germane.judges.folder import About, trained_on
 from germane.judges.images import Images
 from germane.judges.llm import LLM
 from germane.judges.loading import load, locate
 from germane.judges.pictures import Pictures, digest
-from germane.judges.prices import Price
 from germane.judges.providers import host
 from germane.labelling import local, work
-from germane.labelling.annotators import REPLIES, Admitted, Annotator, admitted, is_annotator
+from germane.labelling.annotators import REPLIES, Admitted, Annotator, admitted, is_annotator, of_engines, spent
 from germane.labelling.answers import quarantine_of
 from germane.labelling.blocks import Blocks
 from germane.labelling.known import Known
@@ -48,9 +46,9 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class How:
-    """How a judge is asked. engine: of two towers, or a cross-encoder. pictures, server: of a teacher. annotator: of "llm:...".
+    """How a judge is asked. engine: of two towers, or a cross-encoder. vectors: of two towers. pictures, server: of a teacher.
 
-    ray: the cluster that it is asked on, None for this process.
+    annotator: of "llm:...". ray: the cluster that it is asked on, None for this process.
     """
 
     device: str | None = None
@@ -60,6 +58,7 @@ class How:
     server: Server | None = None
     annotator: Annotator | None = None
     ray: Cluster | None = None
+    vectors: Path | None = None
 
 
 class Labelling(NamedTuple):
@@ -105,6 +104,7 @@ def label(
     labels: Path | None = None,
     failures: int = local.FAILURES,
     retry: bool = False,
+    vectors: Path | None = None,
 ) -> Labelling:
     """A judgment of each row of pairs, in their order, at `out`; killed at any moment, the same call goes on.
 
@@ -117,7 +117,8 @@ def label(
     are found and new ones go, of a judge whose fingerprint says all. failures: rows that may fail to be labelled; they stand
     beside `out`, with the reason. retry: asks again where the table that is there has no answer; "cannot judge" is one. Pairs
     of the same query, text and image are asked once. What is finished lies beside `out` until all is; another judge, file or
-    parameter that may change an answer starts anew. Fifteen parameters: each is an option of the command.
+    parameter that may change an answer starts anew. vectors: a folder of documents' vectors, of a judge of two towers; what it
+    lacks is added. Sixteen parameters: each is an option of the command.
 
     Raises: InputError for a folder without a judge, pairs that cannot be read, another scale than the judge's, and a way of
     asking that this judge does not know.
@@ -126,7 +127,7 @@ def label(
         raise InputError(f"{out}: a table of judgments is a .parquet file")
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}: give at least one row")
-    how = How(device, batch, engine, pictures, server, annotator, ray)
+    how = How(device, batch, engine, pictures, server, annotator, ray, vectors)
     for place in (out, quarantine_of(out)):
         store.not_among(place, (pairs, *([] if annotator is None else annotator.files)))
     facts = _facts(judge, scale, how)
@@ -178,8 +179,12 @@ def _said(did: local.Labelled, facts: Mapping[str, Any], asked: Any, how: How, l
     told["notes"] = [*let.overrides, *let.notes, *_notes(facts)]
     if isinstance(asked, LLM):
         facts |= {"cost": did.cost, "latency_ms": asked.latency_ms}
-        told |= {"overrides": let.overrides, "admitted_by": dict(let.by), "spent": _spent(asked.spent, did, asked.prices)}
-        told["notes"] += _of_engines(asked)
+        told |= {
+            "overrides": let.overrides,
+            "admitted_by": dict(let.by),
+            "spent": spent(asked.spent, did.cost, did.computed, asked.prices),
+        }
+        told["notes"] += of_engines(asked)
     return {"judge": facts, "label": told}
 
 
@@ -212,6 +217,7 @@ def _facts(judge: str | Path, scale: str | Path | None, how: How) -> dict[str, A
         "images": how.pictures is not None,
         "blind": bool(about.settings.get("images")) and how.pictures is None,
         **(served or {"engine": how.engine or TORCH}),
+        **({} if how.vectors is None else {"vectors": _stored(how.vectors)}),
     }
 
 
@@ -226,6 +232,8 @@ def _fits(judge: str, about: About | None, how: How) -> None:
         raise InputError(f"--engine {how.engine}: {judge} is a {kind}, {said}")
     if how.engine in two_tower.FILES and how.device not in (None, "cpu"):
         raise InputError(f"--engine {how.engine} runs on the CPU: leave --device {how.device} out")
+    if how.vectors is not None and kind != two_tower.KIND:
+        raise InputError(f"--vectors are of a {two_tower.KIND} judge, and {judge} is a {kind}: leave them out")
     if how.pictures is not None and not (about and kind == "generative" and about.settings.get("images")):
         raise InputError(f"{judge} never learned from images: leave --images and --docs out")
     if how.server is None:
@@ -244,8 +252,10 @@ def _annotated(how: How) -> None:
     """Raises: InputError for an option that says nothing to a language model."""
     if how.ray is not None:
         raise InputError("--engine ray is of judges that compute; a language model's server does: leave it out, see --at-once")
-    if how.engine is not None or how.server is not None or how.device is not None or how.batch is not None:
-        raise InputError("--engine, --device, --batch and --model are of trained judges: a language model takes --at-once")
+    if how.engine is not None or how.server is not None or how.device is not None or how.batch is not None or how.vectors:
+        raise InputError(
+            "--engine, --device, --batch, --vectors and --model are of trained judges: a language model takes --at-once"
+        )
 
 
 def _changing(how: How, kind: str) -> dict[str, Any]:
@@ -258,7 +268,15 @@ def _changing(how: How, kind: str) -> dict[str, Any]:
     if how.server is not None:
         return {"engine": SERVED, "model": how.server.model}
     usual = (None, TORCH) if kind == "two-tower" else (None,)
-    return {} if how.engine in usual else {"engine": how.engine}
+    stored = {} if how.vectors is None else {"vectors": _stored(how.vectors)}
+    return stored if how.engine in usual else {"engine": how.engine, **stored}
+
+
+def _stored(folder: Path) -> str:
+    """How a folder keeps vectors, which may change an answer; a new one as fp16."""
+    from germane.inference import vector_store
+
+    return vector_store.about(folder).store if (folder / vector_store.ABOUT).is_file() else "fp16"
 
 
 @contextmanager
@@ -302,7 +320,7 @@ def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images 
 
         calling = Calling() if how.batch is None else Calling(at_once=how.batch)
         return Served(locate(judge), **how.server._asdict(), images=images, calling=calling)
-    said = {"batch": how.batch, "engine": how.engine, "images": images}
+    said = {"batch": how.batch, "engine": how.engine, "images": images, "vectors": how.vectors}
     return load(locate(judge), device=how.device, **{name: value for name, value in said.items() if value is not None})
 
 
@@ -380,32 +398,3 @@ def _admitted(annotator: Annotator, pairs: PairsFile) -> Admitted:
     asked, project = annotator.asked(), settings.load()
     annotator.ready(asked)
     return admitted(annotator, asked, pairs, project.folder("cards") if project.path else None)
-
-
-def _spent(spent: Spent, did: local.Labelled, prices: Sequence[Price | None]) -> list[str]:
-    """What the labels and this run have cost, and how many calls, as the summary says it."""
-    if None in prices:
-        cost = "not known: no price of this model (--prices FILE)"
-    else:
-        each = did.cost / max(did.computed, 1) if did.cost is not None else 0.0
-        cost = f"${did.cost or 0:,.4f} in all, ${each:.6f} a label; ${spent.money:,.4f} of it now"
-    calls = f"{spent.calls:,} answered, {spent.known:,} known from before"
-    again = spent.tries - spent.calls
-    return [cost, f"{calls}, {again:,} without an answer" if again else calls]
-
-
-def _of_engines(asked: LLM) -> list[str]:
-    """What is to be said of the servers that answered."""
-    guessed = asked.spent.guessed
-    notes = (
-        [f"the server told no usage of {guessed:,} replies: their tokens were counted from letters, about"] if guessed else []
-    )
-    if asked.offline and len(asked.replies) and not asked.spent.known:
-        notes.append(f"{len(asked.replies):,} replies are kept, and none is to this prompt, of this model, at this address")
-    of = asked.asked
-    if of.voting.n > 1 and of.models[-1].temperature == 0:
-        notes.append("temperature 0: samples are hardly drawn, so that their agreement says little")
-    for model, engines in asked.spent.engines.items():
-        if len(names := sorted(name for name in engines if name)) > 1:
-            notes.append(f"{model} changed while it was asked: {', '.join(names[:4])}: check it on an anchor set")
-    return notes

@@ -72,9 +72,13 @@ def read_docs(obj: Any) -> pa.Table:
 
     Raises: InputError naming file, row, column, what was found and what was expected.
     """
+    return docs_of(load(obj, "docs", "docs"))
+
+
+def docs_of(raw: Raw) -> pa.Table:
+    """The documents in rows as found; see `read_docs`."""
     import pyarrow as pa
 
-    raw = load(obj, "docs", "docs")
     source = whose(raw)
     if esci.is_esci(raw):
         raw = esci.products(raw)

@@ -44,6 +44,19 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_bytes(path, text.encode())
 
 
+def create_bytes(path: str | Path, data: bytes) -> bool:
+    """True if this made the file, whole; False if another was there first, which then stays as it is.
+
+    Raises: InputError where the file cannot be written.
+    """
+    try:
+        with _drafted(path, _place_first) as file:
+            file.write(data)
+    except _Taken:
+        return False
+    return True
+
+
 @contextmanager
 def replacing(path: str | Path, *, sweep: bool = True) -> Iterator[BinaryIO]:
     """A binary file to write; when the block ends well it takes the place of `path`, otherwise nothing changes.

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from germane.inference import towers
 from germane.inference.encoding import Vectors, encode
 from germane.inference.tokens import Tokens
-from germane.judges import lexical, two_tower
+from germane.judges import lexical
+from germane.judges.head import Head
 from germane.training.examples import Examples
 
 if TYPE_CHECKING:
@@ -87,13 +88,13 @@ def _classes() -> tuple[type[torch.nn.Module], type[torch.nn.Module]]:
             logits: torch.Tensor = self.out(hidden) + self.direct(seen)
             return logits
 
-        def plain(self) -> two_tower.Head:
+        def plain(self) -> Head:
             """The head as arrays, for numpy."""
             named = {name: getattr(self, name) for name in ("product", "difference", "hidden", "out", "direct")}
             weight = {name: (part.weight * part.by).detach().cpu().numpy().T for name, part in named.items()}
             bias = {f"{n}_bias": (named[n].bias * named[n].by).detach().cpu().numpy() for n in ("hidden", "out")}
             moved = {name: getattr(self, name).cpu().numpy() for name in ("mean", "spread")}
-            return two_tower.Head(**{k: np.ascontiguousarray(v, np.float32) for k, v in (weight | bias | moved).items()})
+            return Head(**{k: np.ascontiguousarray(v, np.float32) for k, v in (weight | bias | moved).items()})
 
     class Student(torch.nn.Module):
         """Towers and head. One tower for both is held once, so that a checkpoint holds it once."""
@@ -186,5 +187,5 @@ def vectors(fitted: Any, examples: Examples, parts: Parts, *, batch: int = 64) -
 
 def scored(fitted: Any, examples: Examples, parts: Parts) -> NDArray[np.float64]:
     """The logits (rows, grades) of a student as it stands."""
-    head: two_tower.Head = fitted.head.plain()
+    head: Head = fitted.head.plain()
     return head(*vectors(fitted, examples, parts), parts.features(examples.query, examples.text))
