@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -139,9 +140,20 @@ def read(folder: str | Path, *, kind: str | None = None) -> About:
     for name, digest in about.files.items():
         if not (Path(folder) / name).is_file():
             raise InputError(f"{folder} lacks {name}: copy the judge's whole folder again")
-        if name != CARD and sha256(Path(folder) / name) != digest:
+        if name != CARD and _digest(Path(folder) / name) != digest:
             raise InputError(f"{Path(folder) / name} is not the file that this judge was saved with: train or copy it again")
     return about
+
+
+def _digest(path: Path) -> str:
+    """Its sha256, computed once a process as long as the file stays: weights of gigabytes take seconds, and are read twice."""
+    there = path.stat()
+    return _digest_of(str(path.resolve()), there.st_ino, there.st_size, there.st_mtime_ns)
+
+
+@cache
+def _digest_of(path: str, *state: int) -> str:
+    return sha256(path)
 
 
 def trained_on(folder: str | Path) -> tuple[str, ...]:
