@@ -312,6 +312,7 @@ def side_by_side(folder: Path, pairs: Pairs, device: str, best: float, asked: An
     peers = [Peer("predict as it comes (fp32, 32 at once)", 32)]
     if device == "cpu":
         peers += [Peer(f"predict, fp32, {batch} at once", batch) for batch in (8, 16, 64)]
+        peers += [Peer("predict, bf16, 8 at once", 8, sixteen=True)]
     else:
         peers += [Peer("predict, bf16, 256 at once", 256, sixteen=True), Peer("predict, bf16, 64 at once", 64, sixteen=True)]
     peers += [Peer("predict, 32 at a time in order of arrival (fp32)", 32, arrival=True)]

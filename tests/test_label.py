@@ -229,7 +229,8 @@ def test_a_cross_encoder_is_computed_without_padding_and_its_engine_stands_in_th
     assert label(folder, pairs, out, device="cpu").made
     said = store.read_manifest(out).extra["judge"]
     assert said["engine"] == "packed"
-    assert said["engine_version"].startswith("float32, torch ")
+    assert "float" in said["engine_version"]
+    assert ", torch " in said["engine_version"]
     packed = store.read_table(out, "judgments")
     assert label(folder, pairs, out, device="cpu", engine="torch").made
     said = store.read_manifest(out)

@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="the packed engine needs torch: pip install 
 import torch
 import transformers as t
 
-from germane.inference import attention, families, forward
+from germane.inference import attention, families, forward, products
 from germane.inference.ahead import ahead
 from germane.inference.packed import Packed, _inputs
 from germane.inference.ragged import Rows
@@ -291,3 +291,44 @@ def test_nobody_works_ahead_of_a_stream_that_was_closed():
     assert next(stream)[1] != here
     stream.close()
     assert taken == [0, 1, 2]
+
+
+# --- on a CPU, with weights laid out --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def has_onednn():
+    if not products.available():
+        pytest.skip("torch was built without oneDNN")
+
+
+@pytest.mark.usefixtures("has_onednn")
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_that_are_laid_out_say_the_same(name):
+    model = made(name)
+    rows = given(model)
+    encoder = products.laid_out(families.read(model), torch.float32)
+    assert encoder.weights == families.read(model).weights
+    np.testing.assert_allclose(said(Packed(encoder, longest=200, tokens=256), rows), told(model, rows), atol=1e-5)
+
+
+@pytest.mark.usefixtures("has_onednn")
+@pytest.mark.parametrize("name", MODELS)
+def test_half_precision_rounds_and_no_more(name):
+    model = made(name)
+    rows = given(model)
+    wanted = told(model, rows)
+    half = said(Packed(products.laid_out(families.read(model), torch.bfloat16), longest=200, tokens=256), rows)
+    plain = told(model.bfloat16(), rows)
+    assert np.abs(half - wanted).max() > 0
+    assert np.abs(half - wanted).mean() < 1.5 * np.abs(plain - wanted).mean()  # transformers' own, all of it rounded
+
+
+def test_half_precision_is_for_processors_that_have_it(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    assert not products.halves()
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert products.halves() == products.available()
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not products.halves()

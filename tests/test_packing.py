@@ -9,6 +9,9 @@ import tiny_encoders as tiny
 
 pytest.importorskip("torch", reason="judging needs torch: pip install 'germane[train]'")
 
+import torch
+
+from germane.inference import products
 from germane.judges import as_table, packing, pairs_of
 from germane.judges.encoder import CrossEncoder
 from germane.training.cross_encoder import CrossEncoderRecipe, train
@@ -47,6 +50,11 @@ def table(n=40, seed=0):
     return pa.table({"query_id": ids, "query": queries, "doc_id": ids, "text": pa.array(texts, pa.string())})
 
 
+def exact(folder, **options):
+    """A judge that rounds nothing on purpose."""
+    return CrossEncoder(folder, device="cpu", numbers="float32", **options)
+
+
 def same(found, wanted, tolerance=1e-5):
     """Two tables of judgments, but for what rounding may do to a probability."""
     assert found.schema == wanted.schema
@@ -59,7 +67,7 @@ def same(found, wanted, tolerance=1e-5):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_says_what_the_plain_model_says(judges, kind):
-    packed, plain = CrossEncoder(judges(kind), device="cpu"), CrossEncoder(judges(kind), device="cpu", engine="torch")
+    packed, plain = exact(judges(kind)), exact(judges(kind), engine="torch")
     assert (packed.engine, plain.engine) == ("packed", "torch")
     assert packed.fingerprint == plain.fingerprint
     wanted = as_table(plain(pairs_of(table())))
@@ -71,7 +79,20 @@ def test_it_says_what_the_plain_model_says(judges, kind):
 @pytest.mark.parametrize("changes", [{"marks": True}, {"evidence": True}])
 def test_marks_and_evidence_are_read_too(judges, changes):
     folder = judges("bert", **changes)
-    same(CrossEncoder(folder, device="cpu").label(table()), CrossEncoder(folder, device="cpu", engine="torch").label(table()))
+    same(exact(folder).label(table()), exact(folder, engine="torch").label(table()))
+
+
+def test_half_precision_is_the_default_where_the_processor_has_it_and_the_model_is_known(judges, monkeypatch):
+    for has in (True, False):
+        monkeypatch.setattr(products, "halves", lambda has=has: has)
+        judge = CrossEncoder(judges("bert"), device="cpu")
+        assert judge.engine_version.partition(",")[0] == ("bfloat16" if has else "float32")
+        assert judge._stream.engine.encoder.layers[0].up.dtype == (torch.bfloat16 if has else torch.float32)
+        said, wanted = judge.score(["red chair"], ["oak chair"]), exact(judges("bert")).score(["red chair"], ["oak chair"])
+        assert (np.abs(said - wanted).max() > 0) == has
+        np.testing.assert_allclose(said, wanted, atol=0.05)
+        assert CrossEncoder(judges("t5"), device="cpu").engine_version.startswith("float32")
+        assert CrossEncoder(judges("bert"), device="cpu", engine="torch").engine_version.startswith("float32")
 
 
 def test_a_family_that_is_not_known_is_computed_as_it_is(judges):

@@ -35,7 +35,7 @@ class Layer(NamedTuple):
     """The weights of a layer. norm, norm2: in the order in which they come. window: tokens to either side, -1 all.
 
     cos, sin: (positions, d) of rotary positions. keys, queries: (heads, 2 span, d) of DeBERTa's places. distance: (heads,
-    2 M - 1) what MPNet adds to scores.
+    2 M - 1) what MPNet adds to scores. ask, answer: the query's part of qkv, and the others', where it cannot be cut.
     """
 
     qkv: torch.Tensor
@@ -57,6 +57,8 @@ class Layer(NamedTuple):
     queries: torch.Tensor | None = None
     places: torch.Tensor | None = None
     distance: torch.Tensor | None = None
+    ask: torch.Tensor | None = None
+    answer: torch.Tensor | None = None
 
 
 class Embedding(NamedTuple):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane.inference.attention import Group, flex, grouped, varlen
 from germane.inference.families import Embedding, Encoder, Layer, Shape
+from germane.inference.products import FUSED, product
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +93,7 @@ def _embed(of: Embedding, inputs: Inputs, eps: float) -> torch.Tensor:
 
 
 def _layer(x: torch.Tensor, w: Layer, inputs: Inputs, shape: Shape, act: Act, way: str, *, last: bool = False) -> torch.Tensor:
-    from torch.nn.functional import layer_norm, linear
+    from torch.nn.functional import layer_norm
 
     def norm(states: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor:
         return states if weight is None else layer_norm(states, (len(weight),), weight, bias, shape.eps)
@@ -101,22 +102,28 @@ def _layer(x: torch.Tensor, w: Layer, inputs: Inputs, shape: Shape, act: Act, wa
     found = _attended(given, w, inputs, shape, way, last)
     if last:
         x = x.index_select(0, inputs.firsts)
-    x = x + linear(found, w.out, w.out_bias)
+    x = x + _product(found, w.out, w.out_bias)
     if shape.before:
-        return x + _fed(norm(x, w.norm2, w.norm2_bias), w, act, shape.before)
+        return x + _fed(norm(x, w.norm2, w.norm2_bias), w, act, shape)
     x = norm(x, w.norm, w.norm_bias)
-    return norm(x + _fed(x, w, act, shape.before), w.norm2, w.norm2_bias)
+    return norm(x + _fed(x, w, act, shape), w.norm2, w.norm2_bias)
 
 
-def _fed(x: torch.Tensor, w: Layer, act: Act, gated: bool) -> torch.Tensor:
-    """Feed-forward; gated: one half of what is inside gates the other."""
+def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     from torch.nn.functional import linear
 
-    inner = linear(x, w.up, w.up_bias)
-    if gated:
+    return product(x, weight, bias) if weight.is_mkldnn else linear(x, weight, bias)
+
+
+def _fed(x: torch.Tensor, w: Layer, act: Act, shape: Shape) -> torch.Tensor:
+    """Feed-forward; where norms stand before, one half of what is inside gates the other."""
+    if w.up.is_mkldnn and shape.act in FUSED and not shape.before:
+        return product(product(x, w.up, w.up_bias, shape.act), w.down, w.down_bias)
+    inner = _product(x, w.up, w.up_bias)
+    if shape.before:
         value, gate = inner.chunk(2, dim=-1)
-        return linear(act(value) * gate, w.down, w.down_bias)
-    return linear(act(inner), w.down, w.down_bias)
+        return _product(act(value) * gate, w.down, w.down_bias)
+    return _product(act(inner), w.down, w.down_bias)
 
 
 def _act(name: str) -> Act:
@@ -128,16 +135,17 @@ def _act(name: str) -> Act:
 
 def _attended(x: torch.Tensor, w: Layer, inputs: Inputs, shape: Shape, way: str, last: bool) -> torch.Tensor:
     """(tokens or rows, width) what attention finds, before it is projected."""
-    from torch.nn.functional import linear
-
     heads, width = shape.heads, len(w.qkv) // 3
     first = last and way != "flex"
     if first:  # the first token of each row asks, all tokens answer
         ours, theirs = (None, None) if w.qkv_bias is None else (w.qkv_bias[:width], w.qkv_bias[width:])
-        q = linear(x.index_select(0, inputs.firsts), w.qkv[:width], ours).view(-1, heads, width // heads)
-        k, v = linear(x, w.qkv[width:], theirs).view(-1, 2, heads, width // heads).unbind(1)
+        ask, answer = (w.qkv[:width], w.qkv[width:]) if w.ask is None or w.answer is None else (w.ask, w.answer)
+        q = _product(x.index_select(0, inputs.firsts), ask, ours).view(-1, heads, width // heads)
+        k, v = _product(x, answer, theirs).view(-1, 2, heads, width // heads).unbind(1)
     else:
-        q, k, v = linear(x, w.qkv, w.qkv_bias).view(-1, 3, heads, width // heads).unbind(1)
+        q, k, v = _product(x, w.qkv, w.qkv_bias).view(-1, 3, heads, width // heads).unbind(1)
+    if shape.bias and q.dtype != w.norm2.dtype:  # what is added to scores is not rounded
+        q, k, v = (part.to(w.norm2.dtype) for part in (q, k, v))
     if w.cos is not None and w.sin is not None:
         k = _turned(k, w.cos, w.sin, inputs.positions)
         q = q if first else _turned(q, w.cos, w.sin, inputs.positions)  # a first token's is position 0: not turned

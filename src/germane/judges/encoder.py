@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from germane import extras
 from germane.extras import first_line, needs, quietly
-from germane.inference import families
+from germane.inference import families, products
 from germane.inference.families import Encoder
 from germane.inference.packed import Packed
 from germane.judges import folder as folders
@@ -54,8 +54,9 @@ class CrossEncoder:
     """The cross-encoder in a folder. device: as torch names it, None is the best there is. batch: pairs read at once.
 
     engine: "packed" computes no padding, by default where it knows the model (`inference.families`); "torch" is the model as
-    transformers has it, for any other. numbers: of the weights, "float32" or "bfloat16", by default the latter on a GPU. All
-    of these say the same up to rounding; and the same pair has the same grade whatever stands around it, up to that.
+    transformers has it, for any other. numbers: that are multiplied, "float32" or "bfloat16", by default the latter on a GPU,
+    and packed on a CPU that has it. All of these say the same up to rounding; and the same pair has the same grade whatever
+    stands around it, up to that.
 
     Raises: InputError for a folder that holds no cross-encoder, and for one that needs packages, a device or an engine not
     there.
@@ -82,10 +83,8 @@ class CrossEncoder:
         self.block = BLOCKS["cuda" if self.device.startswith("cuda") else "cpu"]
         self._batch = batch or (256 if self.device.startswith("cuda") else 32)
         where = str(Path(folder) / MODEL)
-        sixteen = self.device.startswith("cuda") and torch.cuda.is_bf16_supported()
-        dtype = getattr(torch, numbers or ("bfloat16" if sixteen else "float32"))
         asked = "torch" if self.device.startswith("mps") and engine is None else engine
-        self._model, encoder = _loaded(where, self.about, self.device, dtype, asked)
+        self._model, encoder, used = _loaded(where, self.about, self.device, numbers, asked)
         said = self.about.settings
         self._reader = Reader(
             tokenizer_of(where),
@@ -96,7 +95,7 @@ class CrossEncoder:
             bool(said.get("marks")),
         )
         self.engine = "torch" if encoder is None else "packed"
-        self.engine_version = f"{str(dtype).removeprefix('torch.')}, torch {torch.__version__}"
+        self.engine_version = f"{used}, torch {torch.__version__}"
         self._stream: Stream = self._plainly
         if encoder is not None:
             longest = self.about.max_length
@@ -127,25 +126,34 @@ class CrossEncoder:
             yield scored(self._model, self._reader, self._reader.rows(queries, texts), self._batch)
 
 
-def _loaded(where: str, about: folders.About, device: str, dtype: Any, engine: str | None) -> tuple[Any, Encoder | None]:
-    """The model of a judge on its device, and its encoder for the packed engine where that knows it and is asked for.
+def _loaded(
+    where: str, about: folders.About, device: str, numbers: str | None, engine: str | None
+) -> tuple[Any, Encoder | None, str]:
+    """The model of a judge on its device, its encoder for the packed engine where that knows it, and the numbers of both.
 
-    Raises: InputError where it is asked for by name and does not.
+    Raises: InputError where that engine is asked for by name and does not know it.
     """
     import torch
 
-    config, encoder = config_of(where) if not about.settings.get("quantised") else None, None
-    if config is None:
-        model = adapted(where, about, dtype)
-    elif engine == "torch" or not families.known(config):
-        model = opened(where, config, dtype)[0].to(device)
+    usual = "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+    dtype = getattr(torch, numbers or usual)
+    if about.settings.get("quantised"):
+        model, encoder = adapted(where, about, dtype), None
+    elif engine == "torch" or not families.known(config := config_of(where)):
+        model, encoder = opened(where, config_of(where), dtype)[0].to(device), None
     else:
         model = opened(where, config, torch.float32)[0].to(device).eval()  # its head stays in fp32
-        encoder = families.read(model, dtype)
-        model = families.emptied(model) if encoder is not None else model.to(dtype)
+        laid = device == "cpu" and products.available()
+        encoder = families.read(model, None if laid else dtype)
+        if encoder is None:
+            model = model.to(dtype)
+        elif laid:
+            usual = "bfloat16" if products.halves() else "float32"
+            encoder = products.laid_out(encoder, getattr(torch, numbers or usual))
+        model = model if encoder is None else families.emptied(model)
     if engine == "packed" and encoder is None:
         raise InputError(f"engine 'packed' does not know a {model.config.model_type} like {about.name}: leave --engine out")
-    return model.eval(), encoder
+    return model.eval(), encoder, numbers or usual
 
 
 # --- what a model takes ---------------------------------------------------------------------------------------------
