@@ -364,3 +364,17 @@ def test_a_damaged_backup_and_a_missing_one_are_refused_and_change_nothing(small
     with pytest.raises(InputError, match="no such file"):
         backups.restore(tmp_path / "small.sqlite", tmp_path / "none.zip", replace=True, actor="test")
     assert [account.name for account in accounts.listed(small)] == ["ana"]
+
+
+def test_a_backup_of_a_newer_germane_is_one_line(small, tmp_path):
+    import zipfile
+
+    backups.backup(small, tmp_path / "b.zip", actor="test")
+    with zipfile.ZipFile(tmp_path / "b.zip") as old, zipfile.ZipFile(tmp_path / "new.zip", "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "about.json":
+                data = json.dumps(json.loads(data) | {"revision": "9999"}).encode()
+            new.writestr(name, data)
+    with pytest.raises(InputError, match=r"written by a newer germane.*'9999'.*update germane"):
+        backups.restore(tmp_path / "other.sqlite", tmp_path / "new.zip", actor="test")

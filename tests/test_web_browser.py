@@ -13,6 +13,8 @@ from registries import PASSWORD, a_task, team
 from germane.pipeline.votes import write_votes
 from germane.registry import tasks, telling
 from germane.registry.database import open_registry
+from germane.registry.tasks import Asked, NewPair, TaskKind
+from germane.scales import get
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -226,3 +228,15 @@ def test_keys_can_be_switched_off(chromium, server):
     page.wait_for_timeout(300)
     assert telling.votes_of(registry, tasks.find(registry)) == []
     assert not page.is_visible("kbd >> nth=0")
+
+
+def test_an_image_that_does_not_load_gives_its_place_to_the_text(chromium, server):
+    address, registry = server
+    pair = NewPair("q", "d", "a lamp", (("title", "Lamp"),), image="https://127.0.0.1:1/none.jpg")
+    task = tasks.load(registry, "pictures", TaskKind.GOLDEN, get("esci"), [pair], Asked(raters=1), actor="test").task
+    page, _ = enter(chromium, address, "ana", viewport={"width": 1280, "height": 800})
+    page.goto(f"{address}/judge/{task.id}")
+    page.get_by_text("The image does not load.").wait_for()
+    assert page.locator("img").count() == 0
+    assert page.locator(".pictured").count() == 0
+    assert page.locator(".grade").all_inner_texts() == ["I irrelevant", "C complement", "S substitute", "E exact"]
