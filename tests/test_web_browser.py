@@ -213,7 +213,18 @@ def test_the_tab_key_meets_the_item_then_the_guide_then_the_grades_in_order(chro
         met.append(page.evaluate("() => document.activeElement.textContent.trim().replace(/\\s+/g, ' ')"))
     order = [
         next(i for i, text in enumerate(met) if text.endswith(name))
-        for name in ("content", "Log out", "Search for it", "Guide", "I I", "C C", "S S", "E E", "Cannot judge", "Undo")
+        for name in (
+            "content",
+            "Log out",
+            "Search for it",
+            "Guide",
+            "I irrelevant",
+            "C complement",
+            "S substitute",
+            "E exact",
+            "Cannot judge",
+            "Undo",
+        )
     ]
     assert order == sorted(order)
     assert page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") != "none"
