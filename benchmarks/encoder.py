@@ -181,6 +181,8 @@ def alone(judge: Any, pairs: Pairs, device: str, best: float) -> None:
         list(engine(rows, many=True))
         took = time.perf_counter() - began
         share = f"{whole / took / best:.1%} of the ceiling, {done / took / best:.1%} without what is left out of the last layer"
+        if not device.startswith("cuda"):  # its ceiling is of fp32, and the judge may multiply bf16
+            share = f"{whole / took:.3g} TFLOP/s"
         print(f"  the model alone: {took:.2f} s, {rate(pairs, took)}, {share}", flush=True)
 
 
