@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -28,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from germane.labelling.speed import surroundings
 
 SIZES = [10_000, 100_000, 1_000_000, 10_000_000]
 STEP = 1 << 17
@@ -143,14 +143,6 @@ def same_grades(folder: Path, rows: int) -> None:
         raise SystemExit(f"{rows:,} pairs: the tools give other grades, so the comparison is void")
 
 
-def machine() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{model}, {os.cpu_count()} cores{load}, {platform.system()}, Python {platform.python_version()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
@@ -161,7 +153,7 @@ def main() -> None:
     if asked.tool:
         print(json.dumps(in_this_process(asked.tool, asked.folder, asked.rows[0])))
         return
-    print(f"{machine()}\n")
+    print(f"{surroundings()}\n")
     print(
         "| pairs | tool | wall, s | start, s | pairs a second | processor, µs a pair | rate to germane's | peak memory, MiB |"
     )

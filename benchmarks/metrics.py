@@ -15,7 +15,6 @@ import argparse
 import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from germane.labelling.speed import surroundings
 
 QUERIES, DOCS, REPEATS = 10_000, 100, 15
 NAMES = ("nDCG@10", "P@5", "RR")
@@ -201,16 +202,6 @@ def import_seconds(module: str) -> float:
     return min(best)
 
 
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        model = next((line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line), model)
-    load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
-    cores = f"{model}, {os.cpu_count()} cores{load}"
-    return f"{cores}, {platform.system()}, Python {platform.python_version()}, numpy {np.__version__}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--warm-only", action="store_true", help="leave out ranx's first call without compiled code")
@@ -221,7 +212,8 @@ def main() -> None:
         print(json.dumps(one_tool(asked.tool, asked.values)))
         return
     versions = ", ".join(f"{name} {importlib.metadata.version(package)}" for name, package in PACKAGES.items())
-    print(f"{QUERIES:,} queries x {DOCS} documents, {', '.join(NAMES)}; best of {REPEATS} (median)\n{machine()}\n{versions}\n")
+    where = f"{surroundings()}, numpy {np.__version__}"
+    print(f"{QUERIES:,} queries x {DOCS} documents, {', '.join(NAMES)}; best of {REPEATS} (median)\n{where}\n{versions}\n")
     print("| tool | prepare, s | measure, s | its processor time, s | ratio | prepare + first call, s | largest difference |")
     print("|---|---|---|---|---|---|---|")
     ours, mine = None, 0.0

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -26,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from germane.labelling.speed import surroundings
 
 K, CANDIDATES, JUDGED, CATALOGUE, STRATA = 25, 60, 48, 5_000_000, 12
 STEP = 10_000  # queries made at a time
@@ -234,14 +234,6 @@ def in_this_process(tool: str, folder: Path) -> dict[str, Any]:
     return {"values": values, "processor": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss / unit}
 
 
-def machine() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{model}, {os.cpu_count()} cores{load}, {platform.system()}, Python {platform.python_version()}"
-
-
 def compared(queries: int, *, shuffled: bool, tools: list[str], where: str | None) -> None:
     """One line a tool for an experiment of this many queries."""
     with tempfile.TemporaryDirectory(dir=where) as name:
@@ -286,7 +278,7 @@ def main() -> None:
         print(json.dumps(in_this_process(asked.tool, asked.folder)))
     else:
         order = "in random order" if asked.shuffled else "together by query"
-        print(f"2 arms x {K} results, {JUDGED} judgments a query, rows {order}\n{machine()}\n")
+        print(f"2 arms x {K} results, {JUDGED} judgments a query, rows {order}\n{surroundings()}\n")
         print("| queries | tool | wall, s | processor, s | its ratio | peak memory, MiB | largest difference |")
         print("|---|---|---|---|---|---|---|")
         for queries in asked.queries:

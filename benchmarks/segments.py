@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from germane.labelling.speed import surroundings
 
 SEGMENTS, QUERIES, STRATA = 1000, 100_000, 60
 REPEATS, PEER_REPEATS = 15, 2
@@ -152,16 +152,6 @@ def environment(folder: Path) -> str:
     return str(folder / "bin" / "python")
 
 
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        model = next((line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line), model)
-    load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
-    cores = f"{model}, {os.cpu_count()} cores{load}"
-    return f"{cores}, {platform.system()}, Python {platform.python_version()}, numpy {np.__version__}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", help="an interpreter that has spotify-confidence and gbstats")
@@ -173,7 +163,7 @@ def main() -> None:
         print(json.dumps(one_tool(asked.tool, asked.data, asked.values)))
         return
     print(f"{SEGMENTS:,} segments of {QUERIES:,} queries, two arms; best of {REPEATS} (median), peers of {PEER_REPEATS}")
-    print(machine())
+    print(f"{surroundings()}, numpy {np.__version__}")
     print(f"{', '.join(PEERS)}\n")
     print(
         "| tool | prepare, ms | estimates and adjusted p, ms | its processor time, ms | ratio | largest difference of values |"

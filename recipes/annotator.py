@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import socket
 import subprocess
@@ -41,6 +40,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from germane.judges.loading import models_folder
+from germane.labelling.speed import surroundings
 
 MODEL = "SmolLM2-135M-Instruct"
 FIELDS, LONGEST = "title,brand,color,bullet_points,description", 800
@@ -301,7 +301,7 @@ COLUMNS += ("card", "other pairs")
 def shown(given: argparse.Namespace, structured: str, symbol: bool, rows: Sequence[dict[str, Any]], n: int) -> None:
     (given.out / "annotator.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     queries = len(set(pq.read_table(given.out / "golden.parquet")["query_id"].to_pylist()))
-    print(f"\n{MODEL} behind {given.server}; {n:,} golden pairs of {queries} queries, seed {given.seed}; {machine()}\n")
+    print(f"\n{MODEL} behind {given.server}; {n:,} golden pairs of {queries} queries, seed {given.seed}; {surroundings()}\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for row in rows:
         bound = f" ({structured})" if row["mode"] == "reasons" else ""
@@ -318,14 +318,6 @@ def shown(given: argparse.Namespace, structured: str, symbol: bool, rows: Sequen
 
 def estimate(found: dict[str, Any] | None) -> str:
     return "-" if found is None else f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
-
-
-def machine() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
-    load = f", load {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
-    return f"{name}, {os.cpu_count()} cores{load}"
 
 
 if __name__ == "__main__":

@@ -156,7 +156,8 @@ def test_a_file_that_may_not_grow_is_one_line_and_the_job_goes_on_when_it_may(pa
             run(pairs, tmp_path / "out.parquet")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / ".out.parquet.parts"])
+    begun = [] if most == 200 else [tmp_path / ".out.parquet.parts"]  # where not even the plan fits, nothing is left
+    assert sorted(tmp_path.iterdir()) == sorted([*before, *begun])
     assert not list(tmp_path.rglob("*.tmp"))
     assert run(pairs, tmp_path / "out.parquet").rows == whole.rows
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()

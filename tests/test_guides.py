@@ -180,6 +180,17 @@ def test_controls_are_no_drift_and_no_change_is_no_certainty():
     assert found.found["shift"].low < 0 < found.found["shift"].high
 
 
+def test_a_single_query_that_was_judged_twice_says_nothing_of_noise():
+    rows = []
+    for i in range(8):
+        rows += [Vote(f"q{i}", "d", "ann", i % 3, "old", START), Vote(f"q{i}", "d", "bob", 1, "new", START)]
+    rows.append(Vote("q0", "d", "eve", 2, "old", START))
+    found = drift(votes.read(rows, THREE), THREE, old="old", new="new")
+    assert "more than noise" not in found.found
+    assert "more than noise" not in page.drift_text(THREE, found)
+    assert any("too few of these pairs were judged twice" in note for note in found.notes)
+
+
 def test_a_drift_needs_votes_under_both_versions():
     rows = [Vote("q", "d", "ann", 1, "old", START), Vote("r", "d", "ann", 1, "new", START)]
     with pytest.raises(InputError, match="no vote was made under guide version 'older'"):

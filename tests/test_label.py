@@ -141,6 +141,14 @@ def test_wrong_input_is_said(pairs, tmp_path, options, said):
         label(given.pop("judge"), given.pop("pairs"), tmp_path / given.pop("out"), **given)
 
 
+@pytest.mark.parametrize("content", ["# no table\n", "query_id,query,doc_id\nq,a,d\n", "query_id,query,doc_id,text\n"])
+def test_what_is_refused_leaves_nothing(tmp_path, content):
+    (tmp_path / "pairs.csv").write_text(content)
+    with pytest.raises(InputError):
+        label("fake", tmp_path / "pairs.csv", tmp_path / "j.parquet", scale="esci")
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
+
+
 def test_a_judge_of_another_scale_is_refused(pairs, trained, tmp_path):
     with pytest.raises(InputError, match="judges on scale 'esci'"):
         label(trained(), pairs, tmp_path / "j.parquet", scale="trec")

@@ -88,6 +88,20 @@ def test_every_stratum_is_covered_and_every_reason_has_its_turn(market, tmp_path
     assert not draw(market, tmp_path / "p.parquet", **hard(market)).made
 
 
+def test_pairs_carry_how_unsure_a_judge_was_and_nothing_where_none_said_it(market, tmp_path):
+    lines = ["query_id,doc_id,relevance,entropy,judge,fingerprint"]
+    lines += [f"q{q},d{d},1,{0.0 if q % 2 else 1.5},z,z1" for q in range(N // 2) for d in range(DOCS)]
+    (tmp_path / "z.csv").write_text("\n".join(lines) + "\n")
+    draw(market, tmp_path / "p.parquet", judgments=[market / "x.csv", tmp_path / "z.csv"], scale="trec")
+    rows = sources.read_pairs(tmp_path / "p.parquet").to_pylist()
+    for row in rows:
+        number = int(row["query_id"][1:])
+        assert row["entropy"] == (None if number >= N // 2 else 0.0 if number % 2 else 1.5)
+    assert {row["entropy"] for row in rows} == {None, 0.0, 1.5}
+    draw(market, tmp_path / "none.parquet", judgments=[market / "x.csv"], scale="trec")
+    assert "entropy" not in sources.read_pairs(tmp_path / "none.parquet").column_names
+
+
 def test_the_random_part_does_not_know_the_targeted_one(market, tmp_path):
     draw(market, tmp_path / "a.parquet")
     draw(market, tmp_path / "b.parquet", **hard(market))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from germane.golden.of_raters import defined
 from germane.golden.votes import VOTE, Votes
 from germane.stats import clustered
 from germane.stats.raters import difference_of_means
@@ -83,15 +84,18 @@ def drift(
     if len(a):
         differs = (source.grade[a] != source.grade[b]).astype(float)
         said = "the same rater again under one version" if how == SAME else "two raters under one version"
-        options = {"clusters": source.query[a], "weights": noise_weight, "level": level}
-        found["noise"] = clustered.share(differs > 0, **options, method=f"differs, {said}")
+        again: dict[str, Any] = {"clusters": source.query[a], "weights": noise_weight, "level": level}
         both = np.isin(now.pair[one], source.pair[a])  # the same pairs on both sides, each with the same weight
-        clusters = now.query[one][both], source.query[a]
-        found["more than noise"] = difference_of_means(
-            changed[both], differs, clusters=clusters, weights=(weight[both], noise_weight), level=level
-        )
-    else:
-        notes.append("none of these pairs was judged twice under one version: how much of the change is noise is not known")
+        beside: dict[str, Any] = {"clusters": (now.query[one][both], source.query[a]), "level": level}
+        made: dict[str, Callable[[], Estimate]] = {
+            "noise": lambda: clustered.share(differs > 0, **again, method=f"differs, {said}"),
+            "more than noise": lambda: difference_of_means(
+                changed[both], differs, weights=(weight[both], noise_weight), **beside
+            ),
+        }
+        found |= defined(made)
+    if "more than noise" not in found:
+        notes.append("too few of these pairs were judged twice under one version: how much of the change is noise is not known")
     table = np.zeros((len(scale.labels), len(scale.labels)), dtype=np.int64)
     np.add.at(table, (now.grade[one], now.grade[two]), 1)
     moves = tuple(tuple(row) for row in table.tolist())

@@ -72,7 +72,9 @@ def quality(
     overall |= _controls(hidden, known, level)
     overall |= _again(everything, level)
     if weight is not None:
-        notes.append("raters two by two, their averages and the same rater again are of pairs as they came, without odds")
+        notes.append(
+            "figures of raters, one by one, two by two and again, carry no odds; those of one alone hold targeted pairs too"
+        )
     two = rater_pairs(drawn, least=least, level=level)
     overall |= _averages(two)
     if not two:

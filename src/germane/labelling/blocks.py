@@ -52,6 +52,8 @@ class Blocks:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+        if problem is not None and not any(self.folder.glob("*.parquet")):
+            self.remove()  # refused before anything was done: nothing is left of it
         if self._lock is not None:
             self._lock.close()
 

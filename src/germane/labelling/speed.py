@@ -27,6 +27,12 @@ def machine(device: str | None = None) -> str:
     return f"{_processor()}, {count} processor{'s' if count > 1 else ''}"
 
 
+def surroundings() -> str:
+    """What a figure was measured on: processor, how busy it is, system and Python."""
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{machine('cpu')}{load}, {platform.system()}, Python {platform.python_version()}"
+
+
 def latency_ms(judge: Judge, pairs: Sequence[Pair]) -> float | None:
     """Milliseconds for one pair asked alone, the median of a few after a first one that is not counted; None for no pairs."""
     times = []

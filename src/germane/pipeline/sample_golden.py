@@ -16,7 +16,7 @@ from germane.golden import leaks
 from germane.sampling.coverage import draw_coverage, frame_of
 from germane.sampling.segmented import with_segments
 from germane.sampling.strata import strata_columns
-from germane.sampling.targets import DOUBT, choose, reasons, scores
+from germane.sampling.targets import choose, doubts, reasons, scores
 from germane.text import TextPlan, compose_table
 from germane.types import InputError, Scale
 
@@ -106,15 +106,18 @@ def sample(
     of_query = np.array([chance.get(str(q), 1.0) for q in frame["query_id"].to_pylist()]) if chance else None
     coverage = draw_coverage(frame, n=n, seed=seed, allocation=allocation, chance=of_query)
     hard, found = dict[int, str](), dict[str, NDArray[np.float64]]()
+    unsure: NDArray[np.float64] | None = None
     took = np.asarray(coverage.frame["drawn"].to_numpy(), dtype=bool)
     if judgments:
         of = scales.get(str(scale))
-        found = _scores(frame, judgments, of, relevant, clicks, texts)
+        found, unsure = _scores(frame, judgments, of, relevant, clicks, texts)
         hard = choose(frame, found, n=targeted, drawn=took, seed=seed)
         if len(hard) < targeted:
             notes = [*notes, f"{len(hard):,} pairs are hard for a reason, fewer than the {targeted:,} asked for"]
     rows = [*np.flatnonzero(took).tolist(), *hard]
     made, both = _table(coverage.frame, rows, took, found, texts, seed)
+    if unsure is not None:  # for `annotate --entropy`, which shows it to nobody
+        made = _with_entropy(made, coverage.frame, unsure)
     if excluded:
         notes = [*notes, f"{excluded:,} pairs are used elsewhere and were left out: the random part stands for the others"]
     facts: dict[str, Any] = {
@@ -192,7 +195,8 @@ class _Texts:
 
 def _scores(
     frame: pa.Table, judgments: Sequence[Path], of: Scale, relevant: str | None, clicks: Path | None, texts: _Texts
-) -> dict[str, NDArray[np.float64]]:
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64] | None]:
+    """How much each reason speaks for each pair, and how unsure the judges were of it, where they say that."""
     said = [sources.read_judgments(path, scale=of) for path in judgments]
     for path, table in zip(judgments, said, strict=True):
         if store.first_duplicate(table, ["query_id", "doc_id"]) is not None:
@@ -201,7 +205,19 @@ def _scores(
     clicked = None if clicks is None else _clicks(clicks)
     query, text, _ = texts.of(frame) if len(said) > 1 else ([], [], [])
     both = [f"{q} {t}" for q, t in zip(query, text, strict=True)] if query else None
-    return scores(frame, said, grades=len(of.labels), relevant=max(at, 1), clicks=clicked, texts=both)
+    grades = len(of.labels)
+    found = scores(frame, said, grades=grades, relevant=max(at, 1), clicks=clicked, texts=both)
+    return found, doubts(frame, said, grades=grades)
+
+
+def _with_entropy(made: pa.Table, frame: pa.Table, unsure: NDArray[np.float64]) -> pa.Table:
+    """The drawn pairs with the entropy of the judge that was least sure of each; empty where no judge said one."""
+    import pyarrow as pa
+
+    ids = ("query_id", "doc_id")
+    of = dict(zip(zip(*(frame[name].to_pylist() for name in ids), strict=True), unsure.tolist(), strict=True))
+    found = [of[pair] for pair in zip(*(made[name].to_pylist() for name in ids), strict=True)]
+    return made.append_column("entropy", pa.array([None if np.isnan(x) else x for x in found], pa.float64()))
 
 
 def _clicks(path: Path) -> pa.Table:
@@ -249,8 +265,6 @@ def _table(
         "part": pa.array(["random" if mine else "targeted" for mine in drawn], pa.string()),
         "reason": pa.array(why, pa.string()),
     }
-    if DOUBT in found:  # for `annotate --entropy`, which shows it to nobody
-        columns["entropy"] = pa.array(found[DOUBT][rows], pa.float64())
     return pa.table(columns), sum(mine and bool(said) for mine, said in zip(drawn, why, strict=True))
 
 

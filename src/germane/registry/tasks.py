@@ -117,8 +117,8 @@ def load(
     """The task of this name with these pairs: made if it is new, else with what is new of them, asked as it is said now.
 
     A new guide of a known task becomes a new version; votes keep theirs. Known pairs get the odds, strata and entropies that
-    are given now. used: pairs that have
-    been in prompts, calibration or training, as `golden.leaks` takes them, which no audit may hold.
+    are given now. used: pairs that have been in prompts, calibration or training, as `golden.leaks` takes them, which no audit
+    may hold.
 
     Raises: InputError for another kind or scale than the task has; Refusal `--allow golden-audit` where golden and audit
     pairs meet.

@@ -36,7 +36,7 @@ def scores(
     judges: judgments, one judge a table. relevant: the lowest relevant grade, whose boundary counts. clicks: query_id, doc_id,
     clicks, impressions. texts: of query and document, in the order of the frame, for clusters of disagreement.
     """
-    place = {pair: i for i, pair in enumerate(zip(frame["query_id"].to_pylist(), frame["doc_id"].to_pylist(), strict=True))}
+    place = _places(frame)
     n = len(place)
     said = np.full((len(judges), n), np.nan)
     found: dict[str, Floats] = {}
@@ -46,20 +46,16 @@ def scores(
         np.maximum.at(held, rows, np.nan_to_num(values, nan=0.0))
 
     for j, table in enumerate(judges):
-        ids = zip(table["query_id"].to_pylist(), table["doc_id"].to_pylist(), strict=True)
-        where = np.array([place.get(pair, -1) for pair in ids], dtype=np.int64)
+        where = _where(table, place)
         mine = where >= 0
         rows = where[mine]
         said[j, rows] = table["relevance"].to_numpy().astype(np.float64)[mine]
         if "self_agreement" in table.column_names:
             at_most("the judge contradicts itself", rows, 1 - table["self_agreement"].to_numpy().astype(np.float64)[mine])
-        if "entropy" in table.column_names:
-            at_most(DOUBT, rows, table["entropy"].to_numpy().astype(np.float64)[mine])
+        for doubt in _entropies(table, grades):
+            at_most(DOUBT, rows, doubt[mine])
         if "probs" in table.column_names:
-            probs = np.array([p if p is not None else [np.nan] * grades for p in table["probs"].to_pylist()], dtype=np.float64)[
-                mine
-            ]
-            at_most(DOUBT, rows, entropy(probs))
+            probs = _probs(table, grades)[mine]
             near = 1 - np.abs(2 * probs[:, relevant:].sum(1) - 1)
             at_most("near the boundary of relevant", rows, np.where(near > 0.5, near, 0.0))
     spread = _spread(said)
@@ -70,6 +66,41 @@ def scores(
     if clicks is not None and len(judges):
         found["clicks contradict the judge"] = _against_clicks(place, said, clicks, grades)
     return found
+
+
+def doubts(frame: pa.Table, judges: Sequence[pa.Table], *, grades: int) -> Floats | None:
+    """(rows,) the entropy of the judge that is least sure of each pair of the frame, in bits; NaN where none says it of a pair.
+
+    None where no judge says it of any.
+    """
+    place = _places(frame)
+    found = np.full(len(place), np.nan)
+    for table in judges:
+        where = _where(table, place)
+        mine = where >= 0
+        for doubt in _entropies(table, grades):
+            np.fmax.at(found, where[mine], doubt[mine])
+    return None if np.isnan(found).all() else found
+
+
+def _places(frame: pa.Table) -> dict[tuple[Any, Any], int]:
+    return {pair: i for i, pair in enumerate(zip(frame["query_id"].to_pylist(), frame["doc_id"].to_pylist(), strict=True))}
+
+
+def _where(table: pa.Table, place: Mapping[tuple[Any, Any], int]) -> NDArray[np.int64]:
+    """(n,) the place of each row's pair in the frame, -1 where it is not in it."""
+    ids = zip(table["query_id"].to_pylist(), table["doc_id"].to_pylist(), strict=True)
+    return np.array([place.get(pair, -1) for pair in ids], dtype=np.int64)
+
+
+def _entropies(table: pa.Table, grades: int) -> list[Floats]:
+    """(n,) what a judge says of how sure it was, by its samples and by its probabilities; NaN where it does not."""
+    found = [table["entropy"].to_numpy().astype(np.float64)] if "entropy" in table.column_names else []
+    return [*found, entropy(_probs(table, grades))] if "probs" in table.column_names else found
+
+
+def _probs(table: pa.Table, grades: int) -> Floats:
+    return np.array([p if p is not None else [np.nan] * grades for p in table["probs"].to_pylist()], dtype=np.float64)
 
 
 def _spread(said: Floats) -> Floats:
