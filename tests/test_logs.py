@@ -13,7 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from germane.logs import NORMAL, normal_form, popularity, query_id, segments, with_segments
+from germane.logs import popularity, segments, with_segments
+from germane.text.normal import NORMAL, normal_form, query_id
 from germane.types import InputError
 
 SEARCHES = {

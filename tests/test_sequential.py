@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from germane.stats.sequential import (
-    confidence_sequence,
-    cusum,
-    cusum_threshold,
-    e_detector,
-    run_length,
-    standard_errors,
-)
+from germane.stats.run_length import cusum_threshold, run_length
+from germane.stats.sequential import confidence_sequence, cusum, e_detector, standard_errors
 from germane.types import InputError
 
 EARLY = {"burn_in": 2, "minimum_nonzero": 1, "minimum_df": 0}

@@ -7,12 +7,13 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import store
-from germane.logs import ROLES, normal_form
+from germane.logs import ROLES
 from germane.sources.loading import load
 from germane.sources.names import DOC_ID, QUERY, QUERY_ID
 from germane.sources.raw import Raw
 from germane.store.checks import compute, listed
 from germane.text import query_digest
+from germane.text.normal import normal_form
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def read_clicks(clicks: Any, queries: pa.Table | None = None) -> Clicks:
 
     clicks: a file or table with a document (doc_id, product_id, object_id), its query's text, or a query_id that `queries`
     knows (query_id, query), and where there are any a user id, a count of clicks, and UBI's action_name, of which clicks count.
-    Texts that have one normal form (`logs.normal_form`) are one query.
+    Texts that have one normal form (`text.normal.normal_form`) are one query.
 
     Raises: InputError for columns that are not there, counts that are none, and clicks of which no query is known.
 

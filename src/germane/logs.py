@@ -7,12 +7,10 @@ segmented by impressions, and every segment's name says so.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from hashlib import sha256
 from math import ceil
 from pathlib import Path
 from tempfile import gettempdir
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from germane.store.checks import MAX_CHARACTERS
+from germane.text.normal import MAY_CHANGE, NORMAL, normal, query_id, steps_of
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -38,13 +37,9 @@ ROLES: Mapping[str, Sequence[str]] = {
     "language": ("language",),
     "query_id": (),
 }
-STEPS = ("unicode", "case", "space")
-NORMAL = "unicode+case+space"
 THRESHOLDS: Mapping[str, float] = {"head": 0.5, "torso": 0.8}
 TAIL, SINGLE, NOBODY = "tail", "single", "no user id"
 BY_IMPRESSIONS = " (impressions)"
-# A text without any of this is in normal form already. No backslashes and ASCII only: every warehouse reads it alike.
-MAY_CHANGE = "[^ !-@[-~]|  |^ | $"
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ def segments(
     """
     import duckdb
 
-    steps = _steps(normalise)
+    steps = steps_of(normalise)
     name = str(log) if isinstance(log, str | Path) else "the log"
     try:
         rows, found = _rows(log, dict(columns or {}), name)
@@ -207,50 +202,6 @@ def popularity(counts: ArrayLike, thresholds: Mapping[str, float] = THRESHOLDS) 
     return code[level].astype(np.int64), names
 
 
-def normal_form(text: str, normalise: str = NORMAL) -> str:
-    """The text that stands for all its spellings: "" if it is blank.
-
-    normalise: steps joined by "+", or "none". unicode: NFKC, so that "ﬁ" is "fi". case: lower case, as Python has it in
-    every language ("ß" stays). space: one space between words, none around them. Applying it twice changes nothing.
-
-    >>> normal_form("  Ｔシャツ  Größe L "), normal_form("LOR", "space"), normal_form(" \\t")
-    ('tシャツ größe l', 'LOR', '')
-    """
-    return _normal(text, _steps(normalise))
-
-
-def query_id(text: str, language: str | None = None) -> str:
-    """An id that says what was asked: "q", so that no tool reads a number, and 64 bits of SHA-256 of the text and language.
-
-    Among 5 million queries, some two share an id with a chance under one in a million.
-
-    >>> query_id("red shoes"), query_id("red shoes", "en")
-    ('q7819de65174af0f8', 'qb208257be45f7311')
-    """
-    return "q" + sha256(f"{language or ''}\x1f{text}".encode()).hexdigest()[:16]
-
-
-# --- steps of normalisation -----------------------------------------------------------------------------------------
-
-
-def _steps(normalise: str) -> tuple[str, ...]:
-    asked = [] if normalise == "none" else normalise.split("+")
-    for wrong in [step for step in asked if step not in STEPS]:
-        raise InputError(f"normalisation {wrong!r} is unknown: expected none, or some of {', '.join(STEPS)} joined by +")
-    return tuple(step for step in STEPS if step in asked)
-
-
-def _normal(text: str, steps: Collection[str]) -> str:
-    if "unicode" in steps:
-        text = unicodedata.normalize("NFKC", text)
-    if "case" in steps:
-        text = text.lower()
-        if "unicode" in steps:
-            text = unicodedata.normalize("NFKC", text)
-    words = text.split()
-    return (" ".join(words) if "space" in steps else text) if words else ""
-
-
 # --- reading a log --------------------------------------------------------------------------------------------------
 
 
@@ -324,7 +275,7 @@ def _with_normal_text(rows: Any, steps: Sequence[str]) -> Any:
     import pyarrow as pa
 
     suspects = rows.filter(rows.query.re_search(MAY_CHANGE)).select("query").distinct().to_pyarrow()["query"].to_pylist()
-    changed = {text: normal for text in suspects if (normal := _normal(text, steps)) != text}
+    changed = {text: plain for text in suspects if (plain := normal(text, steps)) != text}
     if not changed:
         return rows.mutate(text=rows.query.fill_null(""))
     mapping = ibis.memtable(

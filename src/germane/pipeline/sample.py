@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from germane import logs, sampling, sources, store
 from germane.sampling.segmented import with_segments
 from germane.store.checks import MAX_CHARACTERS
+from germane.text.normal import NORMAL
 from germane.types import InputError, Refusal
 
 
@@ -57,7 +58,7 @@ def segment(
     out: Path,
     *,
     columns: Mapping[str, str | None] | None = None,
-    normalise: str = logs.NORMAL,
+    normalise: str = NORMAL,
     thresholds: Mapping[str, float] | None = None,
     by: str | None = None,
 ) -> Segments:

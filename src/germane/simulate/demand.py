@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from germane.logs import query_id
 from germane.simulate.catalogue import Catalogue, popularity_of_kinds
 from germane.simulate.vocabulary import DE, EN, LANGUAGES, Kind, Vocabulary, choose
+from germane.text.normal import query_id
 from germane.types import InputError
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from germane.stats.run_length import ARL0, above, cusum_threshold
 from germane.types import Estimate, InputError
 
 Floats = NDArray[np.float64]
@@ -32,9 +33,6 @@ More than a single interval needs (`means.MINIMUM_NONZERO`). Source: our simulat
 MINIMUM_DF = 30.0
 """No interval before so many degrees of freedom by weights and counts: a stratum of half the population and 1 to 2 % of the
 sample missed the truth at some look in 10 to 31 % of experiments."""
-
-ARL0 = 365.0
-"""Looks between false alarms, on average: one a year where a look is a day."""
 
 SHIFTS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Shifts, in standard deviations of one look, that an e-detector looks for at once, each with the same weight."""
@@ -181,11 +179,11 @@ def cusum(
     (6, [0.0, 0.0, 0.0, 1.4, 3.1, 4.6, 6.2], 4.76)
     """
     x = _series(values, "value")
-    _above("sd", sd)
-    _above("k", k)
+    above("sd", sd)
+    above("k", k)
     sides = _sides(direction)
     threshold = cusum_threshold(arl0, k=k, two_sided=len(sides) == 2) if h is None else h
-    _above("h", threshold)
+    above("h", threshold)
     z = (x - target) / sd
     sums = np.zeros((len(sides), *z.shape[:-1]))
     statistic, alarm = np.empty_like(z), np.zeros(z.shape, dtype=np.bool_)
@@ -196,59 +194,6 @@ def cusum(
         alarm[..., t] = statistic[..., t] >= threshold
         sums[:, alarm[..., t]] = 0
     return Alarms(statistic, alarm, float(threshold))
-
-
-def cusum_threshold(arl0: float = ARL0, *, k: float = 0.5, two_sided: bool = True) -> float:
-    """The threshold h, in sds of one look, at which a CUSUM raises a false alarm every `arl0` looks on average.
-
-    `run_length` solved for h by bisection: exact for normal values. Skewed values alarm more often: take daily means of
-    many queries (docs/statistics/sequential.md).
-    Raises: InputError for an arl0 of 2 looks or fewer, or above 10 million.
-
-    >>> round(cusum_threshold(370), 2), round(cusum_threshold(370, two_sided=False), 2)
-    (4.77, 4.1)
-    """
-    _above("k", k)
-    if not 2 < arl0 <= 1e7:
-        raise InputError(f"arl0 is {arl0:g}: give the looks between false alarms, from 2 to 10 million")
-    low, high = 0.0, 1.0
-    while run_length(high, k=k, two_sided=two_sided) < arl0:
-        low, high = high, 2 * high
-    for _ in range(50):
-        middle = (low + high) / 2
-        short = run_length(middle, k=k, two_sided=two_sided) < arl0
-        low, high = (middle, high) if short else (low, middle)
-    return (low + high) / 2
-
-
-def run_length(h: float, *, k: float = 0.5, shift: float = 0.0, two_sided: bool = True) -> float:
-    """Looks until a CUSUM with threshold h raises an alarm, on average, where values are normal and `shift` sds off target.
-
-    One side solves L(u) = 1 + L(0) F(k - u) + integral over (0, h) of L(x) f(x + k - u), f and F the normal density and
-    distribution around the shift, on Gauss-Legendre points; two sides add as rates.
-    Source: Page (1954), eq. for the run length of a one-sided scheme; Goel and Wu (1971), its solution on Gaussian points.
-
-    >>> round(run_length(5.0)), round(run_length(5.0, shift=1.0), 1)
-    (465, 10.4)
-    """
-    _above("h", h)
-    sides = (shift, -shift) if two_sided else (shift,)
-    lengths = [_one_sided(h, k, off) for off in sides]
-    return 1 / sum(1 / length for length in lengths)
-
-
-def _one_sided(h: float, k: float, shift: float) -> float:
-    """Looks until the upper sum alarms, from 0; at most 1e13, where digits end."""
-    from scipy.special import ndtr
-
-    node, weight = np.polynomial.legendre.leggauss(64)
-    x, w = h * (node + 1) / 2, h * weight / 2
-    start = np.append(x, 0.0)  # the last row starts at 0
-    kernel = np.empty((65, 65))
-    kernel[:, :64] = w * np.exp(-0.5 * (x + k - shift - start[:, None]) ** 2) / np.sqrt(2 * np.pi)
-    kernel[:, 64] = ndtr(k - shift - start)
-    length = float(np.linalg.solve(np.eye(65) - kernel, np.ones(65))[64])
-    return length if 1 <= length < 1e13 else 1e13
 
 
 def e_detector(
@@ -301,14 +246,14 @@ def e_detector(
 
 def _sub_gaussian(x: Floats, sd: float) -> Callable[[float], Floats]:
     """sign -> (J, ..., T) log of each look's evidence, for the shifts looked for."""
-    _above("sd", sd)
+    above("sd", sd)
     shifts = np.array(SHIFTS).reshape(-1, *[1] * x.ndim)
     return lambda sign: shifts * (sign * x / sd) - shifts**2 / 2
 
 
 def _bets(x: Floats, bound: float) -> Callable[[float], Floats]:
     """sign -> (J, ..., T) log of each look's evidence, for the stakes laid; the queries of a look multiply."""
-    _above("bound", bound)
+    above("bound", bound)
     if x.size and np.abs(x).max() > bound * (1 + 1e-9):
         raise InputError(f"a value lies {np.abs(x).max():g} from null, and the bound is {bound:g}: give the true bound")
     x = x[:, None] if x.ndim == 1 else x
@@ -395,11 +340,6 @@ def _series(values: ArrayLike, what: str) -> Floats:
         where = int(np.flatnonzero(~np.isfinite(x))[0])
         raise InputError(f"{what} {where} is not a finite number: leave missing ones out, and say so")
     return x
-
-
-def _above(name: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise InputError(f"{name} is {value}: give a number above 0")
 
 
 def _between(name: str, value: float, low: float, high: float) -> None:
