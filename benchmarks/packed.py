@@ -92,18 +92,11 @@ def synchronise(device: str) -> None:
 
 def ceiling(device: str) -> float:
     """TFLOP/s of the best of several bf16 products; of fp32 on a CPU."""
-    import torch
+    from germane.inference import ceilings
 
-    shapes = [(8192, 8192, 8192), (16384, 8192, 8192), (65536, 4096, 1024), (65536, 1024, 4096), (65536, 3072, 1024)]
-    dtype = torch.bfloat16
-    if device != "cuda":
-        shapes, dtype = [(1024, 1024, 1024), (4096, 1536, 384)], torch.float32
     best = 0.0
-    for m, n, k in shapes:
-        a, b = (torch.randn(size, device=device, dtype=dtype) for size in ((m, k), (n, k)))
-        took = timed(lambda a=a, b=b: a @ b.T, device, 20 if device == "cuda" else 5)
-        rate = 2 * m * n * k / took / 1e12
-        print(f"  {m} x {n} x {k}: {rate:,.3g} TFLOP/s", flush=True)
+    for (rows, out, width), rate in ceilings.products(device, "bfloat16" if device == "cuda" else "float32", seconds=1.0):
+        print(f"  {rows} x {out} x {width}: {rate:,.3g} TFLOP/s", flush=True)
         best = max(best, rate)
     return best
 

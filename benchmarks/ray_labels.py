@@ -24,6 +24,8 @@ from typing import Any
 
 import growth
 
+from germane.labelling.speed import surroundings
+
 ACTORS, DECLARED = 2, 4
 MODEL = "all-MiniLM-L6-v2"
 
@@ -132,7 +134,7 @@ def main() -> None:
     from germane.judges import Fake
     from germane.labelling.work import BLOCK
 
-    print(f"{growth.machine()}; Ray with {DECLARED} CPUs declared, {ACTORS} actors of one\n")
+    print(f"{surroundings()}; Ray with {DECLARED} CPUs declared, {ACTORS} actors of one\n")
     print("| judge | pairs | one process, s | Ray, s | ratio | actors killed | tables |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:

@@ -45,6 +45,7 @@ VERBS = {
     "demo": "germane.pipeline.demo:demo",
     "tour": "germane.pipeline.tour:tour",
     "doctor": "germane.pipeline.doctor:doctor",
+    "bench": "germane.pipeline.bench:bench",
     "schema": "germane.pipeline.schema:schema",
 }
 

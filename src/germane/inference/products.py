@@ -56,12 +56,13 @@ def _layer(layer: Layer, dtype: torch.dtype) -> Layer:
     more: dict[str, Any] = {}
     for name in ("qkv", "out", "up", "down"):
         bias = getattr(layer, f"{name}_bias")
-        more[name] = _packed(getattr(layer, name), dtype)
+        more[name] = packed(getattr(layer, name), dtype)
         more[f"{name}_bias"] = None if bias is None else bias.to(dtype)
-    return layer._replace(ask=_packed(layer.qkv[:width], dtype), answer=_packed(layer.qkv[width:], dtype), **more)
+    return layer._replace(ask=packed(layer.qkv[:width], dtype), answer=packed(layer.qkv[width:], dtype), **more)
 
 
-def _packed(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def packed(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A weight (out, in) laid out for `product`, in these numbers."""
     import torch
 
     found: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype).contiguous(), ROWS)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from germane.inference.operations import Read
 from germane.judges import folder as folders
 from germane.judges.saying import judgments, probabilities
 from germane.types import InputError, Judgment, Pair
@@ -36,6 +37,10 @@ class Committee:
 
     def __call__(self, pairs: Iterable[Pair]) -> Iterator[Judgment]:
         return judgments(pairs, self.about, self.score)
+
+    def reads(self, queries: Sequence[str], texts: Sequence[str]) -> list[Read]:
+        """What its members' models read of these pairs."""
+        return [read for member in self.members for read in member.reads(queries, texts)]
 
     def score(self, queries: Sequence[str], texts: Sequence[str]) -> NDArray[np.float64]:
         """The mean of the members' log-probabilities, shape (n, grades)."""

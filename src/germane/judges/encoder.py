@@ -19,6 +19,7 @@ from germane import extras
 from germane.extras import first_line, needs, quietly
 from germane.inference import families, products
 from germane.inference.families import Encoder
+from germane.inference.operations import Read
 from germane.inference.packed import Packed
 from germane.judges import folder as folders
 from germane.judges.loading import locate
@@ -95,7 +96,7 @@ class CrossEncoder:
             bool(said.get("marks")),
         )
         self.engine = "torch" if encoder is None else "packed"
-        self.engine_version = f"{used}, torch {torch.__version__}"
+        self.engine_version, self._numbers = f"{used}, torch {torch.__version__}", used
         self._stream: Stream = self._plainly
         if encoder is not None:
             longest = self.about.max_length
@@ -115,6 +116,11 @@ class CrossEncoder:
     def score(self, queries: Sequence[str], texts: Sequence[str]) -> Floats:
         """The logits of each grade before temperature, shape (n, grades)."""
         return next(self._stream([(queries, texts)]))
+
+    def reads(self, queries: Sequence[str], texts: Sequence[str]) -> list[Read]:
+        """What its model reads of these pairs."""
+        lengths = self._reader.packed(queries, texts).lengths
+        return [Read(self._model.config.to_dict(), np.asarray(lengths, dtype=np.int64), self._numbers)]
 
     def warm_up(self) -> None:
         """Compiles what many pairs need, if anything is, before they come."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from germane import extras
 from germane.extras import quietly
+from germane.inference.operations import Read
 from germane.judges import folder as folders
 from germane.judges import saying
 from germane.judges.causal import ADAPTER, MODEL, digest, language_model, tokenizer_of
@@ -73,6 +74,13 @@ class Generative:
     def score(self, queries: Sequence[str], texts: Sequence[str]) -> Floats:
         """Log-probabilities of the grades' tokens, shape (n, grades): logits before the temperature."""
         return self._reader.read(queries, texts, batch=self.batch).logits
+
+    def reads(self, queries: Sequence[str], texts: Sequence[str]) -> list[Read]:
+        """What its model reads of these pairs after the part of the prompt that all share; no images."""
+        reader = self._reader
+        lengths = [len(row) for row in reader.frame.ids(queries, texts, reader.limit)]
+        numbers = str(next(reader.model.parameters()).dtype).removeprefix("torch.")
+        return [Read(reader.model.config.to_dict(), np.array(lengths, dtype=np.int64), numbers)]
 
     def _asked(self, pairs: Sequence[Pair]) -> list[Answer]:
         queries, texts = zip(*map(saying.reads, map(without_image, pairs)), strict=True)

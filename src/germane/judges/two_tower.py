@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from germane import extras
 from germane.inference import vector_store
 from germane.inference.encoding import Tower, Vectors, distinct, encode
+from germane.inference.operations import Read
 from germane.inference.sessions import session
 from germane.inference.tokens import Tokens
 from germane.inference.towers import shape_of
@@ -91,6 +92,7 @@ class TwoTower:
         self._query_tokens, self._text_tokens = (
             tokens_of(part, most, prefix) for part, most, prefix in zip((parts[0], parts[-1]), lengths, prefixes, strict=True)
         )
+        self._configs = [json.loads((part / "config.json").read_text(encoding="utf-8")) for part in (parts[0], parts[-1])]
         self._head, self._weights = _head(where), _weights(where)
         self._tower = _digest(self.about, towers_of(self.about.settings)[-1], engine)
         self._read = lru_cache(_KEPT)(lexical.read)
@@ -128,6 +130,16 @@ class TwoTower:
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """The vectors of documents' texts, (n, dimension), each of length 1: to be stored, as they are or as int8."""
         return self._encoded(texts, self._text_tokens, self._text)
+
+    def reads(self, queries: Sequence[str], texts: Sequence[str]) -> list[Read]:
+        """What its towers read of these pairs: each different query, and each different text that has no stored vector."""
+        given = distinct(texts)[0]
+        if self.vectors is not None:
+            given = [text for text, row in zip(given, self.vectors.find(given).tolist(), strict=True) if row < 0]
+        sides = (distinct(queries)[0], self._query_tokens), (given, self._text_tokens)
+        lengths = [np.array([len(row) for row in tokens(side)] if side else [], dtype=np.int64) for side, tokens in sides]
+        numbers = "int8" if self.engine == "onnx-int8" else "float32"
+        return [Read(config, of, numbers) for config, of in zip(self._configs, lengths, strict=True)]
 
     def _encoded(self, texts: Sequence[str], tokens: Tokens, tower: Tower) -> Vectors:
         return encode(

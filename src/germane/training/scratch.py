@@ -105,3 +105,33 @@ def language_model(
     with quietly():
         model.save_pretrained(out)
     return int(model.num_parameters())
+
+
+def cross_encoder(
+    out: Path, texts: Iterable[str], *, width: int, layers: int, heads: int, inner: int, longest: int = 256
+) -> None:
+    """Saves at `out` a judge that never learned anything, and says so: a BERT of this size with random weights, on esci.
+
+    It is for measuring speed, which does not depend on weights.
+    """
+    from germane.judges import folder
+    from germane.scales import get
+
+    needs("train", "torch", "transformers", "tokenizers", by="training/scratch.py")
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, set_seed
+
+    scale, named = get("esci"), f"BERT of {layers} x {width}, random weights"
+    about = folder.About("cross-encoder", "random weights", scale, named, longest, random_weights=True)
+    with folder.writing(out, about) as part, quietly():
+        encoder(part / "model", texts, width=32, layers=1)
+        made: Any = BertConfig
+        config = made(
+            vocab_size=len(AutoTokenizer.from_pretrained(part / "model")),
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=inner,
+            num_labels=len(scale.labels),
+        )
+        set_seed(0)
+        BertForSequenceClassification(config).save_pretrained(part / "model")
