@@ -4,10 +4,10 @@
     python benchmarks/growth.py --rows 10000 1000000
 
 Pairs of a marketplace are made up (seeded): 25 documents a query, texts of 70 letters on average, one pair in a hundred with
-the words of another. Each tool labels each file in a process of its own, which first labels files of one pair: what the last
-of them takes is the start of a job, and is taken off; small files are labelled several times, and the median stands. The peer
-is what one writes in an afternoon: read the file, drop what is there twice, grade each row by the same hash, join, write; it
-checks nothing and cannot go on after a kill. The script stops where a grade differs. Memory is the process's peak
+the words of another. Each tool labels each file in a process of its own, several times, after jobs that do not count; what a
+job of one pair takes (median) is the start of a job, and is taken off. Rates are geometric means with 95 % t intervals.
+The peer is what one writes in an afternoon: read the file, drop what is there twice, grade each row by the same hash, join,
+write; it checks nothing and cannot go on after a kill. The script stops where a grade differs. Memory is the process's peak
 (ru_maxrss), files that the system shows in memory included.
 """
 
@@ -27,11 +27,12 @@ from typing import Any
 
 import numpy as np
 
+from germane.labelling.rates import geometric
 from germane.labelling.speed import surroundings
 
 SIZES = [10_000, 100_000, 1_000_000, 10_000_000]
 STEP = 1 << 17
-MOST = 15  # times that a small file is labelled
+LEAST, MOST = 3, 40  # times that a file is labelled
 
 
 def make(path: Path, rows: int, seed: int = 7) -> None:
@@ -98,16 +99,18 @@ TOOLS = {"germane": germane, "pandas": pandas}
 
 
 def in_this_process(tool: str, folder: Path, rows: int) -> dict[str, Any]:
-    """Seconds and processor seconds of a job, those of one of a single pair, and the peak memory."""
-    times = int(min(max(1e6 // rows, 1), MOST))
+    """Seconds and processor seconds of jobs, each after one of a single pair; and the peak memory."""
     _timed(tool, folder, 1)  # loads what is needed
-    start, job = (
-        [statistics.median(values) for values in zip(*(_timed(tool, folder, many) for _ in range(times)), strict=True)]
-        for many in (1, rows)
-    )
+    if rows <= 100_000:
+        _timed(tool, folder, rows)
+    jobs = [(_timed(tool, folder, 1), _timed(tool, folder, rows)) for _ in range(times(rows))]
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return {"wall": job[0], "processor": job[1], "start": start, "memory": memory}
+    return {"jobs": jobs, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+
+
+def times(rows: int) -> int:
+    """How often files of so many pairs are labelled: small ones often, since each job's seconds differ by some hundredths."""
+    return int(min(max(LEAST, 2e6 // rows), MOST))
 
 
 def _timed(tool: str, folder: Path, rows: int) -> tuple[float, float]:
@@ -129,8 +132,11 @@ def measured(tool: str, folder: Path, rows: int) -> dict[str, Any]:
     if done.returncode:
         raise SystemExit(f"{tool} did not run:\n{done.stderr[-2000:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
-    wall, processor = found["wall"] - found["start"][0], found["processor"] - found["start"][1]
-    return found | {"rate": rows / wall, "each": 1e6 * processor / rows}
+    start = [statistics.median(each[0][at] for each in found["jobs"]) for at in (0, 1)]
+    wall, processor = ([job[at] - start[at] for _, job in found["jobs"]] for at in (0, 1))
+    wall, processor = ([max(each, 1e-6) for each in side] for side in (wall, processor))
+    rate, cost = geometric([rows / each for each in wall]), geometric([1e6 * each / rows for each in processor])
+    return {"rate": rate, "cost": cost, "wall": statistics.median(wall), "start": start[0], "memory": found["memory"]}
 
 
 def same_grades(folder: Path, rows: int) -> None:
@@ -141,6 +147,10 @@ def same_grades(folder: Path, rows: int) -> None:
     ours, theirs = (pq.read_table(folder / f"{tool}-{rows}.parquet", columns=columns) for tool in TOOLS)
     if not ours.equals(theirs.cast(ours.schema)):
         raise SystemExit(f"{rows:,} pairs: the tools give other grades, so the comparison is void")
+
+
+def shown(estimate: Any, how: str) -> str:
+    return f"{estimate.value:{how}} ({estimate.low:{how}} to {estimate.high:{how}})"
 
 
 def main() -> None:
@@ -154,10 +164,8 @@ def main() -> None:
         print(json.dumps(in_this_process(asked.tool, asked.folder, asked.rows[0])))
         return
     print(f"{surroundings()}\n")
-    print(
-        "| pairs | tool | wall, s | start, s | pairs a second | processor, µs a pair | rate to germane's | peak memory, MiB |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    print("| pairs | tool | jobs | seconds | start | pairs a second | processor, µs a pair | rate to germane's | peak MiB |")
+    print("|---|---|---|---|---|---|---|---|---|")
     rates, costs = [], []
     with tempfile.TemporaryDirectory(dir=asked.where) as name:
         folder = Path(name)
@@ -168,14 +176,13 @@ def main() -> None:
             for tool in TOOLS:
                 found = measured(tool, folder, rows)
                 ours = ours or found
-                print(
-                    f"| {rows:,} | {tool} | {found['wall']:.2f} | {found['start'][0]:.2f} | {found['rate']:,.0f} | "
-                    f"{found['each']:.2f} | {found['rate'] / ours['rate']:.2f} | {found['memory']:,.0f} |",
-                    flush=True,
-                )
+                told = f"{found['wall']:.2f} | {found['start']:.2f} | {shown(found['rate'], ',.0f')}"
+                told += f" | {shown(found['cost'], '.2f')}"
+                ratio = found["rate"].value / ours["rate"].value
+                print(f"| {rows:,} | {tool} | {times(rows)} | {told} | {ratio:.2f} | {found['memory']:,.0f} |", flush=True)
             same_grades(folder, rows)
-            rates.append(ours["rate"])
-            costs.append(ours["each"])
+            rates.append(ours["rate"].value)
+            costs.append(ours["cost"].value)
             for path in folder.glob(f"*{rows}.parquet*"):
                 path.unlink()
     for what, values in (("pairs a second", rates), ("processor a pair", costs)):
