@@ -12,7 +12,8 @@ that it says a grade and nothing else, which one hangs on the text as chance has
 judges nothing: its folder and every label say "random". Pairs are made up too, 25 items a query, queries mixed.
 
 What runs is the command line, as docs/judges/teacher.md has it: `germane label` in process, with --url (the teacher's own
-tokens, /completions), and with --judge llm:vllm/teacher --mode symbol (in words, /chat/completions). All ask for one token and
+tokens, /completions; once more by two actors of Ray), and with --judge llm:vllm/teacher --mode symbol (in words,
+/chat/completions). All ask for one token and
 read the grades from its logprobs. The script ends with exit code 1 where a pair has neither an answer nor an outcome, where
 probabilities do not add up to 1, or where those of --url differ from those in process by more than the tolerance. From vLLM's
 /metrics come the tokens of prompts that it was asked, and those that it had ready; beside them stands the share that it could
@@ -30,6 +31,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,9 +75,10 @@ def main() -> int:
             more = ["--dtype", given.dtype, "--block-size", BLOCK]
             with served(kind, python, teacher / "model", place / "server.log", name=NAME, more=more) as url:
                 there = labelled(place, "--url", served_options(teacher, url, given), pairs, url)
+                spread = on_ray(place, served_options(teacher, url, given), pairs, url)
                 words = labelled(place, "llm:vllm", annotator_options(url, given), pairs, url)
                 bound = constrained(teacher, url, pairs, min(given.pairs, 200))
-            rows = [here, there, words]
+            rows = [here, there, *spread, words]
             shown(rows, bound, shares(teacher, pairs), given)
             return 1 if faults(rows, bound, TOLERANCE[given.dtype]) else 0
     except Unavailable as why:
@@ -93,10 +96,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="keeps what is made here; by default it is thrown away")
     given = parser.parse_args()
     if given.env is not None:
-        asked = subprocess.run([given.env, "-c", "import vllm"], capture_output=True, text=True, check=False)
-        if asked.returncode:
-            parser.error(f"--env {given.env} has no vLLM: {asked.stderr.strip().splitlines()[-1:]}")
+        given.env = str(Path(given.env).absolute())  # its links stand: a virtual environment is known by where it lies
+        if not has_vllm(given.env):
+            parser.error(f"--env {given.env} is no interpreter that has vLLM")
     return given
+
+
+def has_vllm(python: str) -> bool:
+    command = [python, "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -191,11 +202,15 @@ def tokenizer() -> Any:
 
 
 class Asked(NamedTuple):
-    """What came of one way of asking. tokens, ready: of prompts, in all and those that vLLM had computed before."""
+    """What came of one way of asking. tokens, ready: of prompts, in all and those that vLLM had computed before.
+
+    requests: a few more than pairs, since some are asked alone afterwards, to measure the latency of one.
+    """
 
     name: str
     table: pa.Table
     manifest: dict[str, Any]
+    requests: float
     tokens: float
     ready: float
 
@@ -214,23 +229,32 @@ def labelled(place: Path, name: str, options: Sequence[Any], pairs: Path, url: s
     out = place / f"{re.sub('[^a-z]+', '-', name.lower()).strip('-')}.parquet"
     command = [sys.executable, "-m", "germane.cli", "label", *options, "--pairs", pairs, "--out", out, "--coverage", 0]
     before = counted(url)
-    ran = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    ran = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, cwd=place)
     if ran.returncode:
         raise SystemExit(f"{name}: exit code {ran.returncode}\n{ran.stdout}{ran.stderr}")
-    tokens, ready = (after - then for after, then in zip(counted(url), before, strict=True))
+    more = (after - then for after, then in zip(counted(url), before, strict=True))
     manifest = json.loads(out.with_name(f"{out.name}.manifest.json").read_text(encoding="utf-8"))["extra"]
-    return Asked(name, pq.read_table(out), manifest, tokens, ready)
+    return Asked(name, pq.read_table(out), manifest, *more)
 
 
-def counted(url: str) -> tuple[float, float]:
-    """Tokens of prompts that vLLM has looked up among those that it keeps, and found there, since it started."""
+def on_ray(place: Path, options: Sequence[Any], pairs: Path, url: str) -> list[Asked]:
+    """The same, asked by two actors of a Ray cluster on this machine; nothing where Ray is not installed."""
+    if find_spec("ray") is None:
+        return []
+    (place / "germane.toml").write_text("[ray]\nactors = 2\ncpus = 0.5\n", encoding="utf-8")
+    return [labelled(place, "--url, --engine ray", [*options, "--engine", "ray"], pairs, url)]
+
+
+def counted(url: str) -> tuple[float, float, float]:
+    """Requests, tokens of prompts that vLLM has looked up among those that it keeps, and found there, since it started."""
     if not url:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics", timeout=30) as answer:
         said = answer.read().decode()
-    found = (re.findall(rf"^vllm:prefix_cache_{name}_total\S* (\S+)$", said, re.M) for name in ("queries", "hits"))
-    asked, ready = (sum(map(float, each)) for each in found)
-    return asked, ready
+    names = ("request_success", "prefix_cache_queries", "prefix_cache_hits")
+    found = (re.findall(rf"^vllm:{name}_total\S* (\S+)$", said, re.M) for name in names)
+    requests, asked, ready = (sum(map(float, each)) for each in found)
+    return requests, asked, ready
 
 
 def constrained(teacher: Path, url: str, pairs: Path, count: int) -> float:
@@ -289,9 +313,12 @@ def faults(rows: Sequence[Asked], bound: float, tolerance: float) -> list[str]:
             said.append(f"{row.name}: probabilities do not add up to 1, or there are none")
         if not row.table["fingerprint"][0].as_py().startswith(("random:", "llm:")):
             said.append(f"{row.name}: labels of random weights are not marked as such")
-    worst, differ, margin = compared(rows[0], rows[1])
-    if not worst <= tolerance or margin > 2 * tolerance:
-        said.append(f"--url: a probability differs by {worst:.2g}, and {differ} labels do, up to a margin of {margin:.2g}")
+    for row in rows[1:-1]:  # the last is asked in other words
+        worst, differ, margin = compared(rows[0], row)
+        if not worst <= tolerance or margin > 2 * tolerance:
+            said.append(
+                f"{row.name}: a probability differs by {worst:.2g}, and {differ} labels, up to a margin of {margin:.2g}"
+            )
     if not bound <= tolerance:
         said.append(f"bound to the symbols a probability differs by {bound:.2g}")
     for each in said:
@@ -304,16 +331,17 @@ def shown(rows: Sequence[Asked], bound: float, possible: tuple[float, float], gi
     print("a Qwen3 of random weights: plumbing and speed, no judge of anything\n")
     heads = ("asked", "pairs", "outcomes", "pairs/s", "tokens a prompt", "had ready", "largest difference of a probability")
     print(f"| {' | '.join((*heads, 'labels that differ'))} |\n|{'---|' * (len(heads) + 1)}")
+    compare = [row for row in rows if row.name.startswith("--url")]
     for row in rows:
         n = row.table.num_rows
         outcomes = row.table["outcome"].value_counts().to_pylist()
         told = ", ".join(f"{each['values']} {each['counts']:,}" for each in outcomes)
         rate = row.manifest["judge"]["rows"] / max(row.manifest["judge"]["seconds"], 1e-9)
         cells = [row.name, f"{n:,}", told, f"{rate:,.1f}"]
-        cells += [f"{row.tokens / n:,.0f}", f"{row.ready / row.tokens:.1%}"] if row.tokens else ["", ""]
+        cells += [f"{row.tokens / row.requests:,.0f}", f"{row.ready / row.tokens:.1%}"] if row.tokens else ["", ""]
         worst, differ, margin = compared(rows[0], row)
         # The annotator's words are another prompt: nothing to compare.
-        cells += [f"{worst:.1g}", f"{differ} (margin {margin:.1g})" if differ else "0"] if row.name == "--url" else ["", ""]
+        cells += [f"{worst:.1g}", f"{differ} (margin {margin:.1g})" if differ else "0"] if row in compare else ["", ""]
         print(f"| {' | '.join(cells)} |")
     guide, query = possible
     print(f"\n--url: the guide is {guide:.1%} of the prompts' tokens, guide and query are {query:.1%}")

@@ -76,10 +76,10 @@ def environment(name: str, kind: Kind, folder: Path) -> str:
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.is_file() else shutil.which("uv")
     if uv is None:
-        raise Unavailable(f"{name}: skipped: uv is needed to make its environment (pip install uv)")
+        raise Unavailable(f"{name}: uv is needed to make its environment (pip install uv)")
     folder.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(folder).free) < ROOM:
-        raise Unavailable(f"{name}: skipped: {folder} has {free / 1e9:.1f} GB left, and it needs about {ROOM / 1e9:.0f} GB")
+        raise Unavailable(f"{name}: {folder} has {free / 1e9:.1f} GB left, and it needs about {ROOM / 1e9:.0f} GB")
     links = {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if os.environ.get("PIP_FIND_LINKS") else {}
     steps = [["venv", "-q", "--clear", "--python", "3.11", str(place)], ["pip", "install", "-q", *kind.packages]]
     steps += [["pip", "uninstall", "-q", *kind.without]] if kind.without else []
@@ -88,7 +88,7 @@ def environment(name: str, kind: Kind, folder: Path) -> str:
         where = ["--python", str(python)] if step[0] == "pip" else []
         ran = subprocess.run([uv, *step, *where], capture_output=True, text=True, check=False, env=os.environ | links)
         if ran.returncode:
-            raise Unavailable(f"{name}: skipped: it cannot be installed here:\n{ran.stderr.strip()[-1500:]}")
+            raise Unavailable(f"{name}: it cannot be installed here:\n{ran.stderr.strip()[-1500:]}")
     done.write_text(wanted)
     return str(python)
 
