@@ -338,7 +338,11 @@ def shown(rows: Sequence[Asked], bound: float, possible: tuple[float, float], gi
         told = ", ".join(f"{each['values']} {each['counts']:,}" for each in outcomes)
         rate = row.manifest["judge"]["rows"] / max(row.manifest["judge"]["seconds"], 1e-9)
         cells = [row.name, f"{n:,}", told, f"{rate:,.1f}"]
-        cells += [f"{row.tokens / row.requests:,.0f}", f"{row.ready / row.tokens:.1%}"] if row.tokens else ["", ""]
+        cells += (
+            [f"{row.tokens / row.requests:,.0f}", f"{row.ready / row.tokens:.1%}{' (asked before)' * ('ray' in row.name)}"]
+            if row.tokens
+            else ["", ""]
+        )
         worst, differ, margin = compared(rows[0], row)
         # The annotator's words are another prompt: nothing to compare.
         cells += [f"{worst:.1g}", f"{differ} (margin {margin:.1g})" if differ else "0"] if row in compare else ["", ""]

@@ -218,7 +218,7 @@ def _by_query(table: pa.Table) -> NDArray[np.int64]:
 
     begins: Any = table["query"]
     if "context" in table.column_names:
-        parts: list[Any] = [begins, pc.fill_null(table["context"], ""), "\0"]
-        begins = pc.binary_join_element_wise(*parts)
+        context: Any = table["context"]
+        begins = pc.binary_join_element_wise(begins, pc.fill_null(context, ""), "\0")
     codes = begins.combine_chunks().dictionary_encode().indices
     return np.argsort(codes.to_numpy(zero_copy_only=False).astype(np.int64), kind="stable")
