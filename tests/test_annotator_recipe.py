@@ -16,6 +16,7 @@ def recipe(tmp_path, monkeypatch, data):
     monkeypatch.setenv("GERMANE_DATA", str(data("esci_us_120").parent))
     monkeypatch.setenv("GERMANE_MODELS", str(tmp_path / "models"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "recipes")  # as when it runs as a script
     spec = importlib.util.spec_from_file_location("annotator_recipe", ROOT / "recipes" / "annotator.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -24,7 +25,7 @@ def recipe(tmp_path, monkeypatch, data):
     monkeypatch.setattr(module, "environment", lambda *_: sys.executable)
 
     def run(*server, pairs=40):
-        kind = module.Kind((), (), server, "compatible", {})
+        kind = sys.modules["servers"].Kind((), (), server, "compatible", {})
         monkeypatch.setitem(module.KINDS, "vllm", kind)
         monkeypatch.setattr(sys, "argv", ["annotator.py", "--server", "vllm", "--out", "out", "--pairs", str(pairs)])
         return module.main()

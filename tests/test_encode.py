@@ -208,13 +208,29 @@ def test_documents_are_scored_by_id_and_an_unknown_one_has_no_number(folder, tmp
 
 
 KILLED = """
-import sys
+import sys, time
 from germane.judges import two_tower
 from germane.pipeline import encode, label
 two_tower.CHUNK = encode.CHUNK = 5
+def slow(does, seconds):
+    return lambda *given: time.sleep(seconds) or does(*given)
+two_tower.TwoTower.add = slow(two_tower.TwoTower.add, 0.01)
+two_tower.TwoTower.score = slow(two_tower.TwoTower.score, 0.3)
 if sys.argv[1] == "encode":
     encode.encode({docs!r}, {folder!r}, {out!r}, engine="onnx-int8")
+else:
+    label.label({folder!r}, {docs!r}, {out!r}, engine="onnx-int8", vectors={vectors!r})
 """
+
+
+def killed(what, when, **places):
+    """Kills (-9) an encoding or labelling in a process of its own as soon as `when` says so."""
+    code = KILLED.format(**({"vectors": None} | places)).replace("PosixPath", "__import__('pathlib').Path")
+    job = subprocess.Popen([sys.executable, "-c", code, what])
+    while job.poll() is None and not when():
+        time.sleep(0.001)
+    job.send_signal(signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL, "it was done before"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is of POSIX")
@@ -222,15 +238,39 @@ def test_an_encoding_that_was_killed_goes_on_and_ends_as_if_it_had_not(folder, t
     titles = [f"{colour} {thing} {n}" for n in range(60) for colour in ("red", "blue", "green") for thing in ("chair", "lamp")]
     docs = catalogue(tmp_path / "docs.parquet", titles)
     encode(docs, folder, tmp_path / "whole", engine="onnx-int8")
-    code = KILLED.format(docs=docs, folder=folder, out=tmp_path / "v").replace("PosixPath", "__import__('pathlib').Path")
-    job = subprocess.Popen([sys.executable, "-c", code, "encode"])
     log = tmp_path / "v" / "log-1.jsonl"
-    while job.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 8):
-        time.sleep(0.001)
-    job.send_signal(signal.SIGKILL)
-    job.wait()
+    killed("encode", lambda: log.exists() and log.read_bytes().count(b"\n") >= 8, docs=docs, folder=folder, out=tmp_path / "v")
     did = encode(docs, folder, tmp_path / "v", engine="onnx-int8")
     assert did.new + did.known == len(titles)
     assert did.known > 0
     for name in ("vectors-1.bin", "contents-1.bin", "names-1.bin", "log-1.jsonl"):
         assert (tmp_path / "v" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is of POSIX")
+def test_labels_of_vectors_that_were_killed_twice_are_those_of_a_job_that_was_not(folder, tmp_path, few):
+    """Once while the first block's documents are encoded, once when some blocks are on disk and another is in flight."""
+    texts = [f"title: {colour} {thing} {n}" for n in range(30) for colour in ("red", "blue") for thing in ("chair", "lamp")]
+    pairs = pairs_file(tmp_path / "pairs.parquet", texts)
+    label(folder, pairs, tmp_path / "whole.parquet", engine="onnx-int8", vectors=tmp_path / "whole")
+    out, log = tmp_path / "j.parquet", tmp_path / "v" / "log-1.jsonl"
+    parts = tmp_path / ".j.parquet.parts"
+
+    def done():
+        return len(list(parts.glob("part-*.parquet")))
+
+    places = {"docs": pairs, "folder": folder, "out": out, "vectors": tmp_path / "v"}
+    killed("label", lambda: log.exists() and log.read_bytes().count(b"\n") >= 2, **places)
+    assert not out.exists()
+    first = done()
+    killed("label", lambda: done() > first, **places)
+    assert not out.exists()
+    before = {path.name: path.read_bytes() for path in parts.glob("part-*.parquet")}
+    assert 0 < len(before) < 3, "of three blocks"
+    found = label(folder, pairs, out, engine="onnx-int8", vectors=tmp_path / "v")
+    assert found.outcomes == {"label": len(store.read_table(pairs, "pairs"))}
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    vectors, whole = VectorStore(tmp_path / "v"), VectorStore(tmp_path / "whole")
+    assert len(vectors) == len(whole) == len(texts)  # each document once
+    np.testing.assert_array_equal(vectors.take(vectors.find(texts)), whole.take(whole.find(texts)))
+    assert not parts.exists()

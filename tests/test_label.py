@@ -1,5 +1,6 @@
 """`germane label`: files in, a table of judgments out, idempotent, with what the judge is in its manifest."""
 
+import itertools
 import json
 
 import numpy as np
@@ -456,8 +457,19 @@ def test_a_model_behind_a_server_and_one_that_was_shown_images_keep_no_labels(ph
     assert not (tmp_path / "labels").exists()
 
 
-def test_ray_is_for_judges_that_compute(pairs, trained, tmp_path):
+def test_a_server_is_asked_by_query(teacher, tmp_path):
+    from test_served import server
+
+    columns = {"query_id": list("abab"), "query": ["chair", "desk"] * 2, "doc_id": list("1234")}
+    pq.write_table(pa.table(columns | {"text": ["oak chair", "oak", "chair", "a desk of oak"]}), tmp_path / "mixed.parquet")
+    symbols = folder.read(teacher).settings["frame"]["symbols"]
+    with server(answering(symbols[0])) as (url, asked):
+        label(teacher, tmp_path / "mixed.parquet", tmp_path / "j.parquet", server=Server(url, "tiny"), batch=1)
+    prompts = [request["prompt"] for _, request, _ in asked[:4]]
+    alike = [next((i for i, (a, b) in enumerate(zip(*two, strict=False)) if a != b), 0) for two in itertools.pairwise(prompts)]
+    assert alike[0] > alike[1] < alike[2], "guide and query are those of the pair before, but for the first of the other query"
+
+
+def test_ray_is_for_judges_that_compute_and_for_teachers(pairs, tmp_path):
     options = ("--pairs", pairs, "--out", tmp_path / "j.parquet", "--engine", "ray")
-    told = run("--judge", trained(kind="generative", settings={"images": False}), *options, *URL)
-    assert "with --url a server does" in one_line(told)
     assert "a language model's server does" in one_line(run("--judge", "llm:openai/o3", "--scale", "esci", *options))

@@ -60,10 +60,29 @@ def written(folder, rows=200, seed=0):
     return path
 
 
-def labelled(path, judge, name="out.parquet", **options):
+def labelled(path, judge, name="out.parquet", by_query=False, **options):
     out = path.with_name(name)
     with Blocks(path.with_name(f".{name}.parts"), {"judge": judge.fingerprint}) as blocks:
-        return out, label(judge, PairsFile(path, **options), out, blocks), blocks
+        return out, label(judge, PairsFile(path, **options), out, blocks, by_query=by_query), blocks
+
+
+def test_a_server_is_asked_the_pairs_of_one_query_one_after_the_other_and_the_table_is_the_same(tmp_path, small, monkeypatch):
+    monkeypatch.setattr(work, "SORTED", 128)
+    texts = [f"{'word ' * (i % 7)}{i}" for i in range(120)]
+    columns = {"query_id": [f"q{i % 5}" for i in range(120)], "query": [f"query {i % 5}" for i in range(120)]}
+    columns |= {"doc_id": [f"d{i}" for i in range(120)], "text": texts, "context": [["home", None][i % 2] for i in range(120)]}
+    pq.write_table(pa.table(columns), tmp_path / "pairs.parquet")
+    for context in (False, True):
+        by_length, by_query = Counting(), Counting()
+        one, _, _ = labelled(tmp_path / "pairs.parquet", by_length, f"length{context}.parquet", context=context)
+        other, _, _ = labelled(tmp_path / "pairs.parquet", by_query, f"query{context}.parquet", context=context, by_query=True)
+        assert one.read_bytes() == other.read_bytes()
+        order = [texts.index(text) for _, text in by_query.asked[:120]]  # after them come those that measure the latency
+        begins = [(i % 5, i % 2 if context else 0) for i in order]
+        runs = [begin for begin, before in zip(begins, [None, *begins], strict=False) if begin != before]
+        assert len(runs) == len(set(runs)) == (10 if context else 5)
+        assert [i for i in order if i % 5 == 0 and not i % 2] == list(range(0, 120, 10))  # within a query as in the file
+        assert sorted(order) == list(range(120))
 
 
 def test_the_answers_stand_in_the_order_of_the_file_and_are_those_of_the_judge_itself(tmp_path, small):

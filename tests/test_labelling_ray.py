@@ -10,12 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from fragile_judges import fragile, nothing
 
+from germane import store
 from germane.judges import Fake
 from germane.labelling import work
 from germane.labelling.blocks import Blocks
 from germane.labelling.local import label
 from germane.labelling.ray import Cluster, Pool
 from germane.labelling.reading import PairsFile
+from germane.pipeline.label import Server
 from germane.pipeline.label import label as stage
 from germane.scales import get
 from germane.types import InputError
@@ -83,6 +85,52 @@ def test_the_stage_asks_on_ray_with_the_same_bytes(pairs, tmp_path):
     assert found.machine.startswith("2 actors, each on ")
     assert found.latency_ms > 0
     assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    pytest.importorskip("transformers")
+    import language_models
+
+    return language_models.teacher(tmp_path_factory.mktemp("teacher"))
+
+
+def test_a_teacher_is_asked_on_ray_with_the_same_bytes(teacher, pairs, tmp_path):
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as many as an actor of half a CPU has
+    try:
+        here = stage(teacher, pairs, tmp_path / "here.parquet", limit=60, device="cpu")
+    finally:
+        torch.set_num_threads(threads)
+    there = stage(teacher, pairs, tmp_path / "there.parquet", limit=60, device="cpu", ray=TWO)
+    assert here.outcomes == there.outcomes == {"label": 60}
+    assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
+
+
+def test_actors_ask_the_server_of_a_teacher_with_the_same_bytes(teacher, pairs, tmp_path):
+    pytest.importorskip("httpx")
+    from test_served import server
+
+    from germane.judges import folder
+
+    symbols = folder.read(teacher).settings["frame"]["symbols"]
+
+    def answer(path, request, number):
+        top = {symbol: -1.5 - 0.1 * ((sum(request["prompt"]) + i) % 4) for i, symbol in enumerate(symbols)}
+        return 200, {}, {"choices": [{"text": "?", "logprobs": {"tokens": ["?"], "top_logprobs": [top]}}]}
+
+    with server(answer) as (url, asked):
+        stage(teacher, pairs, tmp_path / "here.parquet", limit=200, server=Server(url, "m"))
+        before = len(asked)
+        found = stage(teacher, pairs, tmp_path / "there.parquet", limit=200, server=Server(url, "m"), ray=TWO)
+    assert len(asked) >= 2 * before - 20  # each pair once, and a few again for the latency
+    assert found.machine.startswith("2 actors, each on ")
+    assert found.machine.endswith(f", asking {url.removesuffix('/v1')}")
+    assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
+    manifest = store.read_manifest(tmp_path / "there.parquet").extra["judge"]
+    assert (manifest["engine"], manifest["model"]) == ("served", "m")
 
 
 def test_a_job_begun_here_goes_on_there(pairs, tmp_path):

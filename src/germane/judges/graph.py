@@ -18,7 +18,7 @@ import numpy as np
 from germane.judges import voting
 from germane.judges.calls import Caller, Failure, Stopped
 from germane.judges.likeliest import graded_tokens
-from germane.judges.prompts.annotating import Example, Instructions, Material
+from germane.judges.prompts.annotating import Example, Instructions, Markers, Material
 from germane.judges.prompts.examples import Examples
 from germane.judges.replies import Reply
 from germane.judges.verdicts import Unread, Verdict, verdict
@@ -94,7 +94,7 @@ class Graph:
         from langgraph.graph import END, START, StateGraph
 
         self.instructions, self.callers, self.voting, self.examples = instructions, callers, voting_, examples
-        self.size, self.first = len(instructions.scale.labels), first
+        self.size, self.first, self._markers = len(instructions.scale.labels), first, Markers()
         graph = StateGraph(State)
         for name, step in (("prompt", self._prompt), ("ask", self._ask), ("repair", self._repair), ("vote", self._vote)):
             graph.add_node(name, step)
@@ -122,7 +122,7 @@ class Graph:
             if not case.messages:
                 if self.examples is not None and not case.examples:
                     case.examples = self.examples.of(case.material.query, case.material.item)
-                case.messages = self.instructions.messages(case.material, case.examples)
+                case.messages = self.instructions.messages(case.material, case.examples, marker=self._markers.of(case.material))
                 case.marker = marker_of(case.messages)
         return {"cases": state["cases"]}
 

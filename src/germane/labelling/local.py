@@ -15,11 +15,10 @@ from germane.labelling.blocks import Blocks
 from germane.labelling.known import Known, keyed
 from germane.labelling.reading import PairsFile
 from germane.labelling.speed import FEW
-from germane.labelling.work import Work
 from germane.types import InputError, Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
@@ -60,13 +59,15 @@ def label(
     timed: bool = True,
     known: Known | None = None,
     most_failures: int = FAILURES,
+    by_query: bool = False,
 ) -> Labelled:
     """Writes the judge's answer to each row of pairs, in their order, as a table of judgments at `out`.
 
     judge: in this process, or workers who have it. blocks: opened; what is finished in it is not asked again. block: pairs
     that are put on disk together; by default what the judge likes. timed: a few pairs are asked alone
     afterwards, to measure the latency. known: labels from before, which are not asked again, and where new ones go.
-    most_failures: rows that may fail to be labelled.
+    most_failures: rows that may fail to be labelled. by_query: pairs of one query are asked one after the other, and not those
+    of one length: a server that keeps how prompts begin then has it ready. Nine parameters: a job is that much.
 
     Raises: InputError for a file without pairs, one pair twice, a judge that loses some, and too many failures.
     """
@@ -74,7 +75,8 @@ def label(
     work = works.planned(pairs, blocks, block or getattr(judge, "block", None) or works.BLOCK, known)
     told = Telling(work.count, judge)
     crew = crew or Here(judge, told.watched)  # type: ignore[arg-type]
-    some = _ask(crew, pairs, work, blocks, told, known, most_failures)
+    tasks = works.tasks(pairs, work, blocks, by_query=by_query)
+    some = _ask(crew, tasks, len(work.faults), blocks, told, known, most_failures)
     latency = None if some is None or not timed else crew.latency_ms(some)
     _LOG.info("writing the table")
     answers = Answers(blocks, work)
@@ -97,15 +99,15 @@ def label(
 
 
 def _ask(
-    crew: Workers, pairs: PairsFile, work: Work, blocks: Blocks, told: Telling, known: Known | None, most: int
+    crew: Workers, tasks: Iterable[Task], faults: int, blocks: Blocks, told: Telling, known: Known | None, most: int
 ) -> pa.Table | None:
-    """Finishes every block; a few pairs of different lengths, if there was a block to finish."""
-    failed = _allowed(len(work.faults), 0, most)
+    """Finishes every block; a few pairs of different lengths, if there was a block to finish. faults: rows that fail anyway."""
+    failed = _allowed(faults, 0, most)
     some: list[pa.Table] = []
 
     def left() -> Iterator[Task]:
         nonlocal failed
-        for task in works.tasks(pairs, work, blocks):
+        for task in tasks:
             if not task.table.num_rows:
                 failed += blocks.failures(task.number)
                 told.finished(len(task.rows), before=True)

@@ -26,7 +26,7 @@ BLOCK = 1024
 """Pairs that are put on disk together: what a kill loses at most."""
 
 SORTED = 16 * BLOCK
-"""Pairs that are sorted by length together, so that a batch holds texts of about one length."""
+"""Pairs that are sorted together: by length, so that a batch holds texts of about one length, or by query."""
 
 _ROWS, _FAULTS, _KNOWN = "rows.parquet", "faults.parquet", "known.parquet"
 _BLOCK = b"germane.block"
@@ -52,7 +52,7 @@ class Work:
 
     @property
     def window(self) -> int:
-        """Pairs that are sorted by length together: whole blocks, of about SORTED pairs."""
+        """Pairs that are sorted together: whole blocks, of about SORTED pairs."""
         return self.block * max(1, SORTED // self.block)
 
     @property
@@ -145,13 +145,14 @@ def known_answers(blocks: Blocks, columns: list[str] | None = None) -> Iterator[
             yield pa.Table.from_batches([batch])
 
 
-def tasks(pairs: PairsFile, work: Work, blocks: Blocks) -> Iterator[Task]:
+def tasks(pairs: PairsFile, work: Work, blocks: Blocks, *, by_query: bool = False) -> Iterator[Task]:
     """The blocks of the pairs that nobody knows, the longest first within a window of them, so that what does not fit into
-    memory fails at once. One that is finished comes without its pairs: its table has no rows.
+    memory fails at once; by_query: those of one query together, in the order in which queries first come. One that is
+    finished comes without its pairs: its table has no rows.
     """
     start = 0
     for numbers, table in _together(_firsts(pairs, work.number, work.asked), work.window):
-        order = _by_length(table)
+        order = _by_query(table) if by_query else _by_length(table)
         for at in range(0, len(order), work.block):
             rows = order[at : at + work.block]
             number = (start + at) // work.block
@@ -209,3 +210,15 @@ def _by_length(table: pa.Table) -> NDArray[np.int64]:
 
     lengths: Any = pc.add(pc.binary_length(table["query"]), pc.binary_length(table["text"]))
     return np.argsort(-lengths.to_numpy().astype(np.int64), kind="stable")
+
+
+def _by_query(table: pa.Table) -> NDArray[np.int64]:
+    """Query and context, which prompts begin with: those that are equal come together."""
+    import pyarrow.compute as pc
+
+    begins: Any = table["query"]
+    if "context" in table.column_names:
+        context: Any = table["context"]
+        begins = pc.binary_join_element_wise(begins, pc.fill_null(context, ""), "\0")
+    codes = begins.combine_chunks().dictionary_encode().indices
+    return np.argsort(codes.to_numpy(zero_copy_only=False).astype(np.int64), kind="stable")

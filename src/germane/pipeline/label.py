@@ -146,7 +146,9 @@ def label(
     inputs = [pairs, *([pictures.docs] if pictures else [])]
     made: dict[str, Any] = {"verb": "label", "inputs": inputs, "parameters": parameters}
     known = None if labels is None or (annotator or server or pictures) else labels
+    by_query = annotator is not None or server is not None  # a server keeps how prompts begin
     told = {"sorted": work.SORTED, "pairs": store.sha256(pairs), "labels": str(known.resolve()) if known else ""}
+    told |= {"order": "query"} if by_query else {}
     blocks = Blocks(out.with_name(f".{out.name}.parts"), told | parameters)
     if not retry and store.up_to_date(out, **made) and (manifest := store.read_manifest(out)):
         blocks.left_over()
@@ -155,7 +157,7 @@ def label(
     with blocks, _ready(judge, scale, how, images, out, retry=retry) as whole:
         asked: Any = whole.judge if isinstance(whole, Unmarked) else whole
         sure = None if known is None else _sure(known, asked)
-        options: dict[str, Any] = {"timed": annotator is None, "known": sure, "most_failures": failures}
+        options: dict[str, Any] = {"timed": annotator is None, "known": sure, "most_failures": failures, "by_query": by_query}
         options |= {} if annotator is None else {"block": ANNOTATED}
         extra = _said(local.label(whole, asked_of, out, blocks, **options), facts, asked, how, let)
         extra["label"]["notes"] += _other_text(judge, pairs)
@@ -238,8 +240,6 @@ def _fits(judge: str, about: About | None, how: How) -> None:
         raise InputError(f"{judge} never learned from images: leave --images and --docs out")
     if how.server is None:
         return
-    if how.ray is not None:
-        raise InputError("--engine ray is of judges that compute, and with --url a server does: leave one out")
     if kind != "generative":
         raise InputError(f"--url is for a teacher (a generative judge) behind a server, and {judge} is a {kind}: leave it out")
     if how.server.key_env and urlsplit(host(how.server.url) and how.server.url).username is not None:
@@ -326,7 +326,7 @@ def _load(judge: str | Path, scale: str | Path | None, how: How, images: Images 
 
 def _machine(asked: Any, how: How) -> str:
     if how.ray is not None:
-        return str(asked.machine)
+        return f"{asked.machine}{'' if how.server is None else f', asking {host(how.server.url)}'}"
     if how.annotator is not None:
         return f"asked at {', '.join(dict.fromkeys(how.annotator.facts(how.annotator.asked())['hosts']))}"
     if how.server is not None:

@@ -1,12 +1,14 @@
 """What an annotator is asked: the guide and graded examples first, then one query and one item inside fences of their own.
 
 The first message is the same for every pair of a run, so that servers which keep a prompt's beginning compute it once. The
-fences carry a marker that is drawn anew for each call, so that no text can hold it, and angle brackets of texts are escaped.
+fences carry a marker that no text can hold: it is drawn for each query of a run (`Markers`), so that the pairs of a query begin
+alike too. Angle brackets of texts are escaped.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import secrets
 from collections.abc import Sequence
@@ -118,6 +120,18 @@ class Material(NamedTuple):
     image: str = ""
 
 
+class Markers:
+    """Markers of fences: one for each query of a run, which nobody can know who does not hold the run's secret."""
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(16)
+
+    def of(self, material: Material) -> str:
+        """8 hex digits: the same for all pairs of a query and its context, whatever the item."""
+        asked = f"{material.query}\0{material.context}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._secret, asked, hashlib.sha256).hexdigest()[:8]
+
+
 @dataclass(frozen=True)
 class Instructions:
     """How a scale's guide is put to a model. phrasing: which wording, 0 to 3. mode: of MODES.
@@ -175,7 +189,7 @@ class Instructions:
     def messages(
         self, material: Material, examples: Sequence[Example] = (), *, marker: str | None = None
     ) -> list[dict[str, Any]]:
-        """What is asked about one pair. marker: of the fences; by default drawn anew, and in none of the texts."""
+        """What is asked about one pair. marker: of the fences; drawn anew by default, and where one of the texts holds it."""
         texts = "\n".join((*material[:3], *(text for e in examples for text in e[:2])))
         while marker is None or (marker and marker in texts):
             marker = secrets.token_hex(4)
