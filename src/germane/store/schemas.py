@@ -121,6 +121,27 @@ SCHEMAS: dict[str, Schema] = {
             key=("query_id", "doc_id", "judge", "fingerprint", "scale", "guide_version"),
         ),
         Schema(
+            "features",
+            (
+                _QUERY_ID,
+                _DOC_ID,
+                Column("relevance", "int16", "the label: people's grade", optional=True, nullable=True),
+            ),
+            key=("query_id", "doc_id"),
+            open=True,
+        ),
+        Schema(
+            "weights",
+            (
+                _QUERY_ID,
+                _DOC_ID,
+                Column("weight", "float64", "of the row in a ranker's loss; their mean is 1"),
+                Column("gain", "float64", "expected, 0 to 1; missing = not known", nullable=True),
+                Column("clicked", "bool", "whether the result was clicked", optional=True, nullable=True),
+            ),
+            key=("query_id", "doc_id"),
+        ),
+        Schema(
             "designs",
             (
                 _QUERY_ID,
