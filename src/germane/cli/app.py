@@ -67,6 +67,7 @@ SIGNAL = {
     "features": "germane.pipeline.signal_features:write",
     "weights": "germane.pipeline.signal_weights:write",
     "boost": "germane.pipeline.signal_boost:fit",
+    "policy": "germane.pipeline.signal_policy:learn",
 }
 
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal

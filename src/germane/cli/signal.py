@@ -193,3 +193,36 @@ def _shares(pairs: list[str] | None) -> dict[str, float] | None:
         return {name: float(value) for name, value in named(pairs, "--class").items()} or None
     except ValueError as problem:
         raise InputError(f"--class: {problem}: expected LABEL=PRECISION") from problem
+
+
+@signal.command("policy")
+def policy(
+    outcomes: Annotated[Path, typer.Argument(help="Every query under every treatment; with --apply: the judge's predictions.")],
+    by: Annotated[list[str] | None, typer.Option(help="A column that makes types of query; again for each.")] = None,
+    queries: QueriesOption = None,
+    engagement: Annotated[float, typer.Option(help="The relative change allowed, by the low end of its interval.")] = -0.005,
+    treatment: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE, the filter or boost that a treatment is; again for each.")
+    ] = None,
+    any_: Annotated[
+        bool, typer.Option("--any", help="Also treatments that are not shown to raise relevance in a type.")
+    ] = False,
+    apply: ApplyOption = None,
+    policy_: Annotated[Path | None, typer.Option("--policy", help="The policy to apply.", show_default=False)] = None,
+    scale: ScaleOption = None,
+    level: LevelOption = 0.95,
+    out: OutOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Which treatment should each type of query get, for relevance without loss of engagement?
+
+    Exit code 1 if the limit on engagement does not hold on queries that had no part in choosing.
+    """
+    if apply is not None:
+        return _apply("adaptive", outcomes, apply, policy_, out, queries, None, scale, output)
+    options: dict[str, Any] = {"by": by or (), "queries": queries, "engagement": engagement, "shown": not any_}
+    options |= {"policies": named(treatment, "--treatment"), "level": level}
+    found = call("signal policy", outcomes, place(out, "reports", f"policy-{outcomes.stem}"), **options)
+    show(found, as_json=output == Output.JSON)
+    if not found.held:
+        raise typer.Exit(1)

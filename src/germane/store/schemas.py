@@ -142,6 +142,19 @@ SCHEMAS: dict[str, Schema] = {
             key=("query_id", "doc_id"),
         ),
         Schema(
+            "outcomes",
+            (
+                _QUERY_ID,
+                Column("treatment", "string", "what was tried; each query has a row for every treatment"),
+                Column("relevance_control", "float64", "of the query without it, such as sDCG@25"),
+                Column("relevance", "float64", "of the query with it"),
+                Column("engagement_control", "float64", "of the query without it, such as clicks a search: 0 or more"),
+                Column("engagement", "float64", "of the query with it"),
+            ),
+            key=("query_id", "treatment"),
+            open=True,
+        ),
+        Schema(
             "designs",
             (
                 _QUERY_ID,
