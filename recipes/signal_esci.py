@@ -1,6 +1,6 @@
 """Does the signal help a search? BM25 and LambdaRank on ESCI with and without each of its four uses, by people's labels.
 
-    python recipes/signal_esci.py [--out DIR] [--folds 5] [--seed 0] [--precision 0.5] [--threads 1]
+    python recipes/signal_esci.py [--out DIR] [--folds 5] [--seed 0] [--precision 0.3 0.4 0.5] [--threads 1]
 
 Data: esci_us_120 (120 queries, 5,317 labels E/S/C/I, every query with at least 40 judged products) of GERMANE_DATA;
 all-MiniLM-L6-v2 of GERMANE_MODELS. Each query ranks its judged products and no others, so that nothing unjudged is shown.
@@ -14,7 +14,7 @@ Rankers: BM25 over all fields; LambdaRank over lexical features, price, rating a
 SIMULATED clicks (ESCI has none): 200 searches a query of BM25's list, clicked by position, human grade, popularity (number of
 ratings) and price, with the constants of germane.simulate.traffic; and the same LambdaRank, which learns from the human grades.
 
-Uses: filter (threshold for --precision on the training queries, floor 10), feature, loss weight, boost (fitted on the training
+Uses: filter (thresholds for each --precision on the training queries, floor 10), feature, loss weight, boost (fitted on the training
 queries). Table: sDCG@25 and nDCG@10 with ESCI's gains, paired and stratified by the query's source, with 95 % intervals.
 """
 
@@ -41,6 +41,7 @@ from germane.report import words
 from germane.scales import get
 from germane.signal import evidence, features, fitting, thresholds, weights
 from germane.simulate import traffic
+from germane.stats import agreement
 from germane.stats.clustered import share
 from germane.stats.means import Moments, stratified_difference, stratified_mean
 from germane.store import manifests
@@ -101,7 +102,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("signal"))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", type=float, default=0.5)
+    parser.add_argument("--precision", type=float, nargs="+", default=[0.3, 0.4, 0.5], help="of filters, one each")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -311,10 +312,11 @@ def uses(
         world.grade[learn], probs[learn], world.query[learn], np.full(learn.size, "", object), None,
         tuple(world.ids), tuple(world.doc_ids[i] for i in learn.tolist()),
     )  # fmt: skip
-    asked = thresholds.Wanted(((0, given.precision),), 3, FLOOR)
-    kept = thresholds.choose(people, asked, ESCI.labels).filter
     lift = fitting.fit(pages(world, probs, learn, score("inner")), ESCI, fitting.Fit()).boost
-    policies: dict[str, tuple[Floats, Any]] = {"without": (plain, None), "filter": (plain, kept), "boost": (plain, lift)}
+    policies: dict[str, tuple[Floats, Any]] = {"without": (plain, None), "boost": (plain, lift)}
+    for precision in given.precision:
+        asked = thresholds.Wanted(((0, precision),), 3, FLOOR)
+        policies[f"filter {precision:g}"] = (plain, thresholds.choose(people, asked, ESCI.labels).filter)
     policies |= {"feature": (score("feature"), None), "loss weight": (score("loss weight"), None)}
     asked_queries = np.unique(world.query[test]).tolist()
     found: dict[str, dict[int, Ints]] = {}
@@ -346,12 +348,15 @@ def tables(world: World, arms: dict[str, dict[str, Any]], given: argparse.Namesp
     probs = arms.pop("judge")["probs"][0]
     ideal = Judged.of([world.grade[world.query == q].tolist() for q in range(len(world.ids))])
     said, lines = [], [f"# The signal on ESCI: {len(world.ids)} queries, {given.folds} folds, seed {given.seed}", ""]
-    right = float((probs.argmax(1) == world.grade).mean())
-    lines += [f"The judge, out of fold: exact {right:.3f}, macro F1 {macro_f1(world.grade, probs.argmax(1)):.3f}.", ""]
+    found = agreement.macro_f1(world.grade, probs.argmax(1), clusters=world.query)
+    exact = agreement.exact_agreement(world.grade, probs.argmax(1), clusters=world.query)
+    said += [{"judge": "exact", "estimate": exact}, {"judge": "macro F1", "estimate": found}]
+    told = [f"{name} {e.value:.3f} ({e.low:.3f} to {e.high:.3f})" for name, e in (("exact", exact), ("macro F1", found))]
+    lines += [f"The judge, out of fold: {', '.join(told)}.", ""]
     lines += ["| ranker | signal as | sDCG@25 | minus without | nDCG@10 | minus without |", "|---|---|--:|--:|--:|--:|"]
     for name, by_use in arms.items():
         level = {use: values(lists, ideal) for use, lists in by_use.items()}
-        for use in ("without", "filter", "feature", "loss weight", "boost"):
+        for use in ("without", *filters(given), "feature", "loss weight", "boost"):
             if name == "BM25" and use == "loss weight":
                 lines.append(f"| {name} | {use} | nothing is trained | | | |")
                 continue
@@ -362,16 +367,20 @@ def tables(world: World, arms: dict[str, dict[str, Any]], given: argparse.Namesp
                 said.append({"ranker": name, "use": use, "metric": metric, "level": e, "difference": d})
                 cells += [f"{e.value:.4f}", "" if d is None else f"{words.signed(d.value)} ({words.interval(d, 4)})"]
             lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", *removed(world, arms, said)]
+    lines += ["", *removed(world, arms, said, given)]
     return {"json": {"arguments": {k: str(v) for k, v in vars(given).items()}, "rows": said}, "text": "\n".join(lines) + "\n"}
 
 
-def removed(world: World, arms: dict[str, Any], said: list[Any]) -> list[str]:
+def filters(given: argparse.Namespace) -> list[str]:
+    return [f"filter {precision:g}" for precision in given.precision]
+
+
+def removed(world: World, arms: dict[str, Any], said: list[Any], given: argparse.Namespace) -> list[str]:
     """What the filter does to the first 25: people's irrelevant results, and exact ones."""
-    lines = ["| ranker | filter | irrelevant in the top 25 | exact in the top 25, a query | results shown, a query |"]
-    lines += ["|---|---|--:|--:|--:|"]
+    heads = ("ranker", "filter", "irrelevant in the top 25", "exact in the top 25, a query", "shown of 25, a query")
+    lines = [f"| {' | '.join((*heads, 'left out of all', 'irrelevant', 'exact'))} |", "|---|---|--:|--:|--:|--:|--:|--:|"]
     for name, by_use in arms.items():
-        for use in ("without", "filter"):
+        for use in ("without", *filters(given)):
             top = [shown[:K] for shown in by_use[use]]
             query = np.repeat(np.arange(len(top)), [len(t) for t in top])
             bad = share(np.concatenate(top) == 0, clusters=query, method="irrelevant in the top 25")
@@ -380,13 +389,11 @@ def removed(world: World, arms: dict[str, Any], said: list[Any]) -> list[str]:
             said.append({"ranker": name, "use": use, "irrelevant": bad, "exact": exact, "shown": shown})
             cells = [f"{words.percent(bad.value)} ({words.percent(bad.low)} to {words.percent(bad.high)})"]
             cells += [f"{e.value:.2f} ({e.low:.2f} to {e.high:.2f})" for e in (exact, shown)]
-            lines.append(f"| {name} | {'with' if use == 'filter' else 'without'} | {' | '.join(cells)} |")
-        whole = [(len(a), len(b), int((a == 3).sum() - (b == 3).sum()), int((a == 0).sum() - (b == 0).sum()))
-                 for a, b in zip(by_use["without"], by_use["filter"], strict=True)]  # fmt: skip
-        gone, exact_lost, bad_gone = (sum(w[0] - w[1] for w in whole), sum(w[2] for w in whole), sum(w[3] for w in whole))
-        of_exact = int((world.grade == 3).sum())
-        cells = [f"{gone:,} left out, {bad_gone:,} irrelevant", f"{exact_lost:,} of {of_exact:,} exact lost"]
-        lines.append(f"| {name} | of all candidates | {' | '.join(cells)} | |")
+            gone = [(before, after) for before, after in zip(by_use["without"], by_use[use], strict=True)]
+            out = sum(len(a) - len(b) for a, b in gone)
+            bad_out, exact_out = (sum(int((a == g).sum() - (b == g).sum()) for a, b in gone) for g in (0, 3))
+            cells += [f"{out:,}", f"{bad_out:,}", f"{exact_out:,}"]
+            lines.append(f"| {name} | {use} | {' | '.join(cells)} |")
     return lines
 
 
@@ -409,12 +416,6 @@ def split(x: Floats, stratum: list[str]) -> tuple[dict[str, Moments], dict[str, 
     names = sorted(set(stratum))
     parts = {name: x[[s == name for s in stratum]] for name in names}
     return {name: Moments.of(v) for name, v in parts.items()}, {name: float(v.size) for name, v in parts.items()}
-
-
-def macro_f1(gold: Ints, other: Ints) -> float:
-    from germane.stats.agreement import macro_f1 as estimate
-
-    return estimate(gold, other, 4).value
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ def _outcomes(table: Any, by: Sequence[str], queries: Path | None, name: Path) -
         cells[column_name] = np.empty((len(ids), len(tried)))
         values = np.asarray(table[column_name].to_numpy(), dtype=np.float64)
         if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise InputError(f"{name}: row {row + 1} has {column_name} {values[row]}: expected a number")
+            bad = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise InputError(f"{name}: row {bad + 1} has {column_name} {values[bad]}: expected a number")
         cells[column_name][at, to] = values
     if (cells["engagement_control"] < 0).any() or (cells["engagement"] < 0).any():
         raise InputError(f"{name}: an engagement is below 0: give counts or rates, as clicks a search")
