@@ -14,8 +14,11 @@ Rankers: BM25 over all fields; LambdaRank over lexical features, price, rating a
 SIMULATED clicks (ESCI has none): 200 searches a query of BM25's list, clicked by position, human grade, popularity (number of
 ratings) and price, with the constants of germane.simulate.traffic; and the same LambdaRank, which learns from the human grades.
 
-Uses: filter (thresholds for each --precision on the training queries, floor 10), feature, loss weight, boost (fitted on the training
-queries). Table: sDCG@25 and nDCG@10 with ESCI's gains, paired and stratified by the query's source, with 95 % intervals.
+Uses: filter (thresholds for each --precision on the training queries, floor 10), feature, loss weight, boost (fitted on the
+training queries). Table: sDCG@25 and nDCG@10 with ESCI's gains, paired, stratified by the query's source, 95 % intervals.
+
+--judgments FILE takes another judge's out-of-fold predictions instead, such as OUT/committee.parquet of recipes/esci.py: each
+query's are by a model that never saw it.
 """
 
 from __future__ import annotations
@@ -104,6 +107,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", type=float, nargs="+", default=[0.3, 0.4, 0.5], help="of filters, one each")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--judgments", type=Path, default=None, help="of another judge, out of fold")
     return parser.parse_args()
 
 
@@ -227,19 +231,19 @@ def ranker(x: Floats, label: Ints, query: Ints, threads: int, seed: int, weight:
 
 def run(world: World, fold: Ints, given: argparse.Namespace) -> dict[str, dict[str, list[Ints]]]:
     """ranker -> use -> for each query the grades that it shows, best first: everything learned in the other folds."""
-    hits = clicks(world, given.seed)
+    hits, other = clicks(world, given.seed), None if given.judgments is None else judged_by(world, given.judgments)
     arms: dict[str, dict[str, list[Ints]]] = {}
-    probs_of, judged = np.empty((world.grade.size, 4)), []
+    probs_of = np.empty((world.grade.size, 4))
     for f in range(given.folds):
         test, learn = (np.flatnonzero((fold[world.query] == f) == side) for side in (True, False))
         inner = np.random.default_rng([given.seed, f]).permutation(len(world.ids)) % (given.folds - 1)
-        probs = np.full((world.grade.size, 4), np.nan)
-        for g in range(given.folds - 1):
+        probs = np.full((world.grade.size, 4), np.nan) if other is None else other.copy()
+        for g in range(given.folds - 1) if other is None else ():
             held = learn[inner[world.query[learn]] == g]
             probs[held] = predicted(world, learn[inner[world.query[learn]] != g], held, given.threads, given.seed)
-        probs[test] = predicted(world, learn, test, given.threads, given.seed)
+        if other is None:
+            probs[test] = predicted(world, learn, test, given.threads, given.seed)
         probs_of[test] = probs[test]
-        judged.append(f)
         for name, scorer in rankers(world, probs, learn, inner, hits, given).items():
             for use, lists in uses(world, probs, learn, test, scorer, given).items():
                 arms.setdefault(name, {}).setdefault(use, [np.empty(0, np.int64)] * len(world.ids))
@@ -248,6 +252,13 @@ def run(world: World, fold: Ints, given: argparse.Namespace) -> dict[str, dict[s
         print(f"fold {f + 1} of {given.folds} is done", flush=True)
     arms["judge"] = {"probs": [probs_of], "hits": [hits]}  # type: ignore[list-item]
     return arms
+
+
+def judged_by(world: World, path: Path) -> Floats:
+    """(rows, 4) probabilities of a file of judgments. Every pair needs them."""
+    said, _ = evidence.predictions(path, ESCI)
+    pairs = zip((world.ids[q] for q in world.query.tolist()), world.doc_ids, strict=True)
+    return np.array([said.probs[said.rows[pair]] for pair in pairs])
 
 
 Scorer = Callable[[str], Floats]

@@ -9,7 +9,17 @@ import pytest
 from sample_signals import ESCI, FINGERPRINT, TEACHER, World, policy
 
 from germane import cli, compare, sources, store
-from germane.pipeline import audit, check, golden, signal_apply, signal_boost, signal_features, signal_filter, signal_weights
+from germane.pipeline import (
+    audit,
+    check,
+    golden,
+    import_,
+    signal_apply,
+    signal_boost,
+    signal_features,
+    signal_filter,
+    signal_weights,
+)
 from germane.signal import Filter, files
 from germane.signal.filter import Rule
 from germane.types import InputError, Refusal
@@ -146,6 +156,23 @@ def test_with_a_human_audit_the_teacher_may_measure_and_the_report_says_whose_wo
     assert report.audit is not None
     assert report.overrides == ()
     assert any("of the judge's own lineage" in said and "audit" in said for said in report.warnings)
+
+
+def test_a_ranker_that_was_trained_with_the_signal_says_so_when_its_run_is_brought_in(paths, tmp_path):
+    features, run, out = tmp_path / "features.parquet", tmp_path / "ranked.csv", tmp_path / "ranked.parquet"
+    signal_features.write(paths["judgments"], paths["run"], features, scale="esci")
+    World(80, seed=4).run().to_pandas().to_csv(run, index=False)
+    import_.import_("run", run, out, signals=[features])
+    assert sources.read_run(out).origin["models"] == [FINGERPRINT, TEACHER]
+    labels = graded(World(80), TEACHER)
+    with pytest.raises(Refusal, match="of the judge's own lineage"):
+        compare(paths["run"], out, labels, scale="esci", allow=["no-card"])
+    import_.import_("run", run, out, signals=[paths["judgments"]])
+    assert sources.read_run(out).origin["models"] == [FINGERPRINT, TEACHER]
+    with pytest.raises(InputError, match="its manifest names no judge"):
+        import_.import_("run", run, out, signals=[paths["queries"]])
+    with pytest.raises(InputError, match="what a run's ranker used"):
+        import_.import_("queries", paths["queries"], out, signals=[features])
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------------
