@@ -87,7 +87,7 @@ def answer(found: Learned, limits: Limits) -> str:
     if all(name == CONTROL for name in found.choice.values()):
         return "Leave every type of query as it is: no treatment is shown to help within the limit on engagement."
     said = f"Adaptive: relevance {words.signed(me.relevance.value)} ({words.interval(me.relevance)}), "
-    said += f"engagement {_percent(me.engagement)}, {'within' if found.held else 'NOT within'} the limit."
+    said += f"engagement {_percent(me.engagement)}, {'within' if found.held else 'not shown to be within'} the limit."
     beaten = [v.name for v in found.versus if v.verdict.startswith("dominates")]
     if beaten:
         said += f" It dominates {' and '.join(beaten)} for all."
