@@ -45,7 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("signal-marketplace"))
     parser.add_argument("--items", type=int, default=20_000)
-    parser.add_argument("--queries", type=int, default=3_000)
+    parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--noise", type=float, default=1.0)
     given = parser.parse_args()
