@@ -97,7 +97,8 @@ def answer(found: Learned, limits: Limits) -> str:
     if fits:
         best = max(fits, key=lambda p: p.relevance.value)
         if any(v.name == best.name and v.relevance.high < 0 for v in found.versus):
-            return f"{said} {best.name} for all has more relevance within the limit ({words.signed(best.relevance.value)}): use that."
+            more = words.signed(best.relevance.value)
+            return f"{said} {best.name} for all has more relevance within the limit ({more}): use that."
         return f"{said} The best uniform one within the limit is {best.name}: relevance {words.signed(best.relevance.value)}."
     return f"{said} No uniform treatment is shown to keep the limit."
 
