@@ -110,6 +110,20 @@ def test_a_boost_on_top_of_a_filter_keeps_both_in_the_origin(paths):
     assert max(abs(ranks[0][pair] - ranks[1][pair]) for pair in ranks[0]) <= 3
 
 
+def test_several_raters_make_one_grade_by_the_rule_that_was_named(paths):
+    one = World(80).people()
+    three = [one.set_column(3, "judge", pa.array([f"human:{name}"] * one.num_rows)) for name in "abc"]
+    pq.write_table(pa.concat_tables(three), paths["golden"])
+    for make in (choose, fit):
+        with pytest.raises(InputError, match="--adjudicate majority"):
+            make(paths)
+        assert make(paths, adjudicate="majority").made
+
+
+def fit(paths, **more):
+    return signal_boost.fit(paths["judgments"], paths["golden"], paths["run"], paths["out"], scale="esci", **more)
+
+
 # --- the guard ----------------------------------------------------------------------------------------------------------
 
 

@@ -142,6 +142,7 @@ def boost(
     pin: Annotated[list[str] | None, typer.Option(help="LABEL=PROBABILITY:AMOUNT, for this label or better.")] = None,
     strength: Annotated[list[float] | None, typer.Option(help="To try, in standard deviations; again for each.")] = None,
     queries: QueriesOption = None,
+    adjudicate: Annotated[str | None, typer.Option(help="How several raters make one grade: majority or median.")] = None,
     allow: AllowOption = None,
     apply: ApplyOption = None,
     policy: PolicyOption = None,
@@ -157,6 +158,7 @@ def boost(
         return _apply("boost", judgments, apply, policy, out, None, None, scale, output)
     options: dict[str, Any] = {"metric": metric, "most": None if most < 0 else most, "demote": demote or (), "pin": pin or ()}
     options |= {"strengths": strength, "queries": queries, "allow": tuple(allow or ()), "level": level}
+    options["adjudicate"] = adjudicate
     folder = place(out, "reports", f"boost-{judgments.stem}")
     given = (judgments, _needed(golden, "--golden"), _needed(run, "--run"))
     found = call("signal boost", *given, folder, scale=_needed(scale, "--scale"), **options)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from germane import scales, sources, store
+from germane.cards import gold
 from germane.golden import folder
 from germane.report import signal as page
 from germane.signal import applying, evidence, files, fitting
@@ -50,6 +51,7 @@ def fit(
     pin: Sequence[str] = (),
     strengths: Sequence[float] | None = None,
     queries: Path | None = None,
+    adjudicate: str | None = None,
     allow: Collection[str] = (),
     level: float = 0.95,
 ) -> Boosted:
@@ -57,6 +59,7 @@ def fit(
 
     judgments: of one judge, with probabilities; golden: people's grades of results of `run`, which the ranker made. demote,
     pin: rules LABEL=PROBABILITY:AMOUNT, the amount in standard deviations of the ranker's score. strengths: what is tried.
+    adjudicate: how several raters make one grade, as for `check`.
 
     Raises: InputError for input that cannot be used; Refusal `--allow golden-test`, `--allow trained-on-gold`.
     """
@@ -69,6 +72,7 @@ def fit(
     given = [path for path in (judgments, golden, run, queries) if path is not None]
     inputs = [*given, *(beside for path in given if (beside := store.manifest_path(path)).is_file())]
     parameters: dict[str, Any] = {"scale": of, "asked": asked, "allow": sorted(allow), "queries": queries is not None}
+    parameters["adjudicate"] = adjudicate
     work: dict[str, Any] = {"verb": "signal boost", "inputs": inputs, "parameters": parameters}
     place = out / "boost.json"
     if all((out / name).is_file() for name in PAGES) and store.up_to_date(place, **work):
@@ -76,10 +80,10 @@ def fit(
         return _told(place, False, files.read(place), dict(manifest.extra if manifest else {}))
     predicted, table = evidence.predictions(judgments, of)
     texts = queries if queries is not None else folder.texts_beside(golden)
-    people, overrides = evidence.evidence(
-        golden, judgments, table, of, queries=None if texts is None else sources.read_queries(texts), allow=allow
-    )
-    pages_ = pages(sources.read_run(run).table, predicted, golden, of)
+    asked_of = None if texts is None else sources.read_queries(texts)
+    rule: gold.Rule | None = adjudicate  # type: ignore[assignment]  # adjudicate() says which there are
+    people, overrides = evidence.evidence(golden, judgments, table, of, queries=asked_of, adjudicate=rule, allow=allow)
+    pages_ = pages(sources.read_run(run).table, predicted, golden, of, adjudicate)
     found = fitting.fit(pages_, of, asked)
     policy = Policy(
         boosting.KIND, found.boost.name, *predicted.whose[:3], of.name, len(of.labels), store.sha256(golden),
@@ -94,9 +98,12 @@ def fit(
     return _told(place, True, policy, extra)
 
 
-def pages(run: Any, predicted: evidence.Predictions, golden: Any, of: Scale) -> list[fitting.Page]:
+def pages(
+    run: Any, predicted: evidence.Predictions, golden: Any, of: Scale, adjudicate: str | None = None
+) -> list[fitting.Page]:
     """Each query's results with scores, predictions and people's grades; queries that nobody judged are left out."""
-    said = sources.read_judgments(golden, scale=of)
+    rule: gold.Rule | None = adjudicate  # type: ignore[assignment]  # adjudicate() says which there are
+    said = gold.adjudicate(sources.read_judgments(golden, scale=of), rule)[0]
     columns = (said[name].to_pylist() for name in ("query_id", "doc_id", "relevance"))
     grades: dict[str, dict[str, int]] = {}
     for query, doc, grade in zip(*columns, strict=True):
