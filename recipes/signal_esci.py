@@ -103,7 +103,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("signal"))
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=5, choices=range(3, 21), metavar="3..20")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", type=float, nargs="+", default=[0.3, 0.4, 0.5], help="of filters, one each")
     parser.add_argument("--threads", type=int, default=1)
