@@ -13,7 +13,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 INSTALL := $(BIN)/uv pip install --quiet --python $(VENV)
 
-.PHONY: demo annotate tour esci marketplace languages test test-fast simulations lint format types docs docs-write bench clean help
+.PHONY: demo annotate tour esci marketplace languages signal test test-fast simulations lint format types docs docs-write bench clean help
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -36,6 +36,10 @@ marketplace: $(VENV)/.all  ## 50,000 simulated labels, the whole validation tabl
 
 languages: $(VENV)/.all  ## a judge trained on English read in German, Spanish and Japanese (best with a GPU)
 	$(BIN)/python recipes/languages.py --out languages
+
+signal: $(VENV)/.all  ## the four uses of the signal on ESCI by people's labels, and uniform against adaptive on the simulated marketplace
+	$(BIN)/python recipes/signal_esci.py --out signal
+	$(BIN)/python recipes/signal_marketplace.py --out signal/marketplace
 
 test: $(VENV)/.all  ## set up everything and run all tests, the examples in the documentation included
 	$(BIN)/pytest -n $(WORKERS) -q
@@ -68,7 +72,7 @@ bench-%: $(VENV)/.bench
 	$(BIN)/python benchmarks/$*.py
 
 clean:  ## remove what was built here, the environment included
-	rm -rf $(VENV) build dist site demo tour esci marketplace languages .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site demo tour esci marketplace languages signal .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # --- environments: one stamp for each size, so that a second call does not install again -------------------------------
 

@@ -49,5 +49,17 @@ EXAMPLES = {
             "drawn": [1],
         }
     ),
+    "features": pa.table({"query_id": ["1"], "doc_id": ["a"], "relevance": pa.array([3], pa.int16()), "signal_gain": [0.5]}),
+    "weights": pa.table({"query_id": ["1"], "doc_id": ["a"], "weight": [1.0], "gain": [0.5], "clicked": [True]}),
+    "outcomes": pa.table(
+        {
+            "query_id": ["1"],
+            "treatment": ["boost"],
+            "relevance_control": [0.5],
+            "relevance": [0.6],
+            "engagement_control": [0.2],
+            "engagement": [0.2],
+        }
+    ),
     "designs": pa.table({"query_id": ["1"], "stratum": ["head"], "inclusion_probability": [0.5], "population": [10]}),
 }

@@ -3,8 +3,8 @@
 ```python blocks of a page run in order in one namespace; a ```text block right after one is what it prints. Lines of
 ```console blocks that start with "$ " run in a shell in a temporary folder, and must print what follows ("..." matches
 anything); "# exit 2" at the end of a line says which exit code is right. Blocks after `<!-- needs: NAME -->` are left out
-where that data set is not installed, after `<!-- needs: model NAME -->` where that model is not. Other blocks (```sh,
-```toml) are not run.
+where that data set is not installed, after `<!-- needs: model NAME -->` or `package NAME` where that is not. Other blocks
+(```sh, ```toml) are not run.
 """
 
 import ast
@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,7 +98,9 @@ def run_console(body: str, folder: Path, where: str) -> None:
 
 
 def installed(name: str) -> bool:
-    """Whether a data set is there, or a model ("model all-MiniLM-L6-v2")."""
+    """Whether a data set is there, a model ("model all-MiniLM-L6-v2"), or a package ("package lightgbm")."""
+    if name.startswith("package "):
+        return find_spec(name.removeprefix("package ")) is not None
     model = name.removeprefix("model ")
     return ((models_folder() / model) if model != name else (data_folder() / name)).is_dir()
 

@@ -38,6 +38,7 @@ VERBS = {
     "votes": "germane.pipeline.votes:votes",
     "registry": "germane.registry.backups:backup",
     "leaderboard": "germane.pipeline.leaderboard:leaderboard",
+    "signal": "germane.pipeline.signal_filter:choose",
     "evaluate": "germane.pipeline.evaluate:evaluate",
     "compare": "germane.pipeline.compare:compare",
     "export": "germane.pipeline.export:export",
@@ -62,6 +63,14 @@ TRAIN = {
 GUIDE = {name: f"germane.pipeline.guide:{name}" for name in ("show", "diff", "impact", "drift")}
 GOLDEN = {name: f"germane.pipeline.golden:{name}" for name in ("quality", "seal", "status", "leaks", "export")}
 
+SIGNAL = {
+    "filter": "germane.pipeline.signal_filter:choose",
+    "features": "germane.pipeline.signal_features:write",
+    "weights": "germane.pipeline.signal_weights:write",
+    "boost": "germane.pipeline.signal_boost:fit",
+    "policy": "germane.pipeline.signal_policy:learn",
+}
+
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
 PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
 PARTS |= {"doctor --judge": "germane.pipeline.doctor:doctor_of"}
@@ -71,6 +80,9 @@ PARTS |= {"train shootout --tiers": "germane.pipeline.shootout:tiers"}
 PARTS |= {"sample --for golden": "germane.pipeline.sample_golden:sample"}
 PARTS |= {f"guide {what}": function for what, function in GUIDE.items()}
 PARTS |= {f"golden {what}": function for what, function in GOLDEN.items()}
+PARTS |= {f"signal {what}": function for what, function in SIGNAL.items()}
+PARTS |= {"signal --apply": "germane.pipeline.signal_apply:apply"}
+PARTS |= {"signal features --to opensearch": "germane.pipeline.signal_features:feature_set"}
 PARTS |= {f"train {what}": function for what, function in TRAIN.items()}
 
 EXIT_CODES = """
@@ -195,6 +207,6 @@ def project(
         defaults = {name: getattr(found, name) for name in ("scale", "metric", "k", "level", "seed")}
         by_verb: dict[str, Any] = dict.fromkeys(VERBS, defaults) | {
             group: dict.fromkeys(commands, defaults)
-            for group, commands in {"train": TRAIN, "guide": GUIDE, "golden": GOLDEN}.items()
+            for group, commands in {"train": TRAIN, "guide": GUIDE, "golden": GOLDEN, "signal": SIGNAL}.items()
         }
         context.default_map = by_verb if found.path else {}

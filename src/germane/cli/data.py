@@ -50,6 +50,10 @@ def import_(
     out: OutOption = None,
     scale: ScaleOption = None,
     judge: Annotated[str | None, typer.Option(help="Who judged; human:FILE by default.", show_default=False)] = None,
+    signal: Annotated[
+        list[Path] | None,
+        typer.Option(help="Of a run: features, weights or judgments that its ranker used; again for each.", show_default=False),
+    ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """How do I bring my own file in?
@@ -57,7 +61,7 @@ def import_(
     Reads TREC, ESCI, Quepid, UBI, CSV, JSON lines; writes a checked table, or a run or judgments in another format.
     """
     to = place(out, f"{kind.rstrip('s')}s" if kind != "queries" else kind, f"{source.stem}.parquet")
-    result = call("import", kind, source, to, scale=scale, judge=judge)
+    result = call("import", kind, source, to, scale=scale, judge=judge, signals=tuple(signal or ()))
     if str(to) != "-":
         show(result, as_json=output == Output.JSON)
 

@@ -77,7 +77,9 @@ def compare(
     Raises: Refusal where a number could be wrong and look right, naming the flag that insists; InputError for bad input.
     """
     _check(choices, audit is not None)
-    m = measure(control, treatment, judgments, scale=scale, choices=choices, design=design, card=card)
+    m = measure(
+        control, treatment, judgments, scale=scale, choices=choices, design=design, card=card, audited=audit is not None
+    )
     about, shown, found, level, overrides = m.about, m.shown, m.found, choices.level, list(m.overrides)
     if audit is None:
         head = headline.of(about, shown, found, m.plain, design, choices)
@@ -103,6 +105,8 @@ def compare(
     control_level, treatment_level = (_level(found, estimate, audited=head.audit is not None) for estimate in levels)
     warnings = guards.warnings_of(judges, by_people, _simulated(control, treatment), card, delta, head.audit)
     warnings += guards.ties((control.name, treatment.name), m.whole.ties)
+    if audit is not None:
+        warnings += guards.kinship_notes(m.kinds, card, treatment, control)
     parts = segments.Parts() if choices.unpaired else _segments(about, found, choices)
     return Report(
         question=choices.question or f"Is {treatment.name} more relevant than {control.name}?",

@@ -177,27 +177,53 @@ def ties(names: tuple[str, str], shares: tuple[float, float]) -> list[str]:
 
 
 def lineage(
-    judgments: pa.Table, card: JudgeCard | None, treatment: Run, control: Run, allow: frozenset[str]
+    judgments: pa.Table,
+    card: JudgeCard | None,
+    treatment: Run,
+    control: Run,
+    allow: frozenset[str],
+    *,
+    audited: bool = False,
 ) -> tuple[str, ...]:
     """Overrides needed because the judge taught, or was taught by, a model that a ranker used.
 
-    A run's origin lists the fingerprints of the models its ranker used under `models`.
+    A run's origin lists the fingerprints of the models its ranker used under `models`. audited: people corrected the judge on
+    a blind sample of this experiment; whom it favours is then in the correction, and none is needed.
     Raises: Refusal `--allow lineage`.
     """
+    found = kinship(judgments, card, treatment, control)
+    if found is None or audited:
+        return ()
+    name, model = found
+    if "lineage" not in allow:
+        raise Refusal(
+            f"{name} was ranked with model {model}, which is of the judge's own lineage: it would be marking its own work. "
+            "Measure with people, with a judge that had no part in it, or with an audit by people (sample --for audit).",
+            "--allow lineage",
+        )
+    return (f"--allow lineage: {name} was ranked with {model}, of the judge's own lineage.",)
+
+
+def kinship(judgments: pa.Table, card: JudgeCard | None, treatment: Run, control: Run) -> tuple[str, str] | None:
+    """The first run whose ranker used a model of the judge's own line, and that model's fingerprint; None if none did."""
     import pyarrow.compute as pc
 
     family = {f for f in pc.unique(judgments["fingerprint"]).to_pylist() if f} | set(card.lineage if card else ())
     for run in (treatment, control):
-        shared = sorted(family & {str(model) for model in run.origin.get("models", ())})
-        if shared and "lineage" not in allow:
-            raise Refusal(
-                f"{run.name} was ranked with model {shared[0]}, which is of the judge's own lineage: it would be marking its "
-                "own work. Measure with people, or with a judge that had no part in it.",
-                "--allow lineage",
-            )
-        if shared:
-            return (f"--allow lineage: {run.name} was ranked with {shared[0]}, of the judge's own lineage.",)
-    return ()
+        if shared := sorted(family & {str(model) for model in run.origin.get("models", ())}):
+            return run.name, shared[0]
+    return None
+
+
+def kinship_notes(judgments: pa.Table, card: JudgeCard | None, treatment: Run, control: Run) -> list[str]:
+    """A warning where the judge and a ranker have a model in common, and only the audit makes the answer people's."""
+    found = kinship(judgments, card, treatment, control)
+    if found is None:
+        return []
+    return [
+        f"{found[0]} was ranked with model {found[1]}, of the judge's own lineage: the difference is corrected by people's "
+        "audit, and what is shown by the judge alone (levels, segments) is not to be leaned on."
+    ]
 
 
 def unjudged(

@@ -50,8 +50,11 @@ def measure(
     choices: Choices,
     design: pa.Table | None = None,
     card: JudgeCard | None = None,
+    audited: bool = False,
 ) -> Measured:
     """Both arms on the same queries, under every refusal that does not need an estimate of another kind.
+
+    audited: people corrected the judge inside this experiment.
 
     Raises: Refusal where a number could be wrong and look right, naming the flag that insists; InputError for bad input.
     """
@@ -59,7 +62,7 @@ def measure(
     allow = guards.known(choices.allow)
     kinds = store.kinds_of(judgments)
     overrides = list(cards.gate(kinds, card, scale=scale, allow=allow & set(cards.ALLOW)))
-    overrides += guards.lineage(kinds, card, treatment, control, allow)
+    overrides += guards.lineage(kinds, card, treatment, control, allow, audited=audited)
     overrides += guards.guide(kinds, scale, allow)
     log.info("pooling both arms", extra={"done": 1, "total": 3})
     gains = pool.linear_parts(metric, scale, metric.k or 1)

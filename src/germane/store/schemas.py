@@ -121,6 +121,40 @@ SCHEMAS: dict[str, Schema] = {
             key=("query_id", "doc_id", "judge", "fingerprint", "scale", "guide_version"),
         ),
         Schema(
+            "features",
+            (
+                _QUERY_ID,
+                _DOC_ID,
+                Column("relevance", "int16", "the label: people's grade", optional=True, nullable=True),
+            ),
+            key=("query_id", "doc_id"),
+            open=True,
+        ),
+        Schema(
+            "weights",
+            (
+                _QUERY_ID,
+                _DOC_ID,
+                Column("weight", "float64", "of the row in a ranker's loss; their mean is 1"),
+                Column("gain", "float64", "expected, 0 to 1; missing = not known", nullable=True),
+                Column("clicked", "bool", "whether the result was clicked", optional=True, nullable=True),
+            ),
+            key=("query_id", "doc_id"),
+        ),
+        Schema(
+            "outcomes",
+            (
+                _QUERY_ID,
+                Column("treatment", "string", "what was tried; each query has a row for every treatment"),
+                Column("relevance_control", "float64", "of the query without it, such as sDCG@25"),
+                Column("relevance", "float64", "of the query with it"),
+                Column("engagement_control", "float64", "of the query without it, such as clicks a search: 0 or more"),
+                Column("engagement", "float64", "of the query with it"),
+            ),
+            key=("query_id", "treatment"),
+            open=True,
+        ),
+        Schema(
             "designs",
             (
                 _QUERY_ID,

@@ -37,6 +37,7 @@ from germane.types.results import (
     VarianceParts,
 )
 from germane.types.routing import RoutePoint, Routing, SignalLevel
+from germane.types.signals import Policy
 
 __all__ = [
     "Alternative",
@@ -64,6 +65,7 @@ __all__ = [
     "Outcome",
     "Pair",
     "Paraphrase",
+    "Policy",
     "Probed",
     "Probes",
     "Query",
