@@ -14,9 +14,7 @@ from germane.show import show
 @app.command("tour")
 def tour(
     out: Annotated[Path, typer.Option(help="The folder for its judges, files and pages.")] = Path("tour"),
-    encoder: Annotated[
-        str | None, typer.Option(help="Base of cross-encoder and student; MiniLM if it is here, else from scratch.")
-    ] = None,
+    encoder: Annotated[str | None, typer.Option(help="Base of cross-encoder and student; by default from scratch.")] = None,
     language_model: Annotated[str | None, typer.Option(help="Base of the teacher; by default from scratch.")] = None,
     seed: SeedOption = 1,
     output: OutputOption = Output.TEXT,
