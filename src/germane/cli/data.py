@@ -173,25 +173,29 @@ def sample(
 @app.command("collect")
 def collect(
     queries: Annotated[Path, typer.Argument(help="The queries to ask.")],
-    docs: Annotated[Path, typer.Argument(help="The documents to search.")],
+    docs: Annotated[Path | None, typer.Argument(help="The documents to search; engines with their own take none.")] = None,
     out: OutOption = None,
     fields: Annotated[str, typer.Option(help="The fields to search, as title,brand; all for every text.")] = "title",
-    engine: Annotated[str, typer.Option(help="The search engine.")] = "bm25",
+    engine: Annotated[str, typer.Option(help="The search engine: bm25, vectors, hybrid.")] = "bm25",
     option: Annotated[list[str] | None, typer.Option(help="Of the engine, as k1=1.2; may be given again.")] = None,
     k: DepthOption = 25,
     design: Annotated[Path | None, typer.Option(help="Ask only the queries that it sampled.")] = None,
     candidates: Annotated[Path | None, typer.Option(help="Judgments or pairs: rank only each query's documents there.")] = None,
+    student: Annotated[Path | None, typer.Option(help="Whose vectors are searched (vectors, hybrid).")] = None,
+    vectors: Annotated[Path | None, typer.Option(help="The folder of vectors, from `encode`.")] = None,
+    run: Annotated[list[Path] | None, typer.Option(help="Of hybrid: a run to fuse, in place of engines; again.")] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """What does this ranking return for my queries?
 
     Asks an engine each query, and writes its top k as a run.
     """
-    asked = [engine, fields.replace(",", "-"), *(option or []), *([] if k == 25 else [f"k{k}"])]
+    asked = [engine, *([] if engine == "vectors" or run else [fields.replace(",", "-")]), *(path.stem for path in run or ())]
+    asked += [*(option or []), *([] if k == 25 else [f"k{k}"])]
     asked += [path.stem for path in (design, candidates) if path]  # another question is another file
     to = table_place(out, "runs", "-".join(asked))
     options: dict[str, Any] = {"engine": engine, "fields": words(fields), "options": values(option, "--option"), "k": k}
-    options |= {"design": design, "candidates": candidates}
+    options |= {"design": design, "candidates": candidates, "student": student, "vectors": vectors, "runs": tuple(run or ())}
     show(call("collect", queries, docs, to, **options), as_json=output == Output.JSON)
 
 

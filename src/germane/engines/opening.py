@@ -1,0 +1,195 @@
+"""An engine from what a user names: files, folders, options, and where a server is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from germane import sources
+from germane.engines import BM25, Engine
+from germane.types import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENGINES = ("bm25", "vectors", "hybrid")
+FAILURES = ("stop", "list")
+
+Bounds = Mapping[str, tuple[float, float] | None]
+_BM25: Bounds = {"k1": (0.0, 1000.0), "b": (0.0, 1.0), "stopwords": None}
+_VECTORS: Bounds = {"rescore": (0, 100_000)}
+_HYBRID: Bounds = {"constant": (0.0, 1e6), "depth": (1, 100_000)}
+OPTIONS: Mapping[str, Bounds] = {
+    "bm25": _BM25,
+    "vectors": _VECTORS,
+    "hybrid": {**_BM25, **_VECTORS, **_HYBRID},
+}
+"""The options of each engine, and the numbers that they may be; None for a word. Whole bounds: a whole number."""
+
+
+class Server(NamedTuple):
+    """An engine elsewhere. url_env, key_env: environment variables that hold its address (with a login, if any) and a key.
+
+    name: of the index or table. template: a JSON file that says how a query is asked.
+    """
+
+    url_env: str = ""
+    name: str = ""
+    key_env: str = ""
+    template: Path | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What `collect` was told of an engine. `check` says what is missing or too much."""
+
+    engine: str
+    docs: Path | None = None
+    fields: Sequence[str] | None = ("title",)
+    options: Mapping[str, Any] = ()  # type: ignore[assignment]
+    student: Path | None = None
+    vectors: Path | None = None
+    runs: tuple[Path, ...] = ()
+    server: Server | None = None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files and folders that decide what is found."""
+        return [path for path in (self.docs, self.student, self.vectors, *self.runs) if path]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        said: dict[str, Any] = {"engine": self.engine, "fields": None if self.fields is None else list(self.fields)}
+        return said | {"options": dict(self.options)}
+
+    def check(self, *, candidates: bool) -> None:
+        """Raises: InputError for an engine that is not known, one that lacks a part, and a part that it would not use."""
+        if self.engine not in ENGINES:
+            raise InputError(f"engine {self.engine!r} is unknown: expected one of {', '.join(ENGINES)}")
+        for option, value in self.options.items():
+            _check_option(self.engine, option, value)
+        searches = self.engine in ("vectors", "hybrid") and not self.runs
+        if searches and not (self.student and self.vectors):
+            raise InputError(
+                f"engine {self.engine} needs a student and its vectors: pass --student FOLDER and --vectors FOLDER, which "
+                "`germane encode` makes"
+            )
+        if self.engine in ("bm25", "hybrid") and not self.runs and self.docs is None:
+            raise InputError(f"engine {self.engine} searches a catalogue: name the documents after the queries")
+        if self.runs and self.engine != "hybrid":
+            raise InputError("--run names what is fused: it is for --engine hybrid")
+        if not searches and (given := self.student or self.vectors):
+            raise InputError(f"{given}: --student and --vectors are for the engines vectors and hybrid")
+        if self.runs and candidates:
+            raise InputError("runs to fuse were collected before: pass --candidates to each of them, not to the fusion")
+        if self.runs and self.docs:
+            raise InputError(f"{self.docs}: a fusion of runs searches no documents: leave them out")
+
+
+def opened(parts: Parts) -> tuple[Engine, list[pa.Table]]:
+    """The engine, and the tables that it searches, for what they say of whose data they are.
+
+    Raises: InputError as the engine that is opened.
+    """
+    if parts.runs:
+        runs = [sources.read_run(path) for path in parts.runs]
+        return Fusion(runs, **_own(parts, _HYBRID, "constant")), [run.table for run in runs]
+    docs = [] if parts.docs is None else [sources.read_docs(parts.docs)]
+    open_: dict[str, Callable[[], Engine]] = {
+        "bm25": lambda: BM25(docs[0], parts.fields, **_own(parts, _BM25)),
+        "vectors": lambda: _vectors(parts, docs),
+        "hybrid": lambda: _hybrid(parts, docs),
+    }
+    return open_[parts.engine](), docs
+
+
+class Fusion:
+    """Runs that are there as an engine: it fuses them, and searches nothing."""
+
+    def __init__(self, runs: Sequence[Any], *, constant: float = 60) -> None:
+        from germane.engines.hybrid import fuse
+
+        self.runs, self.constant, self._fuse = tuple(runs), constant, fuse
+        self.name = "RRF of " + " and ".join(run.name for run in runs)
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        from germane.engines.hybrid import fused_origin
+
+        parts = [{"run": run.name, **{k: v for k, v in run.origin.items() if k != "collected"}} for run in self.runs]
+        models = [str(model) for run in self.runs for model in run.origin.get("models", ())]
+        return fused_origin(parts, self.constant, models)
+
+    def search(self, queries: pa.Table, *, k: int = 100) -> pa.Table:
+        """The fusion of what the runs have of these queries.
+
+        Raises: InputError for a query that failed in one of them: half of a fusion is another ranking.
+        """
+        ids = [str(query_id) for query_id in queries["query_id"].to_pylist()]
+        for run in self.runs:
+            lost = {failure["query_id"] for failure in run.origin.get("failed", ())} & set(ids)
+            if lost:
+                raise InputError(f"query {min(lost)!r} failed when {run.name} was collected: collect that run again")
+        return self._fuse([run.table for run in self.runs], k=k, constant=self.constant, queries=ids)
+
+
+def address(server: Server | None, engine: str) -> str:
+    """The URL in the environment variable that a server names. It is shown nowhere.
+
+    Raises: InputError where none is named, or it is empty.
+    """
+    if server is None or not server.url_env:
+        raise InputError(f"engine {engine} needs an address: put it into an environment variable, and name that with --url-env")
+    if not (url := os.environ.get(server.url_env, "").strip()):
+        raise InputError(f"the address of {engine} should be in the environment variable {server.url_env}, and that is empty")
+    return url
+
+
+def _check_option(engine: str, option: str, value: Any) -> None:
+    known = OPTIONS[engine]
+    if option not in known:
+        raise InputError(f"{engine} has no option {option!r}: expected {_listed(known)}")
+    bounds = known[option]
+    if bounds is None:
+        return
+    whole = all(isinstance(bound, int) for bound in bounds)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not bounds[0] <= value <= bounds[1] or (whole and value != int(value)):
+        kind = "a whole number" if whole else "a number"
+        raise InputError(f"{engine}'s {option} is {value!r}: expected {kind} from {bounds[0]:g} to {bounds[1]:g}")
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    *rest, last = names
+    return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def _own(parts: Parts, known: Bounds, *only: str) -> dict[str, Any]:
+    """The options among `known`, whole numbers as such."""
+    found: dict[str, Any] = {}
+    for name, value in parts.options.items():
+        if name in known and (not only or name in only):
+            bounds = known[name]
+            whole = bounds is not None and all(isinstance(bound, int) for bound in bounds)
+            found[name] = int(value) if whole else value
+    return found
+
+
+def _vectors(parts: Parts, docs: Sequence[pa.Table]) -> Engine:
+    from germane.engines.vectors import Vectors
+
+    assert parts.student is not None  # `check` saw to it
+    assert parts.vectors is not None
+    only = [str(doc_id) for doc_id in docs[0]["doc_id"].to_pylist()] if docs else None
+    return Vectors(parts.student, parts.vectors, docs=only, **_own(parts, _VECTORS))
+
+
+def _hybrid(parts: Parts, docs: Sequence[pa.Table]) -> Engine:
+    from germane.engines.hybrid import Hybrid
+
+    both = [BM25(docs[0], parts.fields, **_own(parts, _BM25)), _vectors(parts, docs)]
+    return Hybrid(both, **_own(parts, _HYBRID))
