@@ -153,8 +153,7 @@ def fitting(student: str | Path, vectors: str | Path) -> TwoTower:
 
     Raises: InputError where the folder holds vectors of another student.
     """
-    where = Path(locate(student))
-    engines = [engine for engine, file in FILES.items() if any(where.glob(f"*/{file}"))] or ["torch"]
+    where, engines = locate(student), _engines(student)
     for engine in engines:
         judge = TwoTower(where, engine=engine)
         try:
@@ -165,3 +164,22 @@ def fitting(student: str | Path, vectors: str | Path) -> TwoTower:
         else:
             return judge
     raise AssertionError("there is always an engine")
+
+
+def made_by(student: TwoTower | str | Path, tower: str, where: str) -> TwoTower:
+    """The student, encoding queries as those vectors were made that lie elsewhere. tower: their digest, "" if nobody said.
+
+    Raises: InputError where it is another tower's.
+    """
+    kinds = [None] if isinstance(student, TwoTower) else _engines(student)
+    for engine in kinds:
+        judge = student if isinstance(student, TwoTower) else TwoTower(locate(student), engine=str(engine))
+        if tower in ("", judge._mine.tower):
+            return judge
+    raise InputError(f"{where} holds vectors of another student or engine (tower {tower}): export this student's vectors to it")
+
+
+def _engines(student: str | Path) -> list[str]:
+    """What can encode with a student's folder, the quickest start first."""
+    where = Path(locate(student))
+    return [engine for engine, file in FILES.items() if any(where.glob(f"*/{file}"))] or ["torch"]

@@ -47,7 +47,7 @@ def collect(
     student: Path | None = None,
     vectors: Path | None = None,
     runs: Sequence[Path] = (),
-    server: Server | None = None,
+    server: Mapping[str, Any] | None = None,
     failures: str = "stop",
 ) -> Collected:
     """The top k of each query, as a run whose manifest says which engine made it, how, and from what.
@@ -56,15 +56,17 @@ def collect(
     text. options: of the engine, such as k1, b and stopwords of bm25. design: only the queries that it sampled. candidates:
     judgments or pairs; each query ranks its documents there and no others, so that nothing unjudged is in the run.
     student, vectors: of the engines that search vectors. runs: what hybrid fuses, in place of engines. server: of the
-    engines that are elsewhere; those are asked again each time, since what they hold may have changed. failures: of single
-    queries; "stop" the whole, or "list" them in the manifest and leave them out.
+    engines that are elsewhere, as `engines.opening.Server` has it; those are asked again each time, since what they hold may
+    have changed. failures: of single queries; "stop" the whole, or "list" them in the manifest and leave them out.
 
     Raises: InputError for an unknown engine, field or option, queries of the design that are not among the queries,
     candidates that are not among the docs, and a query that failed.
     """
     if failures not in FAILURES:
         raise InputError(f"failures {failures!r}: expected {' or '.join(FAILURES)}")
-    parts = opening.Parts(engine, docs, fields, options or {}, student, vectors, tuple(runs), server)
+    parts = opening.Parts(
+        engine, docs, fields, options or {}, student, vectors, tuple(runs), Server(**server) if server else None
+    )
     parts.check(candidates=bool(candidates))
     asked = {**parts.asked, "k": k, "design": bool(design), "candidates": bool(candidates)}
     inputs = [queries, *parts.inputs, *(path for path in (design, candidates) if path)]
