@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import sources
 from germane.engines import BM25, Engine
+from germane.inference import vector_store
 from germane.types import InputError
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class Parts:
                 f"engine {self.engine} needs a student and its vectors: pass --student FOLDER and --vectors FOLDER, which "
                 "`germane encode` makes"
             )
+        if searches and self.vectors:
+            vector_store.about(self.vectors)
         if self.engine in ("bm25", "hybrid") and not self.runs and self.docs is None:
             raise InputError(f"engine {self.engine} searches a catalogue: name the documents after the queries")
         if self.runs and self.engine != "hybrid":

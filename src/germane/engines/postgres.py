@@ -82,7 +82,7 @@ class Postgres:
         self.failures: tuple[Failure, ...] = ()
         with self._reading() as connection:
             self.server = f"PostgreSQL {connection.info.parameter_status('server_version')}"
-            types = _columns(connection, table)
+            types = columns(connection, table)
         self.fields = tuple(_text_fields(types, self.how.id) if fields is None else fields)
         used = [self.how.vector] if student else [self.how.column] if self.how.column else self.fields
         for column in (self.how.id, *used):
@@ -98,14 +98,14 @@ class Postgres:
     @property
     def origin(self) -> Mapping[str, Any]:
         how = self.how
-        said: dict[str, Any] = {"engine": "postgres", "server": self.server, "table": self.table, "id": how.id}
+        facts: dict[str, Any] = {"engine": "postgres", "server": self.server, "table": self.table, "id": how.id}
         if self._student is not None:
             models = [self._student.fingerprint, *self._student.about.lineage]
-            said |= {"student": self._student.name, "models": models, "vector": how.vector, "exact": how.exact}
-            return said | {"score": "cosine"}
-        said |= {"fields": list(self.fields)} if not how.column else {"column": how.column}
-        said |= {"score": "ts_rank_cd", "language": how.language, "ask": how.ask, "weights": list(how.weights)}
-        return said | {"normalization": how.normalization}
+            facts |= {"student": self._student.name, "models": models, "vector": how.vector, "exact": how.exact}
+            return facts | {"score": "cosine"}
+        facts |= {"fields": list(self.fields)} if not how.column else {"column": how.column}
+        facts |= {"score": "ts_rank_cd", "language": how.language, "ask": how.ask, "weights": list(how.weights)}
+        return facts | {"normalization": how.normalization}
 
     def search(self, queries: pa.Table, *, k: int = 100, candidates: pa.Table | None = None) -> pa.Table:
         """A run of at most k documents a query, in the order of the queries. candidates: rank each query's pairs there alone.
@@ -157,20 +157,9 @@ class Postgres:
 
     def _why(self, problem: Exception) -> str:
         """What the server complains of, in one line, without a password."""
-        from urllib.parse import unquote, urlsplit
-
         from psycopg.errors import QueryCanceled
 
-        if isinstance(problem, QueryCanceled):
-            return f"no answer in {self.how.timeout:g} s"
-        try:
-            secret = urlsplit(self._url).password or ""
-        except ValueError:
-            return "its URL cannot be read"
-        text = " ".join(str(problem).split())[:200]
-        for form in filter(None, {secret, unquote(secret)}):
-            text = text.replace(form, "***")
-        return text or type(problem).__name__
+        return f"no answer in {self.how.timeout:g} s" if isinstance(problem, QueryCanceled) else said(problem, self._url)
 
     def _found(self, query_id: str, rows: Sequence[tuple[str, float]], allowed: list[str] | None, k: int) -> Found:
         doc_ids = [doc_id for doc_id, _ in rows]
@@ -220,7 +209,7 @@ class Postgres:
             sql.Literal([d, c, b, a]), document, sql.Literal(how.normalization)
         )
         start = sql.SQL("WITH asked AS (SELECT {} AS q) SELECT d.{}::text, ").format(query, sql.Identifier(how.id))
-        where = sql.SQL(" FROM {} AS d CROSS JOIN asked WHERE ").format(_name(self.table))
+        where = sql.SQL(" FROM {} AS d CROSS JOIN asked WHERE ").format(name_of(self.table))
         if pooled:
             score = sql.SQL("CASE WHEN {} @@ asked.q THEN {} ELSE 0 END").format(document, rank)
             return start + score + where + sql.SQL("d.{}::text = ANY(%(ids)s)").format(sql.Identifier(how.id))
@@ -240,7 +229,7 @@ class Postgres:
             sql.Identifier(self.how.vector), sql.SQL("halfvec" if self._vector_type == "halfvec" else "vector")
         )
         start = sql.SQL("SELECT d.{}::text, (1 - ({}))::float4 FROM {} AS d WHERE d.{} IS NOT NULL").format(
-            sql.Identifier(self.how.id), distance, _name(self.table), sql.Identifier(self.how.vector)
+            sql.Identifier(self.how.id), distance, name_of(self.table), sql.Identifier(self.how.vector)
         )
         if pooled:
             return start + sql.SQL(" AND d.{}::text = ANY(%(ids)s)").format(sql.Identifier(self.how.id))
@@ -248,11 +237,36 @@ class Postgres:
         return start + sql.SQL(" ORDER BY {}{} LIMIT %(k)s").format(distance, tied)
 
 
-def _name(table: str) -> Identifier:
-    """A table's name, quoted: NAME or SCHEMA.NAME."""
+def name_of(table: str) -> Identifier:
+    """A table's name, to be quoted: NAME or SCHEMA.NAME."""
     from psycopg import sql
 
     return sql.Identifier(*table.split(".", 1))
+
+
+def quoted(name: str, *, whole: bool = False) -> str:
+    """A table's name as SQL; whole: a name in which a dot means nothing.
+
+    Raises: InputError for an empty name, and one that PostgreSQL cannot hold.
+    """
+    parts = [name] if whole else name.split(".", 1)
+    if not all(parts) or "\x00" in name:
+        raise InputError(f"{name!r} is no name of a table or column: expected NAME, or SCHEMA.NAME of a table")
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def said(problem: Exception, url: str) -> str:
+    """What a server complains of, in one line, without the password of its address."""
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        secret = urlsplit(url).password or ""
+    except ValueError:
+        return "its URL cannot be read"
+    text = " ".join(str(problem).split())[:200]
+    for form in filter(None, {secret, unquote(secret)}):
+        text = text.replace(form, "***")
+    return text or type(problem).__name__
 
 
 def _plain(text: str) -> str:
@@ -260,7 +274,7 @@ def _plain(text: str) -> str:
     return text.replace("\x00", " ")
 
 
-def _columns(connection: Connection[Any], table: str) -> dict[str, tuple[str, str]]:
+def columns(connection: Connection[Any], table: str) -> dict[str, tuple[str, str]]:
     """The columns of a table: the type of each, and its comment.
 
     Raises: InputError for a table that is not there.
@@ -270,7 +284,7 @@ def _columns(connection: Connection[Any], table: str) -> dict[str, tuple[str, st
     found = connection.execute(
         "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), coalesce(col_description(a.attrelid, a.attnum), '') "
         "FROM pg_attribute a WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-        [_name(table).as_string(connection)],
+        [name_of(table).as_string(connection)],
     ).fetchall()
     if not found:
         raise InputError(f"there is no table {table!r} that this login may see: expected the name of one, or SCHEMA.NAME")
