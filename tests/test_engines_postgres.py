@@ -1,8 +1,11 @@
 """PostgreSQL as an engine, on a server that the tests start."""
 
 import os
+import re
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import registries
 from sample_students import furniture, recipe, tiny_bert
@@ -10,6 +13,7 @@ from sample_students import furniture, recipe, tiny_bert
 from germane import store
 from germane.engines import unanswered
 from germane.engines.postgres import Asking, Postgres
+from germane.pipeline.collect import collect
 from germane.types import InputError
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'germane[postgres]'")
@@ -283,3 +287,53 @@ def test_vectors_of_another_dimension_or_tower_are_refused(vectors, student):
 def test_the_environment_may_name_another_server(monkeypatch):
     monkeypatch.setenv("GERMANE_PG_BIN", os.sep)
     assert str(registries.binaries()) == os.sep
+
+
+def test_collect_asks_a_table_and_its_run_fuses_with_others(url, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOP_URL", url)
+    pq.write_table(queries("red chair", "lamp", "zzz"), tmp_path / "queries.parquet")
+    asked = {"engine": "postgres", "server": {"url_env": "SHOP_URL", "name": "products"}}
+    for out, how in (("all.parquet", {}), ("any.parquet", {"options": {"ask": "any", "weights": "1,0.5"}})):
+        made = collect(tmp_path / "queries.parquet", None, tmp_path / out, fields=["title", "description"], **asked, **how)
+        assert made.unanswered == 1
+    manifest = store.read_manifest(tmp_path / "any.parquet")
+    assert (manifest.extra["ask"], manifest.extra["weights"]) == ("any", [1.0, 0.5])
+    assert url not in store.manifest_path(tmp_path / "any.parquet").read_text()
+    runs = [tmp_path / "all.parquet", tmp_path / "any.parquet"]
+    assert collect(tmp_path / "queries.parquet", None, tmp_path / "both.parquet", engine="hybrid", runs=runs).unanswered == 1
+    with pytest.raises(InputError, match="weights=2: expected one to four numbers from 0 to 1"):
+        collect(tmp_path / "queries.parquet", None, tmp_path / "r.parquet", options={"weights": "2"}, **asked)
+
+
+def recipes():
+    """The SQL of the page on PostgreSQL, in its order."""
+    page = Path(__file__).resolve().parents[1] / "docs" / "engines" / "postgres.md"
+    return re.findall(r"```sql\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_page_s_boost_runs_and_an_unknown_gain_filters_nothing(url):
+    boost = recipes()[0].replace("$1", "%(query)s")
+    with psycopg.connect(url) as connection:
+        connection.execute("ALTER TABLE products ADD words tsvector")
+        connection.execute("UPDATE products SET words = to_tsvector('english', coalesce(title, ''))")
+        connection.execute("CREATE TABLE gains (query text, doc_id text, gain real)")
+        connection.execute("INSERT INTO gains VALUES ('red', 'a', 0.9), ('red', 'd', 0.0)")
+        found = [row[0] for row in connection.execute(boost, {"query": "Red"}).fetchall()]
+        unknown = [row[0] for row in connection.execute(boost, {"query": "chair"}).fetchall()]
+        connection.rollback()
+    assert found == ["a"]  # d is predicted irrelevant
+    assert unknown == ["b", "a"]
+
+
+def test_the_page_s_blend_with_vectors_runs(vectors):
+    blend = recipes()[1].replace("$1", "%(query)s").replace("$2", "%(vector)s::vector")
+    with psycopg.connect(vectors) as connection:
+        connection.execute(
+            "CREATE TABLE products AS SELECT * FROM (VALUES ('a', 'red chair'), ('b', 'red lamp')) AS t (doc_id, t)"
+        )
+        connection.execute("ALTER TABLE products ADD words tsvector; UPDATE products SET words = to_tsvector('english', t)")
+        connection.execute("CREATE TABLE product_vectors (doc_id text, vector vector(2))")
+        connection.execute("INSERT INTO product_vectors VALUES ('a', '[0,1]'), ('b', '[1,0]')")
+        assert connection.execute(blend, {"query": "red", "vector": "[0,1]"}).fetchall() == [("a",), ("b",)]
+        assert connection.execute(blend, {"query": "red", "vector": "[1,0]"}).fetchall() == [("b",), ("a",)]
+        connection.rollback()
