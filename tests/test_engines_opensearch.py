@@ -227,7 +227,7 @@ def test_only_the_candidates_of_each_query_are_ranked_all_of_them():
     fake = Fake(lambda body: hits(("a", 2.0), ("b", 0.0)))
     pool = pa.table({"query_id": ["q0", "q0", "other"], "doc_id": ["b", "a", "c"]})
     made = engine(fake)
-    run = made.search(queries("chair", "lamp"), k=1, candidates=pool)
+    run = made.search(queries("chair", "lamp"), k=2, candidates=pool)
     assert fake.searches == [
         {
             "query": {
@@ -239,6 +239,7 @@ def test_only_the_candidates_of_each_query_are_ranked_all_of_them():
         }
     ]
     assert ranked(run) == ["a", "b"]
+    assert ranked(made.search(queries("chair"), k=1, candidates=pool)) == ["a"]
     with pytest.raises(InputError, match="candidate 'c' of query 'q0' is not in index"):
         made.search(queries("chair"), candidates=pa.table({"query_id": ["q0"] * 2, "doc_id": ["c", "a"]}))
 

@@ -143,8 +143,9 @@ def test_a_stored_tsvector_is_searched_in_place_of_fields(url):
 def test_only_the_candidates_of_each_query_are_ranked_all_of_them(url):
     engine = Postgres(url, "products")
     pool = pa.table({"query_id": ["q0", "q0", "q0", "other"], "doc_id": ["c", "a", "e", "b"]})
-    run = engine.search(queries("red chair", "lamp"), k=1, candidates=pool)
+    run = engine.search(queries("red chair", "lamp"), candidates=pool)
     assert ranked(run) == ["a", "e", "c"]
+    assert ranked(engine.search(queries("red chair"), k=2, candidates=pool)) == ["a", "e"]
     assert run["score"].to_pylist()[1:] == [0, 0]
     assert ranked(run, "q1") == []
     with pytest.raises(InputError, match="candidate 'nowhere' of query 'q0' is not in table 'products'"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from germane import store
 from germane.engines.results import Failure, Found, as_run, asked, best
-from germane.types import InputError
+from germane.types import InputError, Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,6 +89,32 @@ class Hybrid:
             failed |= {failure.query_id: failure for failure in getattr(engine, "failures", ())}
         self.failures = tuple(failed.values())
         return fuse(runs, k=k, constant=self.constant, queries=[query_id for query_id in ids if query_id not in failed])
+
+
+class Fusion:
+    """Runs that are there as an engine: it fuses them, and searches nothing."""
+
+    def __init__(self, runs: Sequence[Run], *, constant: float = CONSTANT) -> None:
+        self.runs, self.constant = tuple(runs), constant
+        self.name = "RRF of " + " and ".join(run.name for run in runs)
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        parts = [{"run": run.name, **{k: v for k, v in run.origin.items() if k != "collected"}} for run in self.runs]
+        models = [str(model) for run in self.runs for model in run.origin.get("models", ())]
+        return fused_origin(parts, self.constant, models)
+
+    def search(self, queries: pa.Table, *, k: int = 100) -> pa.Table:
+        """The fusion of what the runs have of these queries.
+
+        Raises: InputError for a query that failed in one of them: half of a fusion is another ranking.
+        """
+        ids = [str(query_id) for query_id in queries["query_id"].to_pylist()]
+        for run in self.runs:
+            lost = {failure["query_id"] for failure in run.origin.get("failed", ())} & set(ids)
+            if lost:
+                raise InputError(f"query {min(lost)!r} failed when {run.name} was collected: collect that run again")
+        return fuse([run.table for run in self.runs], k=k, constant=self.constant, queries=ids)
 
 
 def fused_origin(parts: Sequence[Mapping[str, Any]], constant: float, models: Sequence[str]) -> dict[str, Any]:

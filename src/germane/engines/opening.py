@@ -129,6 +129,8 @@ def opened(parts: Parts) -> tuple[Engine, list[pa.Table]]:
     Raises: InputError as the engine that is opened.
     """
     if parts.runs:
+        from germane.engines.hybrid import Fusion
+
         runs = [sources.read_run(path) for path in parts.runs]
         return Fusion(runs, **_own(parts, _HYBRID, "constant")), [run.table for run in runs]
     docs = [] if parts.docs is None else [sources.read_docs(parts.docs)]
@@ -140,36 +142,6 @@ def opened(parts: Parts) -> tuple[Engine, list[pa.Table]]:
         "postgres": lambda: _postgres(parts),
     }
     return open_[parts.engine](), docs
-
-
-class Fusion:
-    """Runs that are there as an engine: it fuses them, and searches nothing."""
-
-    def __init__(self, runs: Sequence[Any], *, constant: float = 60) -> None:
-        from germane.engines.hybrid import fuse
-
-        self.runs, self.constant, self._fuse = tuple(runs), constant, fuse
-        self.name = "RRF of " + " and ".join(run.name for run in runs)
-
-    @property
-    def origin(self) -> Mapping[str, Any]:
-        from germane.engines.hybrid import fused_origin
-
-        parts = [{"run": run.name, **{k: v for k, v in run.origin.items() if k != "collected"}} for run in self.runs]
-        models = [str(model) for run in self.runs for model in run.origin.get("models", ())]
-        return fused_origin(parts, self.constant, models)
-
-    def search(self, queries: pa.Table, *, k: int = 100) -> pa.Table:
-        """The fusion of what the runs have of these queries.
-
-        Raises: InputError for a query that failed in one of them: half of a fusion is another ranking.
-        """
-        ids = [str(query_id) for query_id in queries["query_id"].to_pylist()]
-        for run in self.runs:
-            lost = {failure["query_id"] for failure in run.origin.get("failed", ())} & set(ids)
-            if lost:
-                raise InputError(f"query {min(lost)!r} failed when {run.name} was collected: collect that run again")
-        return self._fuse([run.table for run in self.runs], k=k, constant=self.constant, queries=ids)
 
 
 def address(server: Server | None, engine: str) -> str:

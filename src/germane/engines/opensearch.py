@@ -121,7 +121,7 @@ class OpenSearch:
                 elif candidates is None and not self.how.vector and size < WINDOW and _tied(reply, size, k):
                     waiting.append((query_id, text, min(4 * size, WINDOW)))
                 else:
-                    found[query_id] = self._found(query_id, reply, k if candidates is None else size, pool[query_id])
+                    found[query_id] = self._found(query_id, reply, k, pool[query_id])
         self.failures = tuple(Failure(query_id, failures[query_id]) for query_id in ids if query_id in failures)
         return as_run(ids, [found[query_id] for query_id in ids])
 

@@ -170,7 +170,7 @@ class Postgres:
             raise InputError(
                 f"candidate {missing[0]!r} of query {query_id!r} is not in table {self.table!r}, or has no vector there"
             )
-        return best(doc_ids, [score for _, score in rows], k if allowed is None else len(doc_ids))
+        return best(doc_ids, [score for _, score in rows], k)
 
     def _statement(
         self, connection: Connection[Any], k: int, pooled: bool

@@ -111,9 +111,9 @@ class Vectors:
     ) -> list[Found]:
         told = [i for i, text in enumerate(texts) if text.strip()]
         made = self.student.encode_queries([texts[i].strip() for i in told])
-        sound = np.flatnonzero(np.isfinite(made).all(axis=1))
-        failures += [Failure(ids[i], "the tower made no number of it") for n, i in enumerate(told) if n not in set(sound)]
-        told, made = [told[int(n)] for n in sound], made[sound]
+        finite = np.asarray(np.isfinite(made).all(axis=1))
+        failures += [Failure(ids[told[n]], "the tower made no number of it") for n in np.flatnonzero(~finite)]
+        told, made = [told[n] for n in np.flatnonzero(finite)], made[finite]
         if pool is None:
             deep = max(k, self.rescore)
             near = nearest(made, self.store, deep, among=self._among)
