@@ -14,7 +14,7 @@ from germane.judges.two_tower import TwoTower
 from germane.pipeline.collect import collect
 from germane.pipeline.encode import encode
 from germane.training.finishing import Lineage
-from germane.types import InputError
+from germane.types import InputError, Refusal
 
 NASTY = (
     "'; DROP TABLE products; --",
@@ -198,3 +198,19 @@ def test_what_does_not_fit_together_is_said_and_nothing_is_written(place, tmp_pa
     with pytest.raises(InputError, match=complaint):
         collect(place / "queries.parquet", None, tmp_path / "r.parquet", **asked)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comparison_does_not_let_the_teacher_grade_what_its_student_ranked(place, tmp_path):
+    from germane.pipeline.compare import compare
+
+    out, folders = tmp_path / "r.parquet", {"student": place / "student", "vectors": place / "vectors"}
+    collect(place / "queries.parquet", None, out, engine="vectors", k=3, **folders)
+    collect(place / "queries.parquet", place / "docs.parquet", tmp_path / "bm25.parquet", k=3)
+    collect(place / "queries.parquet", None, tmp_path / "rrf.parquet", engine="hybrid", runs=[out, tmp_path / "bm25.parquet"])
+    pairs = [(q, f"d{i:02d}") for q in ("q0", "q1") for i in range(13)]
+    said = {"query_id": [q for q, _ in pairs], "doc_id": [d for _, d in pairs], "relevance": [1] * 26}
+    said |= {"judge": ["teacher"] * 26, "fingerprint": ["teacher:1"] * 26, "scale": ["three-level"] * 26}
+    pq.write_table(pa.table(said), tmp_path / "said.parquet")
+    for treatment in (out, tmp_path / "rrf.parquet"):
+        with pytest.raises(Refusal, match="is of the judge's own lineage"):
+            compare(tmp_path / "bm25.parquet", treatment, tmp_path / "said.parquet", scale="three-level", allow=("no-card",))
