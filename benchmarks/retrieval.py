@@ -106,7 +106,7 @@ def quality(given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     of = world(given.data, given.out)
     runs: dict[str, list[Path]] = {}
-    for number, (learnt, held) in enumerate(folds(of.labelled, 2)):
+    for number, (learnt, held) in enumerate(folds(of.labelled, 2)[: given.halves]):
         for name, path in fold(of, number, of.labelled.take(learnt), of.labelled.take(held), given.out, given).items():
             runs.setdefault(name, []).append(path)
     whole = {name: pa.concat_tables([store.read_table(path, "runs") for path in paths]) for name, paths in runs.items()}
@@ -244,6 +244,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("retrieval"))
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("GERMANE_DATA", "GERMANE_DATA is not set")))
     parser.add_argument("--epochs", type=float, default=1)
+    parser.add_argument("--halves", type=int, choices=(1, 2), default=2, help="1: only the first half of the queries")
     parser.add_argument("--max-text", type=int, default=96)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=100)
