@@ -48,7 +48,9 @@ class Clock:
 
 
 def binaries() -> Path | None:
-    """Where PostgreSQL's programs are."""
+    """Where PostgreSQL's programs are: GERMANE_PG_BIN, or the newest that is installed."""
+    if named := os.environ.get("GERMANE_PG_BIN"):
+        return Path(named)
     found = [Path(path).parent for path in (shutil.which("initdb"), *sorted(glob("/usr/lib/postgresql/*/bin/initdb"))) if path]
     return found[-1] if found else None
 

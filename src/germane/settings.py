@@ -47,6 +47,26 @@ class Ray:
 
 
 @dataclass(frozen=True)
+class OpenSearch:
+    """Where `collect --engine opensearch` asks. url_env, key_env: environment variables with the address and a key; template:
+    a JSON file, relative to germane.toml.
+    """
+
+    url_env: str = ""
+    index: str = ""
+    key_env: str = ""
+    template: str = ""
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """Where `collect --engine postgres` asks. url_env: the environment variable with the address and the login."""
+
+    url_env: str = ""
+    table: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What germane.toml says. An option on the command line wins over it; without a file these are the defaults.
 
@@ -64,6 +84,8 @@ class Settings:
     seed: int = 1
     folders: Folders = field(default_factory=Folders)
     ray: Ray = field(default_factory=Ray)
+    opensearch: OpenSearch = field(default_factory=OpenSearch)
+    postgres: Postgres = field(default_factory=Postgres)
     path: Path | None = None
 
     def folder(self, kind: str) -> Path:
@@ -89,7 +111,7 @@ def read(path: Path) -> Settings:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise InputError(f"{path}: {problem}") from problem
-    tables: dict[str, Any] = {"folders": Folders, "ray": Ray}
+    tables: dict[str, Any] = {"folders": Folders, "ray": Ray, "opensearch": OpenSearch, "postgres": Postgres}
     for name, kind in tables.items():
         if not isinstance(given := found.pop(name, {}), dict):
             raise InputError(f"{path}: {name!r} must be a table ([{name}]), found {given!r}")
@@ -107,7 +129,7 @@ def read(path: Path) -> Settings:
 
 def _checked(path: Path, kind: type, found: dict[str, Any], *, inside: str = "") -> dict[str, Any]:
     """`found`, if every key is a field of `kind` and every value has that field's type."""
-    known = {f.name: str(f.type) for f in fields(kind) if f.name not in ("folders", "ray", "path")}
+    known = {f.name: str(f.type) for f in fields(kind) if f.name not in ("folders", "ray", "opensearch", "postgres", "path")}
     for key, value in found.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)

@@ -76,6 +76,7 @@ PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
 PARTS |= {"doctor --judge": "germane.pipeline.doctor:doctor_of"}
 PARTS |= {"label --plan": "germane.pipeline.forecast:plan", "label --sample": "germane.pipeline.recorded:sample"}
 PARTS |= {"probe --plan": "germane.pipeline.probe:plan", "probe --paraphrases": "germane.pipeline.paraphrases:paraphrases"}
+PARTS |= {"export --vectors": "germane.pipeline.export_vectors:export_vectors"}
 PARTS |= {"train shootout --tiers": "germane.pipeline.shootout:tiers"}
 PARTS |= {"sample --for golden": "germane.pipeline.sample_golden:sample"}
 PARTS |= {f"guide {what}": function for what, function in GUIDE.items()}

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from germane import settings
 from germane.cli.app import (
     DepthOption,
     LevelOption,
@@ -177,26 +178,55 @@ def sample(
 @app.command("collect")
 def collect(
     queries: Annotated[Path, typer.Argument(help="The queries to ask.")],
-    docs: Annotated[Path, typer.Argument(help="The documents to search.")],
+    docs: Annotated[Path | None, typer.Argument(help="The documents to search; engines with their own take none.")] = None,
     out: OutOption = None,
     fields: Annotated[str, typer.Option(help="The fields to search, as title,brand; all for every text.")] = "title",
-    engine: Annotated[str, typer.Option(help="The search engine.")] = "bm25",
+    engine: Annotated[str, typer.Option(help="The search engine: bm25, vectors, hybrid, opensearch, postgres.")] = "bm25",
     option: Annotated[list[str] | None, typer.Option(help="Of the engine, as k1=1.2; may be given again.")] = None,
     k: DepthOption = 25,
     design: Annotated[Path | None, typer.Option(help="Ask only the queries that it sampled.")] = None,
     candidates: Annotated[Path | None, typer.Option(help="Judgments or pairs: rank only each query's documents there.")] = None,
+    student: Annotated[Path | None, typer.Option(help="Whose vectors are searched (vectors, hybrid).")] = None,
+    vectors: Annotated[Path | None, typer.Option(help="The folder of vectors, from `encode`.")] = None,
+    run: Annotated[list[Path] | None, typer.Option(help="Of hybrid: a run to fuse, in place of engines; again.")] = None,
+    url_env: Annotated[str, typer.Option(help="The environment variable with the server's address, and login.")] = "",
+    index: Annotated[str, typer.Option("--index", "--table", help="What the server calls the catalogue.")] = "",
+    key_env: Annotated[str, typer.Option(help="The environment variable with an API key (opensearch).")] = "",
+    template: Annotated[Path | None, typer.Option(help="JSON: how a query is asked (opensearch).")] = None,
+    failures: Annotated[str, typer.Option(help="Of single queries: stop, or list them and leave them out.")] = "stop",
     output: OutputOption = Output.TEXT,
 ) -> None:
     """What does this ranking return for my queries?
 
     Asks an engine each query, and writes its top k as a run.
     """
-    asked = [engine, fields.replace(",", "-"), *(option or []), *([] if k == 25 else [f"k{k}"])]
+    server = _server(engine, url_env, index, key_env, template)
+    asked = [engine, *([] if engine == "vectors" or run else [fields.replace(",", "-")]), *(path.stem for path in run or ())]
+    asked += [server["name"], *([server["template"].stem] if server["template"] else [])] if server else []
+    asked += [*(option or []), *([] if k == 25 else [f"k{k}"])]
     asked += [path.stem for path in (design, candidates) if path]  # another question is another file
     to = table_place(out, "runs", "-".join(asked))
     options: dict[str, Any] = {"engine": engine, "fields": words(fields), "options": values(option, "--option"), "k": k}
-    options |= {"design": design, "candidates": candidates}
+    options |= {"design": design, "candidates": candidates, "student": student, "vectors": vectors, "runs": tuple(run or ())}
+    options |= {"server": server, "failures": failures}
     show(call("collect", queries, docs, to, **options), as_json=output == Output.JSON)
+
+
+def _server(engine: str, url_env: str, index: str, key_env: str, template: Path | None) -> dict[str, Any] | None:
+    """Where an engine of another process is: what was given, and for the rest germane.toml."""
+    if engine not in ("opensearch", "postgres"):
+        if given := url_env or index or key_env or template:
+            raise InputError(f"{given}: an address, index, key and template are for the engines opensearch and postgres")
+        return None
+    found = settings.load()
+    if engine == "postgres":
+        url_env, index = url_env or found.postgres.url_env, index or found.postgres.table
+        return {"url_env": url_env, "name": index, "key_env": key_env, "template": template}
+    said = found.opensearch
+    written = said.template and (found.path.parent if found.path else Path()) / said.template
+    path = template or (Path(written) if written else None)
+    url_env, index, key_env = url_env or said.url_env, index or said.index, key_env or said.key_env
+    return {"url_env": url_env, "name": index, "key_env": key_env, "template": path}
 
 
 @app.command("pairs")

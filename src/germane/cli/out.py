@@ -27,10 +27,10 @@ AllowOption = Annotated[list[str] | None, typer.Option(help="A refusal to insist
 
 @app.command("export")
 def export(
-    control: Annotated[Path, typer.Option(help="The run as it is today.")],
-    treatment: Annotated[Path, typer.Option(help="The run that may replace it.")],
-    judgments: Annotated[Path, typer.Option(help="Grades of the documents in both.")],
-    scale: Annotated[str, typer.Option(help=SCALES)],
+    control: Annotated[Path | None, typer.Option(help="The run as it is today.")] = None,
+    treatment: Annotated[Path | None, typer.Option(help="The run that may replace it.")] = None,
+    judgments: Annotated[Path | None, typer.Option(help="Grades of the documents in both.")] = None,
+    scale: Annotated[str | None, typer.Option(help=SCALES)] = None,
     design: Annotated[Path | None, typer.Option(help="From `sample`; without it, a simple random sample.")] = None,
     metric: Annotated[str, typer.Option(help="For example sDCG@25, sDCG(gain=exp)@10.")] = "sDCG@25",
     condensed: Annotated[bool, typer.Option("--condensed", help="Drop unjudged documents first, as in `compare`.")] = False,
@@ -41,14 +41,40 @@ def export(
     at: Annotated[str | None, typer.Option(help="When it ran, as 2026-05-04 (for growthbook and statsig).")] = None,
     pairing: Annotated[str, typer.Option(help="split keeps the pairs' interval; arms shows each arm's values.")] = "split",
     level: LevelOption = 0.95,
+    vectors: Annotated[Path | None, typer.Option(help="In place of results: the vectors in this folder.")] = None,
+    to: Annotated[str, typer.Option(help="Of vectors: parquet, opensearch, elasticsearch or pgvector.")] = "parquet",
+    docs: Annotated[Path | None, typer.Option(help="Of vectors: only the documents of this catalogue.")] = None,
+    field: Annotated[str, typer.Option(help="What the vector is called there.")] = "vector",
+    numbers: Annotated[str, typer.Option(help="Of pgvector: vector (4 bytes a number) or halfvec (2).")] = "vector",
+    action: Annotated[str, typer.Option(help="Of _bulk: update what is there, or index.")] = "update",
+    table: Annotated[str, typer.Option(help="Of pgvector: the table.")] = "product_vectors",
+    url_env: Annotated[str, typer.Option(help="Of pgvector: the variable with the address to load into.")] = "",
     out: OutOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """How do I get the results, query by query, into our experiment platform?"""
+    """How do I get the results, query by query, into our experiment platform?
+
+    With --vectors: how do I get the student's vectors into our search engine?
+    """
+    if vectors is not None:
+        if control or treatment or judgments:
+            raise InputError("--vectors exports a folder of vectors: leave runs and judgments out")
+        where = None if url_env and out is None else out or _file_of(vectors, to)
+        more: dict[str, Any] = {"docs": docs, "field": field, "numbers": numbers, "action": action, "table": table}
+        show(call("export --vectors", vectors, where, to=to, url_env=url_env, **more), as_json=output == Output.JSON)
+        return
+    if control is None or treatment is None or judgments is None or scale is None:
+        raise InputError("results need --control, --treatment, --judgments and --scale; vectors need --vectors")
     path = place(out, "reports", f"{control.stem}-{treatment.stem}-{form}.parquet")
     options: dict[str, Any] = {"scale": scale, "design": design, "metric": metric, "condensed": condensed, "card": card}
     options |= {"allow": tuple(allow or ()), "form": form, "name": name, "at": at, "pairing": pairing, "level": level}
     show(call("export", control, treatment, judgments, path, **options), as_json=output == Output.JSON)
+
+
+def _file_of(vectors: Path, to: str) -> Path:
+    """Where the vectors go in a project, by the form's own ending."""
+    ends = {"parquet": ".parquet", "pgvector": ".copy"}
+    return place(None, "vectors", f"{vectors.name}{ends.get(to, '.ndjson')}")
 
 
 @app.command("bridge")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from germane.engines.embedded import BM25
+from germane.engines.results import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pyarrow as pa
 
-__all__ = ["BM25", "Engine", "unanswered"]
+__all__ = ["BM25", "Engine", "Failure", "unanswered"]
 
 
 class Engine(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -62,18 +62,29 @@ def rows_of(strata: Names) -> dict[str, NDArray[np.intp]]:
     return dict(sorted((str(name), order[edges[i] : edges[i + 1]]) for i, name in enumerate(names)))
 
 
-def build(arms: Arms, design: pa.Table | None, allow: frozenset[str], *, paired: bool = True) -> Frame:
+def build(
+    arms: Arms,
+    design: pa.Table | None,
+    allow: frozenset[str],
+    *,
+    paired: bool = True,
+    failed: Collection[str] = (),
+) -> Frame:
     """The frame of a comparison.
 
     With a design: its queries, every one; a query that an arm has no row for is an empty page there. Without: the
     queries of the two runs that somebody judged, as a simple random sample of an unknown population.
 
-    paired: False for two live arms, which answer different queries by nature.
+    paired: False for two live arms, which answer different queries by nature. failed: queries that an engine failed to
+    answer when an arm was collected, which are left out: that is no empty page.
 
     Raises: InputError where nothing overlaps; Refusal `--allow one-armed` for many queries that one arm alone answered,
     `--allow absent` for many queries of the design that are in neither run.
     """
     frame = _assumed(arms) if design is None else _designed(design, _asked(arms))
+    if failed:
+        lost = np.isin(np.array(frame.queries.to_pylist(), dtype=object), np.array(sorted(failed), dtype=object))
+        frame = restrict(frame, ~lost, "an engine failed to answer them when an arm was collected, which is no empty page")
     if len(frame.queries) < 2:
         raise InputError("the experiment has 1 query: 2 are the least for an interval, and some hundreds for a useful one")
     number = arms.numbers(frame.queries)

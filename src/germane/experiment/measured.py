@@ -67,7 +67,8 @@ def measure(
     log.info("pooling both arms", extra={"done": 1, "total": 3})
     gains = pool.linear_parts(metric, scale, metric.k or 1)
     both = arms.read(control, treatment, judgments, gains=scale.gains if gains is None else gains[1].tolist())
-    framed = frame.build(both, design, allow, paired=not choices.unpaired)
+    failed = {str(lost["query_id"]) for run in (control, treatment) for lost in run.origin.get("failed", ())}
+    framed = frame.build(both, design, allow, paired=not choices.unpaired, failed=failed)
     about, whole, shown = _shown(both, framed, metric, choices)
     k = metric.k or int(max(shown.control_rank.max(), shown.treatment_rank.max()))
     log.info("measuring", extra={"done": 2, "total": 3})

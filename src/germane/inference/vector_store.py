@@ -117,8 +117,16 @@ class VectorStore:
         """(n,) the row of each document's vector; -1 for one that is not known."""
         return self._rows_of(self._by_id.find(hashed(doc_ids)))
 
-    def take(self, rows: Rows) -> Vectors | Int8 | NDArray[np.float16]:
-        """The vectors of these rows, as they are stored."""
+    def places(self, doc_ids: Iterable[str] | None = None) -> tuple[Rows, Rows]:
+        """Where documents stand among all that were named, and the rows of their vectors (n,): of these, or of all there are.
+
+        Both are -1 for a document that is not known.
+        """
+        at = self._current() if doc_ids is None else self._by_id.find(hashed(doc_ids))
+        return at, self._rows_of(at)
+
+    def take(self, rows: Rows | slice) -> Vectors | Int8 | NDArray[np.float16]:
+        """The vectors of these rows, as they are stored; those of a slice are not copied."""
         if self.about.store == "int8":
             return Int8(self._vectors[rows], self._scales[rows][:, None])
         return np.asarray(self._vectors[rows])
@@ -129,9 +137,10 @@ class VectorStore:
             raise InputError(f"{self.folder} holds vectors without their texts")
         return [bytes(self._texts[_slice(self._contents["end"], int(row))]).decode() for row in rows]
 
-    def ids(self) -> list[str]:
-        """The documents that have a vector, as they first came. All of them are read at once."""
-        return [bytes(self._ids[_slice(self._names["end"], int(at))]).decode() for at in self._current()]
+    def ids(self, at: Rows | None = None) -> list[str]:
+        """The documents that have a vector, as they first came, all read at once; or those at these `places`."""
+        some = self._current() if at is None else at
+        return [bytes(self._ids[_slice(self._names["end"], int(i))]).decode() for i in some]
 
     def add(self, texts: Sequence[str], vectors: Vectors, ids: Mapping[str, str] | None = None) -> int:
         """Puts vectors (n, d) of texts on disk, all or none, and says how many of the texts were new.

@@ -7,16 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import engines, sources, store
+from germane.engines import opening
+from germane.engines.opening import FAILURES, Server
 from germane.types import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ENGINES = ("bm25",)
+EXAMPLES = 3
+"""Failed queries that a message names."""
 
 
 class Collected(NamedTuple):
-    """What `collect` wrote: one ranking a query. unanswered: queries without a result. made: False if nothing had changed."""
+    """What `collect` wrote: one ranking a query. unanswered: queries without a result, those that failed not counted.
+
+    made: False if nothing had changed.
+    """
 
     out: str
     made: bool
@@ -29,7 +35,7 @@ class Collected(NamedTuple):
 
 def collect(
     queries: Path,
-    docs: Path,
+    docs: Path | None,
     out: Path,
     *,
     engine: str = "bm25",
@@ -38,57 +44,81 @@ def collect(
     k: int = 25,
     design: Path | None = None,
     candidates: Path | None = None,
+    student: Path | None = None,
+    vectors: Path | None = None,
+    runs: Sequence[Path] = (),
+    server: Mapping[str, Any] | None = None,
+    failures: str = "stop",
 ) -> Collected:
     """The top k of each query, as a run whose manifest says which engine made it, how, and from what.
 
-    fields: of the docs, that are searched; None = all of their text. options: of the engine, such as k1, b and stopwords of
-    bm25. design: only the queries that it sampled. candidates: judgments or pairs; each query ranks its documents there and
-    no others, so that nothing unjudged is in the run.
+    docs: the catalogue; engines that have their own take none. fields: of the docs, that are searched; None = all of their
+    text. options: of the engine, such as k1, b and stopwords of bm25. design: only the queries that it sampled. candidates:
+    judgments or pairs; each query ranks its documents there and no others, so that nothing unjudged is in the run.
+    student, vectors: of the engines that search vectors. runs: what hybrid fuses, in place of engines. server: of the
+    engines that are elsewhere, as `engines.opening.Server` has it; those are asked again each time, since what they hold may
+    have changed. failures: of single queries; "stop" the whole, or "list" them in the manifest and leave them out.
 
-    Raises: InputError for an unknown engine, field or option, queries of the design that are not among the queries, and
-    candidates that are not among the docs.
+    Raises: InputError for an unknown engine, field or option, queries of the design that are not among the queries,
+    candidates that are not among the docs, and a query that failed.
     """
-    if engine not in ENGINES:
-        raise InputError(f"engine {engine!r} is unknown: expected one of {', '.join(ENGINES)}")
-    asked = {"engine": engine, "fields": None if fields is None else list(fields), "options": dict(options or {}), "k": k}
-    asked |= {"design": bool(design), "candidates": bool(candidates)}
-    inputs = [queries, docs, *(path for path in (design, candidates) if path)]
+    if failures not in FAILURES:
+        raise InputError(f"failures {failures!r}: expected {' or '.join(FAILURES)}")
+    parts = opening.Parts(
+        engine, docs, fields, options or {}, student, vectors, tuple(runs), Server(**server) if server else None
+    )
+    parts.check(candidates=bool(candidates))
+    asked = {**parts.asked, "k": k, "design": bool(design), "candidates": bool(candidates)}
+    inputs = [queries, *parts.inputs, *(path for path in (design, candidates) if path)]
     work: dict[str, Any] = {"verb": "collect", "inputs": inputs, "parameters": asked}
-    if store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
-        return _collected(out, False, manifest.extra["collected"])
+    if server is None and store.up_to_date(out, **work) and (manifest := store.read_manifest(out)):
+        return _collected(out, False, manifest.extra["collected"], manifest.extra.get("failed", ()))
+    store.not_among(out, inputs)
     table = sources.read_queries(queries)
     if design:
         table = _sampled(table, sources.read_design(design), design)
-    searched = sources.read_docs(docs)
-    ranker = _bm25(searched, fields, options or {})
-    run = ranker.search(table, k=k, candidates=sources.read_candidates(candidates) if candidates else None)
+    ranker, searched = opening.opened(parts)
+    chosen = {"candidates": sources.read_candidates(candidates)} if candidates else {}
+    run = ranker.search(table, k=k, **chosen)
+    failed: tuple[engines.Failure, ...] = getattr(ranker, "failures", ())
+    _tolerated(failed, table.num_rows, failures)
     if not run.num_rows:
-        raise InputError(f"no query of {queries} has a result in {docs}: are they in the same language, and of the same shop?")
-    left = len(engines.unanswered(table, run))
+        where = docs or ranker.name
+        raise InputError(f"no query of {queries} has a result in {where}: are they in the same language, and of the same shop?")
+    left = len(engines.unanswered(table, run)) - len(failed)
     found = {"engine": ranker.name, "queries": table.num_rows, "unanswered": left, "results": run.num_rows}
     origin = {**ranker.origin, "ranked": "candidates only" if candidates else "all documents"}
-    if (made := store.read_manifest(docs)) and made.extra.get("simulated"):
+    if failed:
+        origin["failed"] = [failure._asdict() for failure in failed]
+    if any((made := store.read_manifest(path)) and made.extra.get("simulated") for path in (docs, *runs) if path):
         origin["simulated"] = True
-    run = store.attributed(run, "; ".join(sorted({a for t in (table, searched) if (a := store.attribution(t))})))
+    run = store.attributed(run, "; ".join(sorted({a for t in (table, *searched) if (a := store.attribution(t))})))
     store.write_table(run, out, "runs", **work, extra={**origin, "collected": found})
-    return _collected(out, True, found)
+    return _collected(out, True, found, origin.get("failed", ()))
 
 
-def _collected(out: Path, made: bool, found: Mapping[str, Any]) -> Collected:
+def _collected(out: Path, made: bool, found: Mapping[str, Any], failed: Sequence[Mapping[str, str]]) -> Collected:
     left, asked = found["unanswered"], found["queries"]
     notes = [f"queries without a result: {left:,} of {asked:,}"] if left else []
+    if failed:
+        notes.append(
+            f"queries that failed: {len(failed):,} of {asked:,}, such as {failed[0]['query_id']!r} ({failed[0]['why']}): they "
+            "are not in the run, and the manifest lists them; leave them out of the design of a comparison"
+        )
     return Collected(str(out), made, **found, notes=tuple(notes))
 
 
-def _bm25(docs: pa.Table, fields: Sequence[str] | None, options: Mapping[str, Any]) -> engines.BM25:
-    for option, value in options.items():
-        if option not in ("k1", "b", "stopwords"):
-            raise InputError(f"bm25 has no option {option!r}: expected k1, b or stopwords")
-        if option != "stopwords" and not (isinstance(value, int | float) and 0 <= value <= (1 if option == "b" else 1000)):
-            raise InputError(
-                f"bm25's {option} is {value!r}: expected a number from 0" + (" to 1" if option == "b" else ", such as 1.5")
-            )
-    return engines.BM25(docs, fields, **options)
+def _tolerated(failed: Sequence[engines.Failure], asked: int, failures: str) -> None:
+    """Nothing, if the run may be written with these queries left out.
+
+    Raises: InputError otherwise.
+    """
+    if failed and (failures == "stop" or len(failed) == asked):
+        shown = "; ".join(f"{query_id!r}: {why}" for query_id, why in failed[:EXAMPLES])
+        raise InputError(
+            f"{len(failed):,} of {asked:,} queries failed ({shown}): a query that failed is not one without results. Mend it, "
+            "or pass --failures list to leave them out"
+        )
 
 
 def _sampled(queries: pa.Table, designs: pa.Table, name: Path) -> pa.Table:

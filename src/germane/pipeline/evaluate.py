@@ -102,11 +102,14 @@ def evaluate(
     """Each metric of each judged query. judgments, run: a file, an Arrow table, a pandas frame or a dict.
 
     scale: maps labels to grades and gives sDCG its gains; without one, bare qrels keep their integers.
-    Queries are those of the judgments; one that the run lacks is an empty list, and counts.
+    Queries are those of the judgments; one that the run lacks is an empty list, and counts. One that an engine failed to
+    answer when the run was collected is left out.
 
     Raises: InputError for input that cannot be read, for a metric that is not known, and where no query is in both.
     """
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
     from germane import sources
 
@@ -115,9 +118,12 @@ def evaluate(
         raise InputError("no metric is named: give at least one, as in 'nDCG@10 P(rel=2)@5 Judged@10'")
     chosen = scales.get(scale) if isinstance(scale, str) else scale
     judged = _answered(sources.read_judgments(judgments, scale=chosen, judge=None))
-    ranking = sources.read_run(run).table
+    found = sources.read_run(run)
+    ranking, failed = found.table, {str(lost["query_id"]) for lost in found.origin.get("failed", ())}
     gains = chosen.gains if chosen else None
     names: Sequence[Metric] = list(dict.fromkeys(metric.with_gains(gains) for metric in wanted))
+    if failed:
+        judged = judged.filter(pc.invert(pc.is_in(judged["query_id"], value_set=pa.array(sorted(failed), pa.string()))))
     query_ids = tuple(str(query) for query in judged.column("query_id").unique().sort().to_pylist())
     missing = tuple(sorted(set(query_ids) - set(ranking.column("query_id").unique().to_pylist())))
     if len(missing) == len(query_ids):
