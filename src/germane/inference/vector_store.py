@@ -6,6 +6,7 @@ not change is never encoded again, whatever it is called, and one whose text did
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -175,6 +176,28 @@ class VectorStore:
             self._open(generation)
         elif self._journal.refresh():
             self._see(self._counts)
+
+    def later(self) -> VectorStore:
+        """These vectors with what others added since, or compacted; this object stays as it is, for whoever reads it now.
+
+        Raises: InputError as when it is opened, and this object stays as it is.
+        """
+        made = copy.copy(self)
+        made._journal = copy.copy(self._journal)
+        made._by_content = self._by_content.beside(lambda rows: made._contents["other"][rows])
+        made._by_id = self._by_id.beside(lambda rows: made._names["other"][rows])
+        made.refresh()
+        return made
+
+    @property
+    def generation(self) -> int:
+        """How often the folder was compacted, plus 1: rows of one generation are no rows of another."""
+        return self._journal.generation
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """(n,) half of the hash of each row's text: another row is another text."""
+        return np.asarray(self._contents["key"])
 
     def compact(self, keep: Iterable[str]) -> int:
         """Writes the folder anew with these documents alone, and says how many texts went. Killed, it did nothing.
