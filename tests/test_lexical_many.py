@@ -23,7 +23,7 @@ NASTY = [
     "title: title: title\ntitle",
     "free free free range eggs, cage free\nfree",
     "ﬁne ﬀ Straße STRASSE İstanbul",
-    "under_score snake_case 27\" monitor 27 inch",
+    'under_score snake_case 27" monitor 27 inch',
     "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16") + " smile 😀😀",
     "running runner runners run\nrunn runni",
     "x\u2028y\x0bz\x1cw\ttab",
@@ -60,7 +60,9 @@ def test_nasty_texts_have_the_features_that_their_words_have(tmp_path, weights):
         np.testing.assert_array_equal(said(query, vectors, rows, weights), true, err_msg=query)
 
 
-words = st.sampled_from(["no", "without", "free", "a", "the", "chair", "chairs", "chai", "arms", "7", "7ft", "x1", "ft", "zuckerfrei"])
+words = st.sampled_from(
+    ["no", "without", "free", "a", "the", "chair", "chairs", "chai", "arms", "7", "7ft", "x1", "ft", "zuckerfrei"]
+)
 line = st.lists(words | st.text(max_size=3), max_size=12).map(" ".join)
 
 

@@ -40,6 +40,7 @@ VERBS = {
     "leaderboard": "germane.pipeline.leaderboard:leaderboard",
     "evaluate": "germane.pipeline.evaluate:evaluate",
     "compare": "germane.pipeline.compare:compare",
+    "serve": "germane.serve.serving:prepare",
     "export": "germane.pipeline.export:export",
     "bridge": "germane.pipeline.bridge:bridge",
     "demo": "germane.pipeline.demo:demo",

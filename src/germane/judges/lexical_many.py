@@ -82,9 +82,9 @@ class _Features:
             marks = table[self.docs.words]
             for _, ids in some:
                 table[ids] = 0
-            at = np.flatnonzero(marks)
+            at = np.flatnonzero(marks != 0)
             of = np.searchsorted(self.docs.begins, at, side="right") - 1
-            hit, needle = np.nonzero(marks[at][:, None] & np.array([bit for bit, _ in some], dtype=np.uint32))
+            hit, needle = np.nonzero((marks[at][:, None] & np.array([bit for bit, _ in some], dtype=np.uint32)) != 0)
             text[of[hit], start + needle] = True
             within = (at >= self.title_from[of]) & (at < self.title_to[of])
             hit, needle = hit[within[hit]], needle[within[hit]]

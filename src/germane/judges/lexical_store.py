@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import log1p
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,16 +30,19 @@ NONE = np.uint32(0xFFFFFFFF)
 _TOGETHER = 1024  # texts that are read and put on disk together
 _TAIL = 1 << 16  # words that may be unsorted
 _WORD = np.dtype([("key", "<u8"), ("other", "<u8"), ("end", "<i8"), ("beginning", "<u4")])
+_LISTS = ("words", "title_grams", "rare", "numbers", "denied")  # of each, where a row's end and how many there are
+_COUNTS = (*_LISTS, "rare_title", "title_at", "title_words", "title_different")
 _ROW = np.dtype(
-    [("key", "<u8"), ("words_end", "<i8"), ("title_grams_end", "<i8"), ("rare_end", "<i8"), ("numbers_end", "<i8")]
-    + [("denied_end", "<i8"), ("words", "<u4"), ("title_grams", "<u4"), ("rare", "<u4"), ("rare_title", "<u4")]
-    + [("numbers", "<u4"), ("denied", "<u4"), ("title_at", "<u4"), ("title_words", "<u4"), ("title_different", "<u4")]
-    + [("log_words", "<f4"), ("log_title", "<f4")]
+    [
+        ("key", "<u8"),
+        *((f"{name}_end", "<i8") for name in _LISTS),
+        *((name, "<u4") for name in _COUNTS),
+        *((name, "<f4") for name in ("log_words", "log_title")),
+    ]
 )
 _NUMBER = np.dtype([("value", "<f8"), ("before", "<u4"), ("after", "<u4")])
 _DENIED = np.dtype([("word", "<u4"), ("times", "<u4")])
 _FILES = ("vocabulary", "spelled", "common", "rows", "bits", "words", "title_grams", "rare", "numbers", "denied")
-_LISTS = ("words", "title_grams", "rare", "numbers", "denied")
 
 
 class Documents(NamedTuple):
@@ -100,15 +102,18 @@ class LexicalStore:
         made._check(vectors)
         return made
 
+    @property
+    def generation(self) -> int:
+        """That of the vectors."""
+        return self._journal.generation
+
     def take(self, rows: Rows) -> Documents:
         """The arrays of these rows."""
         row = self._rows[rows]
         words = _slices(self._words, row["words_end"], row["words"])
         begins = np.zeros(len(row) + 1, dtype=np.int64)
         np.cumsum(row["words"], out=begins[1:])
-        grams = _slices(self._title_grams, row["title_grams_end"], row["title_grams"])
-        of = np.arange(len(row))
-        title = grams, np.repeat(of, row["title_grams"])
+        title = self._few(self._title_grams, row["title_grams_end"], row["title_grams"])
         rare = self._few(self._rare, row["rare_end"], row["rare"])
         return Documents(row, words, begins, self._bits[rows], title, rare)
 
@@ -228,8 +233,8 @@ class _Block:
         rare += sorted({gram for gram in said if gram not in bit_of}.difference(rare))
         title_grams = [bit for gram in titled if (bit := bit_of.get(gram, -1)) >= 0]
         numbers = lexical.numbers(read.raw)
-        for name, items in {"words": words, "title_grams": title_grams, "rare": rare, "denied": list(read.denied)}.items():
-            self.lists[name] += items
+        for name, items in (("words", words), ("title_grams", title_grams), ("rare", rare), ("denied", read.denied)):
+            self.lists[name].extend(items)
         self.lists["values"] += [value for value, _ in numbers]
         self.lists["sides"] += [side for _, units in numbers for side in (*sorted(units), "", "")[:2]]
         self.times += read.denied.values()
@@ -301,9 +306,7 @@ def gram_of(letters: str) -> int:
 
 def _journal(vectors: VectorStore, verify: bool, *, new: bool = False) -> Journal:
     about = f"read {VERSION} {lexical.NAMES} {vectors.about}"
-    return Journal(
-        vectors.folder / FOLDER, _FILES, generation=vectors.generation, about=about, verify=verify, new=new
-    )
+    return Journal(vectors.folder / FOLDER, _FILES, generation=vectors.generation, about=about, verify=verify, new=new)
 
 
 def _slices(values: NDArray[Any], ends: Rows, counts: Rows) -> NDArray[Any]:
