@@ -301,10 +301,11 @@ class Dropping:
         self.name, self.least = name, float(said["least"])
 
     def decide(self, asked):
+        why = f"gain below {self.least}"
         return [
-            Decision(doc_id, "drop" if gain < self.least else "keep", None if np.isnan(gain) else float(gain), f"gain below {self.least}")
+            Decision(doc_id, "drop" if gain < self.least else "keep", None if np.isnan(gain) else float(gain), why)
             for doc_id, gain in zip(asked.said.doc_ids, asked.said.gains, strict=True)
-        ]  # fmt: skip
+        ]
 
 
 def test_policies_plug_in_by_their_kind_and_their_decisions_are_told(judge, docs, tmp_path):

@@ -27,7 +27,7 @@ COMMON = 4096
 """3-grams that have a bit in every row: of English product texts all but 5 of 400 a text."""
 
 NONE = np.uint32(0xFFFFFFFF)
-_TOGETHER = 1024  # texts that are read and put on disk together
+_TOGETHER = 8192  # texts that are read and put on disk together
 _TAIL = 1 << 16  # words that may be unsorted
 _WORD = np.dtype([("key", "<u8"), ("other", "<u8"), ("end", "<i8"), ("beginning", "<u4")])
 _LISTS = ("words", "title_grams", "rare", "numbers", "denied")  # of each, where a row's end and how many there are

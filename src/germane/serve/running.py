@@ -35,8 +35,10 @@ def serve(app: Any, sock: socket.socket, *, head_s: float = 5.0, tell: Callable[
     host, port = sock.getsockname()[:2]
     service = app.state.service
     sys.setswitchinterval(0.001)  # threads that compute let the loop in within a millisecond
-    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGHUP, lambda *_: service.generations.ask())
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has ended: no fault
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda *_: service.generations.ask())
     config = uvicorn.Config(
         app,
         log_config=None,
