@@ -220,18 +220,24 @@ class _Block:
         self.bits: list[bytes] = []
         self.lists: dict[str, list[Any]] = {name: [] for name in ("words", "title_grams", "rare", "values", "sides", "denied")}
         self.times: list[int] = []
+        self.grams = lru_cache(1 << 15)(self._grams)
+
+    def _grams(self, word: str) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+        """Of a word's 3-grams, the common ones as bits of a number and as their places, and the rare ones."""
+        bit_of, of = self.store.bit_of, grams_of(word)
+        common = tuple(bit_of[gram] for gram in of if gram in bit_of)
+        return sum(1 << bit for bit in set(common)), common, tuple(gram for gram in of if gram not in bit_of)
 
     def take(self, text: str) -> None:
         read = lexical.read(text)
         words, title = read.text.split(), read.title.split()
-        said, bit_of = grams(read.text), self.store.bit_of
-        titled = grams(read.title)
-        bits = np.zeros(COMMON, dtype=bool)
-        bits[[bit for gram in said if (bit := bit_of.get(gram, -1)) >= 0]] = True
-        rare = [gram for gram in titled if gram not in bit_of]
-        rare_title = len(rare)
-        rare += sorted({gram for gram in said if gram not in bit_of}.difference(rare))
-        title_grams = [bit for gram in titled if (bit := bit_of.get(gram, -1)) >= 0]
+        said, titled = [self.grams(word) for word in set(words)], [self.grams(word) for word in set(title)]
+        bits = 0
+        for mask, _, _ in said:
+            bits |= mask
+        title_grams = set[int]().union(*(common for _, common, _ in titled))
+        first = set[int]().union(*(few for _, _, few in titled))
+        rare = [*sorted(first), *sorted(set[int]().union(*(few for _, _, few in said)) - first)]
         numbers = lexical.numbers(read.raw)
         for name, items in (("words", words), ("title_grams", title_grams), ("rare", rare), ("denied", read.denied)):
             self.lists[name].extend(items)
@@ -239,11 +245,11 @@ class _Block:
         self.lists["sides"] += [side for _, units in numbers for side in (*sorted(units), "", "")[:2]]
         self.times += read.denied.values()
         row: dict[str, Any] = {"words": len(words), "title_grams": len(title_grams), "rare": len(rare)}
-        row |= {"numbers": len(numbers), "denied": len(read.denied), "rare_title": rare_title}
+        row |= {"numbers": len(numbers), "denied": len(read.denied), "rare_title": len(first)}
         row |= {"title_at": int(read.raw.startswith("title: ")), "title_words": len(title)}
         row |= {"title_different": read.title_words, "log_words": log1p(read.words), "log_title": log1p(read.title_words)}
         self.rows.append(row)
-        self.bits.append(np.packbits(bits, bitorder="little").tobytes())
+        self.bits.append(bits.to_bytes(COMMON // 8, "little"))
 
     def parts(self, keys: NDArray[np.uint64], sizes: Mapping[str, int]) -> dict[str, bytes]:
         """The bytes for each file."""
@@ -286,9 +292,9 @@ class _Block:
         return numbers, rows, b"".join(spelled)
 
 
-def grams(text: str) -> list[int]:
+def grams(text: str) -> set[int]:
     """The different 3-grams of words with one space around each, as numbers: each letter has 21 bits."""
-    return list(dict.fromkeys(gram for word in dict.fromkeys(text.split()) for gram in grams_of(word)))
+    return set[int]().union(*map(grams_of, set(text.split())))
 
 
 @lru_cache(1 << 17)
