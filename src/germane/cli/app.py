@@ -64,6 +64,7 @@ GOLDEN = {name: f"germane.pipeline.golden:{name}" for name in ("quality", "seal"
 
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
 PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
+PARTS |= {"demo --serve": "germane.serve.search_page:prepare"}
 PARTS |= {"doctor --judge": "germane.pipeline.doctor:doctor_of"}
 PARTS |= {"label --plan": "germane.pipeline.forecast:plan", "label --sample": "germane.pipeline.recorded:sample"}
 PARTS |= {"probe --plan": "germane.pipeline.probe:plan", "probe --paraphrases": "germane.pipeline.paraphrases:paraphrases"}

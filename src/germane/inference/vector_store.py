@@ -121,8 +121,8 @@ class VectorStore:
     def take(self, rows: Rows) -> Vectors | Int8 | NDArray[np.float16]:
         """The vectors of these rows, as they are stored."""
         if self.about.store == "int8":
-            return Int8(self._vectors[rows], self._scales[rows][:, None])
-        return np.asarray(self._vectors[rows])
+            return Int8(self._vectors.take(rows, axis=0), self._scales.take(rows)[:, None])
+        return np.asarray(self._vectors.take(rows, axis=0))  # `take` is many times as quick as [rows]
 
     def texts(self, rows: Iterable[int]) -> list[str]:
         """The texts of these rows. Raises: InputError for a folder that keeps none."""
@@ -184,8 +184,8 @@ class VectorStore:
         """
         made = copy.copy(self)
         made._journal = copy.copy(self._journal)
-        made._by_content = self._by_content.beside(lambda rows: made._contents["other"][rows])
-        made._by_id = self._by_id.beside(lambda rows: made._names["other"][rows])
+        made._by_content = self._by_content.beside(lambda rows: made._contents.take(rows)["other"])
+        made._by_id = self._by_id.beside(lambda rows: made._names.take(rows)["other"])
         made.refresh()
         return made
 
@@ -229,8 +229,8 @@ class VectorStore:
 
     def _open(self, generation: int) -> None:
         self._journal = Journal(self.folder, _FILES, generation=generation, about=_owner(self.about), verify=self._verify)
-        self._by_content = Index(lambda rows: self._contents["other"][rows])
-        self._by_id = Index(lambda rows: self._names["other"][rows])
+        self._by_content = Index(lambda rows: self._contents.take(rows)["other"])
+        self._by_id = Index(lambda rows: self._names.take(rows)["other"])
         self._see((0, 0))
 
     def _see(self, before: tuple[int, int]) -> None:
@@ -280,7 +280,7 @@ class VectorStore:
 
     def _rows_of(self, names: Rows) -> Rows:
         found = np.full(len(names), -1, dtype=np.int64)
-        found[names >= 0] = self._names["row"][names[names >= 0]]
+        found[names >= 0] = self._names.take(names[names >= 0])["row"]
         return found
 
     def _current(self) -> Rows:

@@ -79,7 +79,7 @@ class _Features:
             some = [(np.uint32(1 << i), ids[ids >= 0]) for i, ids in enumerate(needles[start : start + _BITS])]
             for bit, ids in some:
                 table[ids] |= bit
-            marks = table[self.docs.words]
+            marks = table.take(self.docs.words)
             for _, ids in some:
                 table[ids] = 0
             at = np.flatnonzero(marks != 0)
@@ -115,20 +115,19 @@ class _Features:
         grams = [gram_of(gram) for gram in self.q.trigrams]
         many, bits = len(grams) or 1, self.store.common(grams)
         common = np.array([bit for bit in bits if bit >= 0], dtype=np.int64)
-        there = (self.docs.bits[:, common >> 3] >> (common & 7).astype(np.uint8)) & 1
-        found, titled = there.sum(axis=1, dtype=np.int64), np.zeros(self.n, dtype=np.int64)
-        looked = np.zeros(COMMON, dtype=bool)
+        there = (self.docs.bits.take(common >> 3, axis=1) >> (common & 7).astype(np.uint8)) & 1
+        found = there.sum(axis=1, dtype=np.int64)
+        looked = np.zeros(COMMON + 1, dtype=bool)
         looked[common] = True
-        grams_there, of = self.docs.title_grams
-        titled += np.bincount(of[looked[grams_there]], minlength=self.n)
-        rare, of = self.docs.rare
-        if len(common) < len(grams) and len(rare):
-            wanted = np.array([gram for gram, bit in zip(grams, bits, strict=True) if bit < 0], dtype=np.uint64)
-            hit = np.flatnonzero(np.isin(rare, wanted))
-            found += np.bincount(of[hit], minlength=self.n)
+        titled = looked.take(self.docs.title_grams).sum(axis=1, dtype=np.int64)
+        few, of = self.docs.rare
+        if len(few):
+            place = dict(zip(grams, bits, strict=True))
+            hit = np.flatnonzero(_any_of(few, np.array(grams, dtype=np.uint64)))
             begins = np.concatenate([[0], np.cumsum(self.docs.row["rare"], dtype=np.int64)])
-            first = hit[hit - begins[of[hit]] < self.docs.row["rare_title"][of[hit]]]
-            titled += np.bincount(of[first], minlength=self.n)
+            for at in hit.tolist():
+                titled[of[at]] += at - begins[of[at]] < self.docs.row["rare_title"][of[at]]
+                found[of[at]] += place[int(few[at])] < 0
         self._set("3-grams", np.where(self.whole, 1.0, found / many))
         self._set("3-grams in title", np.where(self.title_whole, 1.0, titled / many))
 
@@ -202,6 +201,20 @@ class _Features:
         run = np.arange(len(at)) - np.maximum.accumulate(np.where(begun, np.arange(len(at)), 0))
         counts = np.bincount(place[run % 2 == 0], minlength=self.n)
         return once, once & (counts <= times)
+
+
+def _any_of(values: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> Bools:
+    """Which of these values are wanted. A few bits of each are looked up first, since hardly any is."""
+    some = np.zeros(1 << 12, dtype=bool)
+    some[_folded(wanted)] = True
+    near = some.take(_folded(values))
+    at = np.flatnonzero(near)
+    near[at] = np.isin(values[at], wanted)
+    return near
+
+
+def _folded(grams: NDArray[np.uint64]) -> NDArray[np.intp]:
+    return ((grams ^ (grams >> np.uint64(17)) ^ (grams >> np.uint64(34))) & np.uint64(0xFFF)).astype(np.intp)
 
 
 _PLACE = {name: i for i, name in enumerate(NAMES)}

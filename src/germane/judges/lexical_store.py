@@ -26,11 +26,14 @@ FOLDER, VERSION = "read", 1
 COMMON = 4096
 """3-grams that have a bit in every row: of English product texts all but 5 of 400 a text."""
 
+TITLE = 96
+"""Common 3-grams of a title that have room; titles of English products have 73."""
+
 NONE = np.uint32(0xFFFFFFFF)
 _TOGETHER = 8192  # texts that are read and put on disk together
 _TAIL = 1 << 16  # words that may be unsorted
 _WORD = np.dtype([("key", "<u8"), ("other", "<u8"), ("end", "<i8"), ("beginning", "<u4")])
-_LISTS = ("words", "title_grams", "rare", "numbers", "denied")  # of each, where a row's end and how many there are
+_LISTS = ("words", "rare", "numbers", "denied")  # of each, where a row's end and how many there are
 _COUNTS = (*_LISTS, "rare_title", "title_at", "title_words", "title_different")
 _ROW = np.dtype(
     [
@@ -48,14 +51,15 @@ _FILES = ("vocabulary", "spelled", "common", "rows", "bits", "words", "title_gra
 class Documents(NamedTuple):
     """Rows of a store as arrays. row (n,): counts of each. words (W,): of all, one document after the other.
 
-    begins (n + 1,): where each begins among them. bits (n, COMMON / 8). title_grams, rare: of all, and the document of each.
+    begins (n + 1,): where each begins among them. bits (n, COMMON / 8): of 3-grams. title_grams (n, TITLE): places of those of
+    the title. rare: 3-grams without a place, and those of the title that found no room; and the document of each.
     """
 
     row: NDArray[Any]
     words: NDArray[np.uint32]
     begins: Rows
     bits: NDArray[np.uint8]
-    title_grams: tuple[NDArray[np.uint16], Rows]
+    title_grams: NDArray[np.uint16]
     rare: tuple[NDArray[np.uint64], Rows]
 
 
@@ -96,7 +100,7 @@ class LexicalStore:
             return LexicalStore.of(vectors)
         made = copy.copy(self)
         made._journal = copy.copy(self._journal)
-        made._index = self._index.beside(lambda rows: made._vocabulary["other"][rows])
+        made._index = self._index.beside(lambda rows: made._vocabulary.take(rows)["other"])
         if made._journal.refresh():
             made._see()
         made._check(vectors)
@@ -109,13 +113,12 @@ class LexicalStore:
 
     def take(self, rows: Rows) -> Documents:
         """The arrays of these rows."""
-        row = self._rows[rows]
+        row = self._rows.take(rows)  # many times as quick as [rows]
         words = _slices(self._words, row["words_end"], row["words"])
         begins = np.zeros(len(row) + 1, dtype=np.int64)
         np.cumsum(row["words"], out=begins[1:])
-        title = self._few(self._title_grams, row["title_grams_end"], row["title_grams"])
         rare = self._few(self._rare, row["rare_end"], row["rare"])
-        return Documents(row, words, begins, self._bits[rows], title, rare)
+        return Documents(row, words, begins, self._bits.take(rows, axis=0), self._title_grams.take(rows, axis=0), rare)
 
     def numbers(self, row: NDArray[Any]) -> tuple[NDArray[Any], Rows]:
         """(value, before, after) of all numbers of rows that were taken, and the document of each."""
@@ -152,7 +155,7 @@ class LexicalStore:
         self._vocabulary: NDArray[Any] = np.zeros(0, dtype=_WORD)
         self._order: Rows = np.zeros(0, dtype=np.int64)
         self._beginnings: NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
-        self._index = Index(lambda rows: self._vocabulary["other"][rows])
+        self._index = Index(lambda rows: self._vocabulary.take(rows)["other"])
         self._see()
         self._check(vectors)
 
@@ -167,11 +170,12 @@ class LexicalStore:
     def _see(self) -> None:
         mapped, known = self._journal.mapped, len(self._vocabulary)
         self._rows, self._bits = mapped("rows", _ROW), mapped("bits", "u1", COMMON // 8)
-        self._words, self._title_grams = mapped("words", "<u4"), mapped("title_grams", "<u2")
+        self._words, self._title_grams = mapped("words", "<u4"), mapped("title_grams", "<u2", TITLE)
         self._rare, self._numbers, self._denied = mapped("rare", "<u8"), mapped("numbers", _NUMBER), mapped("denied", _DENIED)
         self._vocabulary, self._spelled = mapped("vocabulary", _WORD), mapped("spelled", "u1")
         self._index.add(self._vocabulary["key"][known:], known)
-        self.bit_of = {gram: i for i, gram in enumerate(mapped("common", "<u8").tolist())}
+        self.common_grams: list[int] = mapped("common", "<u8").tolist()
+        self.bit_of = {gram: i for i, gram in enumerate(self.common_grams)}
         self.size = len(self._vocabulary)  # words
         if self.size - len(self._order) > _TAIL or not len(self._order):
             self._order = np.argsort(self._vocabulary["beginning"], kind="stable")
@@ -196,11 +200,11 @@ class LexicalStore:
         n = counts.astype(np.int64)
         of = np.repeat(np.arange(len(n)), n)
         at = np.arange(len(of)) + np.repeat(ends - np.cumsum(n), n)
-        return values[at], of
+        return values.take(at), of
 
     def _add(self, texts: Sequence[str], keys: NDArray[np.uint64]) -> None:
-        common: list[int] = []
-        if not len(self):
+        common = self.common_grams
+        if not common:
             counts = Counter(gram for text in texts for gram in grams(lexical.read(text).text))
             common = [gram for gram, _ in counts.most_common(COMMON)]
             self.bit_of = {gram: i for i, gram in enumerate(common)}
@@ -235,16 +239,19 @@ class _Block:
         bits = 0
         for mask, _, _ in said:
             bits |= mask
-        title_grams = set[int]().union(*(common for _, common, _ in titled))
+        title_grams = sorted(set[int]().union(*(common for _, common, _ in titled)))
         first = set[int]().union(*(few for _, _, few in titled))
-        rare = [*sorted(first), *sorted(set[int]().union(*(few for _, _, few in said)) - first)]
+        rest = set[int]().union(*(few for _, _, few in said)) - first
+        first |= {self.common[place] for place in title_grams[TITLE:]}
+        rare = [*sorted(first), *sorted(rest)]
         numbers = lexical.numbers(read.raw)
-        for name, items in (("words", words), ("title_grams", title_grams), ("rare", rare), ("denied", read.denied)):
+        for name, items in (("words", words), ("rare", rare), ("denied", read.denied)):
             self.lists[name].extend(items)
+        self.lists["title_grams"] += (title_grams + [COMMON] * TITLE)[:TITLE]
         self.lists["values"] += [value for value, _ in numbers]
         self.lists["sides"] += [side for _, units in numbers for side in (*sorted(units), "", "")[:2]]
         self.times += read.denied.values()
-        row: dict[str, Any] = {"words": len(words), "title_grams": len(title_grams), "rare": len(rare)}
+        row: dict[str, Any] = {"words": len(words), "rare": len(rare)}
         row |= {"numbers": len(numbers), "denied": len(read.denied), "rare_title": len(first)}
         row |= {"title_at": int(read.raw.startswith("title: ")), "title_words": len(title)}
         row |= {"title_different": read.title_words, "log_words": log1p(read.words), "log_title": log1p(read.title_words)}
@@ -262,7 +269,6 @@ class _Block:
         denied["word"], denied["times"] = [words[word] for word in self.lists["denied"]], self.times
         lists: dict[str, NDArray[Any]] = {"numbers": numbers, "denied": denied}
         lists["words"] = np.array([words[word] for word in self.lists["words"]], dtype="<u4")
-        lists["title_grams"] = np.array(self.lists["title_grams"], dtype="<u2")
         lists["rare"] = np.array(self.lists["rare"], dtype="<u8")
         rows = np.zeros(len(self.rows), dtype=_ROW)
         rows["key"] = keys
@@ -271,7 +277,8 @@ class _Block:
         for name, items in lists.items():
             rows[f"{name}_end"] = sizes[name] // items.itemsize + np.cumsum(rows[name], dtype=np.int64)
         made = {name: items.tobytes() for name, items in lists.items()} | {"rows": rows.tobytes(), "bits": b"".join(self.bits)}
-        common = np.array(self.common, dtype="<u8").tobytes()
+        made["title_grams"] = np.array(self.lists["title_grams"], dtype="<u2").tobytes()
+        common = np.array(self.common, dtype="<u8").tobytes() if not self.store.common_grams else b""
         return made | {"vocabulary": vocabulary.tobytes(), "spelled": spelled, "common": common}
 
     def _numbered(self, at: int) -> tuple[dict[str, int], NDArray[Any], bytes]:

@@ -62,6 +62,15 @@ def serve(app: Any, sock: socket.socket, *, head_s: float = 5.0, tell: Callable[
         service.close()
 
 
+def page(app: Any, sock: socket.socket, *, tell: Callable[[str], None]) -> None:
+    """Serves a page for people until the process is told to stop."""
+    import uvicorn
+
+    host, port = sock.getsockname()[:2]
+    tell(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, lifespan="off")).run(sockets=[sock])
+
+
 def logs(*, access: bool) -> None:
     """What the service says, on stderr: a line each, requests as JSON without a word of what was asked."""
     for name, shape in (("germane.serve", "%(asctime)s %(levelname)s %(message)s"), ("germane.access", "%(message)s")):
