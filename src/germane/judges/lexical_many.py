@@ -214,7 +214,7 @@ def _any_of(values: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> Bools:
 
 
 def _folded(grams: NDArray[np.uint64]) -> NDArray[np.intp]:
-    return ((grams ^ (grams >> np.uint64(17)) ^ (grams >> np.uint64(34))) & np.uint64(0xFFF)).astype(np.intp)
+    return np.asarray((grams ^ (grams >> np.uint64(17)) ^ (grams >> np.uint64(34))) & np.uint64(0xFFF), dtype=np.intp)
 
 
 _PLACE = {name: i for i, name in enumerate(NAMES)}

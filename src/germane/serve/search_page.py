@@ -144,7 +144,7 @@ class Shop:
         found = []
         for name, engine in self.rankers.items():
             run = engine.search(asked, k=CANDIDATES)
-            ids, scores = run["doc_id"].to_pylist(), run["score"].to_pylist()
+            ids, scores = list(map(str, run["doc_id"].to_pylist())), run["score"].to_numpy().tolist()
             found.append(self._ranker(name, query, query_id, ids, scores))
         return found
 
