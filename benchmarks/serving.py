@@ -36,6 +36,8 @@ import numpy as np
 from student import esci
 from towers import drawn, loaded, word
 
+from germane.labelling.speed import machine
+
 SHOWN = 500
 PEER = "peer-vectors.npy"
 LINE = " .\nitem "  # before the word that makes a copy of a text another one; read apart from what stands before it
@@ -95,12 +97,13 @@ def build(given: argparse.Namespace) -> None:
         ids = {f"d{i}": text for i, text in zip(rows, texts, strict=True)}
         vectors.add(texts, drawn(len(texts), judge.dimension, start), ids)
     stored, true = time.perf_counter() - began, lexical.read
-    quickly()
-    some = vectors.texts(np.random.default_rng(1).integers(len(vectors), size=300))
-    assert all(lexical.read(text) == true(text) for text in some)
-    began, read = time.perf_counter(), LexicalStore.fill(vectors)
+    if judge.lexical:
+        quickly()
+        some = vectors.texts(np.random.default_rng(1).integers(len(vectors), size=300))
+        assert all(lexical.read(text) == true(text) for text in some)
+    began, read = time.perf_counter(), LexicalStore.fill(vectors) if judge.lexical else 0
     took = time.perf_counter() - began
-    places = {"vectors, texts and ids": given.docs, "words": given.docs / "read"}
+    places = {"vectors, texts and ids": given.docs} | ({"words": given.docs / "read"} if judge.lexical else {})
     print(f"{given.rows:,} documents, {given.store}: stored in {stored:.0f} s; {read:,} texts read in {took:.0f} s")
     for part, place in places.items():
         print(f"{part}: {sum(p.stat().st_size for p in place.iterdir() if p.is_file()) / 2**20:,.0f} MiB")
@@ -143,6 +146,34 @@ def process(given: argparse.Namespace) -> None:
             took.append(time.perf_counter() - at)
             cost.append(time.process_time() - busy)
         print(f"| {name} | {told(took)} | {1000 * float(np.median(cost)):.2f} |", flush=True)
+
+
+def growth(given: argparse.Namespace) -> None:
+    """Memory and latency by the number of documents, each in a process of its own; --docs is a folder of such folders."""
+    code = (
+        "import sys, time, json, numpy as np\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[4])\n"
+        "import serving as s\nfrom germane.judges.two_tower import TwoTower\n"
+        "from germane.inference.vector_store import VectorStore\n"
+        "def own():\n"
+        "    rows = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())\n"
+        "    return int(rows['RssAnon'].split()[0]) / 1024\n"
+        "judge, of = TwoTower(sys.argv[1], engine=sys.argv[5], threads=1), s.shop(Path(sys.argv[3]))\n"
+        "before, at = own(), time.perf_counter()\ndocs = judge.documents(VectorStore(sys.argv[2]))\n"
+        "opened, n = time.perf_counter() - at, len(docs.vectors)\n"
+        "memory, took = own() - before, []\n"
+        "for i in range(700):\n"
+        "    query, ids = s.request(of, n, i)\n"
+        "    at = time.perf_counter(); said = judge.score_docs(query, ids, docs); took.append(time.perf_counter() - at)\n"
+        "    assert said.known.all()\n"
+        "print(n, opened, memory, *np.percentile(np.array(took[200:]) * 1000, [50, 99]))"
+    )
+    print("| documents | on disk, MiB | opened with digests, s | memory of its own, MiB | p50, ms | p99 |\n" + "|---" * 6 + "|")
+    for folder in sorted(path.parent for path in given.docs.glob("*/vectors.json")):
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != PEER) / 2**20
+        said = [given.student, folder, given.data, Path(__file__).parent, given.engine]
+        done = subprocess.run([sys.executable, "-c", code, *map(str, said)], capture_output=True, text=True, check=True)
+        n, opened, memory, p50, p99 = map(float, done.stdout.split())
+        print(f"| {n:,.0f} | {size:,.0f} | {opened:.1f} | {memory:,.0f} | {p50:.2f} | {p99:.2f} |", flush=True)
 
 
 # --- the load ---------------------------------------------------------------------------------------------------------
@@ -369,7 +400,8 @@ def peers(given: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=["build", "process", "http", "sweep", "peers", "peer", "load"])
+    steps = ["build", "process", "http", "sweep", "peers"]
+    parser.add_argument("what", choices=[*steps, "growth", "peer", "load"], nargs="*", default=steps)
     parser.add_argument("--student", type=Path, default=Path("student-speed"))
     parser.add_argument("--docs", type=Path, default=Path("serving-docs"))
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("GERMANE_DATA", "data")) / "esci_us_120")
@@ -390,13 +422,15 @@ def main() -> None:
         parser.add_argument(name, type=kind, default=kind(), help=argparse.SUPPRESS)
     parser.add_argument("--poisson", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    quiet = given.what in ("load", "peer")
-    if not quiet:
-        print(f"{given.what}: {os.cpu_count()} cores, {loaded()} before\n", flush=True)
-    works = {"build": build, "process": process, "http": http, "sweep": sweep, "peers": peers, "peer": peer, "load": load}
-    works[given.what](given)
-    if not quiet:
-        print(f"\n{loaded()} after", flush=True)
+    works = {"build": build, "process": process, "http": http, "sweep": sweep, "peers": peers, "growth": growth}
+    works |= {"peer": peer, "load": load}
+    for what in given.what:
+        quiet = what in ("load", "peer")
+        if not quiet:
+            print(f"\n{what}: {machine('cpu')}, {os.cpu_count()} cores, {loaded()} before\n", flush=True)
+        works[what](given)
+        if not quiet:
+            print(f"\n{loaded()} after", flush=True)
 
 
 if __name__ == "__main__":

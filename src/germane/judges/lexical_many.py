@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from germane.inference.hashes import Rows
 from germane.judges.lexical import NAMES, asked_of, stem
-from germane.judges.lexical_store import COMMON, Documents, LexicalStore, gram_of
+from germane.judges.lexical_store import COMMON, PIECE, Documents, LexicalStore, gram_of
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Marks = NDArray[np.unsignedinteger[Any]]
 
 _BITS = 32
 _SCRATCH = threading.local()
@@ -46,7 +48,8 @@ class _Features:
         self.mass = [weights.get(word, heaviest) for word in q.asked] if weights else [1.0] * len(q.asked)
         looked = list(dict.fromkeys([*q.asked, *q.negated, *q.words]))
         self.ids = dict(zip(looked, store.ids(looked), strict=True))
-        self.title_from = docs.begins[:-1] + docs.row["title_at"]
+        self.ends = docs.begins + docs.row["words"]
+        self.title_from = docs.begins + docs.row["title_at"]
         self.title_to = self.title_from + docs.row["title_words"]
         needles = [(word, np.array([self.ids[word]])) for word in dict.fromkeys([*q.asked, *q.negated])]
         needles += [(f" {word}", self._begun(word)) for word in dict.fromkeys([*q.asked, *q.negated])]
@@ -74,22 +77,36 @@ class _Features:
         """Which document has which needle, (n, needles), in its text and in its title."""
         text = np.zeros((self.n, len(needles)), dtype=bool)
         title = np.zeros_like(text)
-        table = _table(self.store.size)
+        size = 8 if len(needles) <= 8 else 16 if len(needles) <= 16 else _BITS  # a small table stays in the cache
+        table = _table(self.store.size, size)
         for start in range(0, len(needles), _BITS):
-            some = [(np.uint32(1 << i), ids[ids >= 0]) for i, ids in enumerate(needles[start : start + _BITS])]
+            some = [(table.dtype.type(1 << i), ids[ids >= 0]) for i, ids in enumerate(needles[start : start + _BITS])]
             for bit, ids in some:
                 table[ids] |= bit
             marks = table.take(self.docs.words)
             for _, ids in some:
                 table[ids] = 0
-            at = np.flatnonzero(marks != 0)
-            of = np.searchsorted(self.docs.begins, at, side="right") - 1
-            hit, needle = np.nonzero((marks[at][:, None] & np.array([bit for bit, _ in some], dtype=np.uint32)) != 0)
-            text[of[hit], start + needle] = True
-            within = (at >= self.title_from[of]) & (at < self.title_to[of])
-            hit, needle = hit[within[hit]], needle[within[hit]]
-            title[of[hit], start + needle] = True
+            at, of = self._within(np.flatnonzero(marks != 0))
+            marks, bits = marks[at], np.array([bit for bit, _ in some], dtype=table.dtype)
+            here = slice(start, start + len(some))
+            text[:, here] = self._united(marks, of, bits)
+            in_title = np.flatnonzero((at >= self.title_from[of]) & (at < self.title_to[of]))
+            title[:, here] = self._united(marks[in_title], of[in_title], bits)
         return text, title
+
+    def _within(self, at: Rows) -> tuple[Rows, Rows]:
+        """Those of these places that are of a document, and the document of each."""
+        of = self.docs.of[at // PIECE]
+        whole = at < self.ends[of]
+        return at[whole], of[whole]
+
+    def _united(self, marks: Marks, of: Rows, bits: Marks) -> Bools:
+        """Which bits any of a document's marks has, (n, bits). of: the document of each mark, rising."""
+        found = np.zeros(self.n, dtype=marks.dtype)
+        if len(marks):
+            first = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
+            found[of[first]] = np.bitwise_or.reduceat(marks, first)
+        return np.asarray((found[:, None] & bits) != 0)
 
     def _shares(self) -> None:
         q, many = self.q, self.many
@@ -112,14 +129,14 @@ class _Features:
             self._set("codes absent", 1.0 - codes)
 
     def _grams(self) -> None:
-        grams = [gram_of(gram) for gram in self.q.trigrams]
+        grams = list(map(gram_of, self.q.trigrams))
         many, bits = len(grams) or 1, self.store.common(grams)
         common = np.array([bit for bit in bits if bit >= 0], dtype=np.int64)
         there = (self.docs.bits.take(common >> 3, axis=1) >> (common & 7).astype(np.uint8)) & 1
-        found = there.sum(axis=1, dtype=np.int64)
+        found = np.add.reduce(there, axis=1, dtype=np.int16).astype(np.int64)
         looked = np.zeros(COMMON + 1, dtype=bool)
         looked[common] = True
-        titled = looked.take(self.docs.title_grams).sum(axis=1, dtype=np.int64)
+        titled = np.add.reduce(looked.take(self.docs.title_grams).view(np.uint8), axis=1, dtype=np.uint8).astype(np.int64)
         few, of = self.docs.rare
         if len(few):
             place = dict(zip(grams, bits, strict=True))
@@ -137,10 +154,9 @@ class _Features:
         if not ids or min(ids) < 0:
             return
         words = self.docs.words
-        at = np.flatnonzero(words == ids[0])
-        of = np.searchsorted(self.docs.begins, at, side="right") - 1
-        for i, number in enumerate(ids):
-            keep = at + i < self.docs.begins[of + 1]
+        at, of = self._within(np.flatnonzero(words == ids[0]))
+        for i, number in enumerate(ids[1:], start=1):
+            keep = at + i < self.ends[of]
             at, of = at[keep], of[keep]
             keep = words[at + i] == number
             at, of = at[keep], of[keep]
@@ -194,8 +210,7 @@ class _Features:
         once = times > 0
         if not once.any():
             return once, once
-        at = np.flatnonzero(self.docs.words == number)
-        place = np.searchsorted(self.docs.begins, at, side="right") - 1
+        at, place = self._within(np.flatnonzero(self.docs.words == number))
         # A word right after itself shares a space with it: `str.count`, which does not overlap, sees every second one.
         begun = np.concatenate([[True], (np.diff(at) != 1) | (np.diff(place) != 0)])[: len(at)]
         run = np.arange(len(at)) - np.maximum.accumulate(np.where(begun, np.arange(len(at)), 0))
@@ -209,20 +224,21 @@ def _any_of(values: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> Bools:
     some[_folded(wanted)] = True
     near = some.take(_folded(values))
     at = np.flatnonzero(near)
-    near[at] = np.isin(values[at], wanted)
+    near[at] = (values[at][:, None] == wanted).any(axis=1)
     return near
 
 
 def _folded(grams: NDArray[np.uint64]) -> NDArray[np.intp]:
-    return np.asarray((grams ^ (grams >> np.uint64(17)) ^ (grams >> np.uint64(34))) & np.uint64(0xFFF), dtype=np.intp)
+    return np.asarray((grams * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(52), dtype=np.intp)
 
 
 _PLACE = {name: i for i, name in enumerate(NAMES)}
 
 
-def _table(size: int) -> NDArray[np.uint32]:
-    """A table of zeros with a place for each word, of this thread; whoever sets a place sets it to zero again."""
-    table: NDArray[np.uint32] | None = getattr(_SCRATCH, "table", None)
+def _table(size: int, bits: int) -> Marks:
+    """A table of zeros with so many bits for each word, of this thread; whoever sets a place sets it to zero again."""
+    tables: dict[int, Marks] = _SCRATCH.__dict__.setdefault("tables", {})
+    table = tables.get(bits)
     if table is None or len(table) < size:
-        table = _SCRATCH.table = np.zeros(size + size // 4 + 1, dtype=np.uint32)
+        table = tables[bits] = np.zeros(size + size // 4 + 1, dtype=f"u{bits // 8}")
     return table

@@ -88,7 +88,8 @@ class _Call:
             return await self._receive()
         left = self.began + self.gate.limits.body_s - time.perf_counter()
         try:
-            message = await asyncio.wait_for(self._receive(), max(left, 0.001))
+            async with asyncio.timeout(max(left, 0.001)):  # makes no task, as wait_for does
+                message = await self._receive()
         except TimeoutError:
             raise _TooSlow from None
         if message["type"] == "http.disconnect":
@@ -105,7 +106,8 @@ class _Call:
         else:
             self.sent += len(message.get("body", b""))
         try:
-            await asyncio.wait_for(self._send(message), self.gate.limits.send_s)
+            async with asyncio.timeout(self.gate.limits.send_s):
+                await self._send(message)
         except TimeoutError:  # a client that does not take its answer
             raise _Gone from None
 
