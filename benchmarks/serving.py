@@ -351,12 +351,13 @@ def peer(given: argparse.Namespace) -> None:
         query: str
         doc_ids: list[str]
 
-    @app.post("/v1/score")
-    def score(asked: Asked) -> Any:
+    def score(asked: Any) -> Any:
         query = model.encode(asked.query, normalize_embeddings=True, show_progress_bar=False)
         scores = vectors[[int(name[1:]) for name in asked.doc_ids]].astype(np.float32) @ query
         return {"documents": [{"doc_id": n, "score": float(s)} for n, s in zip(asked.doc_ids, scores, strict=True)]}
 
+    score.__annotations__["asked"] = Asked
+    app.post("/v1/score")(score)
     config = uvicorn.Config(app, port=0, log_level="error")
     sock = config.bind_socket()
     print(f"open http://127.0.0.1:{sock.getsockname()[1]}/", flush=True)

@@ -31,7 +31,7 @@ def serve(
     most_docs: Annotated[int, typer.Option(help="Documents of a request, at most.", min=1)] = 2_000,
     queue: Annotated[int, typer.Option(help="Requests that may wait; more get 429.", min=0)] = 32,
     threads: Annotated[
-        int | None, typer.Option(help="Requests worked on at once; the cores by default.", min=1, show_default=False)
+        int | None, typer.Option(help="Requests worked on at once; a core less than there are.", min=1, show_default=False)
     ] = None,
     cache: Annotated[int, typer.Option(help="Queries whose vectors are kept, 2 KB each.", min=0)] = 20_000,
     policy: Annotated[list[Path] | None, typer.Option(help="A policy whose decisions are told; may be given again.")] = None,
@@ -52,8 +52,9 @@ def serve(
     from germane.serve.running import listening
     from germane.serve.running import serve as run
 
+    # Python runs one thread at a time between products: on two cores a second one, beside the one that encodes, costs both.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = Limits(deadline_ms, most_docs, queue=queue, threads=threads or cores, cache=cache)
+    limits = Limits(deadline_ms, most_docs, queue=queue, threads=threads or max(cores - 1, 1), cache=cache)
     options: dict[str, Any] = {"engine": str(engine), "policies": tuple(policy or ()), "limits": limits, "watch_s": watch}
     sock = listening(host, port)
     keys_file = keys_file or settings.load().keys_file

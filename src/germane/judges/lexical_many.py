@@ -32,7 +32,7 @@ def features(
 
     weights: of words, from `lexical.idf`; heaviest: the largest of them.
     """
-    return _Features(query, docs, store, weights, heaviest).found
+    return _Features(query, docs, store, weights, heaviest).found.T
 
 
 class _Features:
@@ -42,7 +42,7 @@ class _Features:
         self, query: str, docs: Documents, store: LexicalStore, weights: Mapping[str, float] | None, heaviest: float
     ) -> None:
         self.q, self.docs, self.store, self.n = asked_of(query), docs, store, len(docs.row)
-        self.found = np.zeros((self.n, len(NAMES)), dtype=np.float32)
+        self.found = np.zeros((len(NAMES), self.n), dtype=np.float32)
         q = self.q
         self.many = len(q.asked) or 1
         self.mass = [weights.get(word, heaviest) for word in q.asked] if weights else [1.0] * len(q.asked)
@@ -67,7 +67,7 @@ class _Features:
         self._set("log title words", docs.row["log_title"])
 
     def _set(self, name: str, values: Floats | float) -> None:
-        self.found[:, _PLACE[name]] = values
+        self.found[_PLACE[name]] = values
 
     def _begun(self, word: str) -> Rows:
         beginning = stem(word)
