@@ -110,7 +110,7 @@ def build(given: argparse.Namespace) -> None:
 
 
 def told(took: Sequence[float]) -> str:
-    p = np.percentile(np.asarray(took) * 1000, [50, 95, 99, 100])
+    p = np.percentile(np.asarray(took) * 1000, [50, 95, 99, 100]) if len(took) else np.full(4, np.nan)
     return " | ".join(f"{x:.2f}" for x in p)
 
 
@@ -414,8 +414,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--rates", type=float, nargs="+", default=[50, 100, 150, 200, 250, 300, 400])
-    parser.add_argument("--peer-rates", type=float, nargs="+", default=[20, 50, 100])
+    parser.add_argument("--rates", type=float, nargs="+", default=[25, 50, 75, 100, 125, 150, 200, 300])
+    parser.add_argument("--peer-rates", type=float, nargs="+", default=[10, 20])
     parser.add_argument("--cross", type=Path, help="the base of the cross-encoder")
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="further options of `germane serve`")
     parser.add_argument("--scratch", type=Path, help="where a file may lie meanwhile")
