@@ -130,3 +130,22 @@ def test_a_judge_of_other_features_is_refused(folder, monkeypatch):
     monkeypatch.setattr(lexical, "NAMES", lexical.NAMES[1:])
     with pytest.raises(InputError, match="another version of germane"):
         TwoTower(folder, device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "int8"])
+def test_a_search_gets_the_logits_that_pairs_get(kind):
+    from germane.inference.vectors import int8
+    from germane.judges.head import Head, floats
+
+    rng = np.random.default_rng(3)
+    shapes = {"product": (48, 8), "difference": (48, 6), "hidden": (19, 10), "hidden_bias": (10,), "out": (10, 4)}
+    shapes |= {"out_bias": (4,), "direct": (5, 4), "mean": (4,), "spread": (4,)}
+    head = Head(**{name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()})
+    d = rng.normal(size=(700, 48)).astype(np.float32)
+    d /= np.linalg.norm(d, axis=1, keepdims=True)
+    stored = {"fp32": d, "fp16": d.astype(np.float16), "int8": int8(d)}[kind]
+    features = rng.normal(size=(700, 4)).astype(np.float32)
+    query = d[5]
+    true = head.pairs(query[None], np.zeros(700, dtype=np.int64), stored, np.arange(700), features)
+    np.testing.assert_allclose(head.one(query, stored, features), true, atol=2e-4)
+    assert head.one(query, floats(stored)[:0], features[:0]).shape == (0, 4)

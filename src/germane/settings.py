@@ -67,6 +67,17 @@ class Postgres:
 
 
 @dataclass(frozen=True)
+class Serve:
+    """Of `serve`. keys_file: clients' keys, one a line, relative to germane.toml; the keys themselves are no setting."""
+
+    keys_file: str = ""
+
+
+TABLES: dict[str, type] = {"folders": Folders, "ray": Ray, "opensearch": OpenSearch, "postgres": Postgres, "serve": Serve}
+"""The tables of germane.toml."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What germane.toml says. An option on the command line wins over it; without a file these are the defaults.
 
@@ -86,11 +97,17 @@ class Settings:
     ray: Ray = field(default_factory=Ray)
     opensearch: OpenSearch = field(default_factory=OpenSearch)
     postgres: Postgres = field(default_factory=Postgres)
+    serve: Serve = field(default_factory=Serve)
     path: Path | None = None
 
     def folder(self, kind: str) -> Path:
         """The folder for files of a kind ("runs", "designs", ...)."""
         return (self.path.parent if self.path else Path()) / str(getattr(self.folders, kind))
+
+    @property
+    def keys_file(self) -> Path | None:
+        """The file of the keys that clients of `serve` bring; None where none is named."""
+        return self.path.parent / self.serve.keys_file if self.path and self.serve.keys_file else None
 
 
 def load(start: Path | None = None) -> Settings:
@@ -111,8 +128,8 @@ def read(path: Path) -> Settings:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise InputError(f"{path}: {problem}") from problem
-    tables: dict[str, Any] = {"folders": Folders, "ray": Ray, "opensearch": OpenSearch, "postgres": Postgres}
-    for name, kind in tables.items():
+    tables: dict[str, Any] = {}
+    for name, kind in TABLES.items():
         if not isinstance(given := found.pop(name, {}), dict):
             raise InputError(f"{path}: {name!r} must be a table ([{name}]), found {given!r}")
         tables[name] = kind(**_checked(path, kind, given, inside=f"{name}."))
@@ -129,7 +146,7 @@ def read(path: Path) -> Settings:
 
 def _checked(path: Path, kind: type, found: dict[str, Any], *, inside: str = "") -> dict[str, Any]:
     """`found`, if every key is a field of `kind` and every value has that field's type."""
-    known = {f.name: str(f.type) for f in fields(kind) if f.name not in ("folders", "ray", "opensearch", "postgres", "path")}
+    known = {f.name: str(f.type) for f in fields(kind) if f.name not in ("path", *TABLES)}
     for key, value in found.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)

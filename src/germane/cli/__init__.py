@@ -23,6 +23,7 @@ from germane.cli import (  # noqa: F401  (their commands join the app)
     plan,
     probe,
     route,
+    serve,
     signal,
     tour,
     train,

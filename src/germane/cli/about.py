@@ -22,12 +22,22 @@ from germane.show import show
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for its files and report.")] = Path("demo"),
     seed: SeedOption = 1,
+    serve: Annotated[bool, typer.Option("--serve", help="A search page instead: two rankers, grades, policies.")] = False,
+    host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to serve on.", min=0, max=65535)] = 8139,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """What does the answer look like?
 
-    The whole line on a simulated marketplace whose truth is known, from query log to report.
+    The whole line on a simulated marketplace whose truth is known, from query log to report. With --serve: a page that
+    searches the same marketplace by two rankers, side by side.
     """
+    if serve:
+        from germane.serve.running import listening, page
+
+        with listening(host, port) as sock:
+            page(call("demo --serve"), sock, tell=lambda address: print(f"open {address}", flush=True))
+        return
     show(call("demo", out, seed=seed), as_json=output == Output.JSON)
     if output == Output.TEXT:
         print(f"report: {out / 'report.html'}")

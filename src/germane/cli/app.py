@@ -41,6 +41,7 @@ VERBS = {
     "signal": "germane.pipeline.signal_filter:choose",
     "evaluate": "germane.pipeline.evaluate:evaluate",
     "compare": "germane.pipeline.compare:compare",
+    "serve": "germane.serve.serving:prepare",
     "export": "germane.pipeline.export:export",
     "bridge": "germane.pipeline.bridge:bridge",
     "demo": "germane.pipeline.demo:demo",
@@ -73,6 +74,7 @@ SIGNAL = {
 
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
 PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
+PARTS |= {"demo --serve": "germane.serve.search_page:prepare"}
 PARTS |= {"doctor --judge": "germane.pipeline.doctor:doctor_of"}
 PARTS |= {"label --plan": "germane.pipeline.forecast:plan", "label --sample": "germane.pipeline.recorded:sample"}
 PARTS |= {"probe --plan": "germane.pipeline.probe:plan", "probe --paraphrases": "germane.pipeline.paraphrases:paraphrases"}

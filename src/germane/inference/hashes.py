@@ -45,6 +45,12 @@ class Index:
         if len(self._new[0]) > max(_TAIL, len(self._sorted[0]) // _SHARE):
             self._sorted, self._new = _merged(self._sorted, self._new), (self._new[0][:0], self._new[1][:0])
 
+    def beside(self, other: Callable[[Rows], Hashes]) -> Index:
+        """The same rows in another index, which grows by itself: what was sorted is shared."""
+        made = Index(other)
+        made._sorted, made._new = self._sorted, self._new
+        return made
+
     def find(self, hashes: Hashes) -> Rows:
         """(n,) the row of each hash; -1 for one that is not known."""
         found = np.full(len(hashes), -1, dtype=np.int64)

@@ -6,6 +6,7 @@ not change is never encoded again, whatever it is called, and one whose text did
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -127,9 +128,12 @@ class VectorStore:
 
     def take(self, rows: Rows | slice) -> Vectors | Int8 | NDArray[np.float16]:
         """The vectors of these rows, as they are stored; those of a slice are not copied."""
-        if self.about.store == "int8":
-            return Int8(self._vectors[rows], self._scales[rows][:, None])
-        return np.asarray(self._vectors[rows])
+        # `take` is many times as quick as [rows]
+        vectors = self._vectors[rows] if isinstance(rows, slice) else self._vectors.take(rows, axis=0)
+        if self.about.store != "int8":
+            return np.asarray(vectors)
+        scales = self._scales[rows] if isinstance(rows, slice) else self._scales.take(rows)
+        return Int8(vectors, scales[:, None])
 
     def texts(self, rows: Iterable[int]) -> list[str]:
         """The texts of these rows. Raises: InputError for a folder that keeps none."""
@@ -185,6 +189,28 @@ class VectorStore:
         elif self._journal.refresh():
             self._see(self._counts)
 
+    def later(self) -> VectorStore:
+        """These vectors with what others added since, or compacted; this object stays as it is, for whoever reads it now.
+
+        Raises: InputError as when it is opened, and this object stays as it is.
+        """
+        made = copy.copy(self)
+        made._journal = copy.copy(self._journal)
+        made._by_content = self._by_content.beside(lambda rows: made._contents.take(rows)["other"])
+        made._by_id = self._by_id.beside(lambda rows: made._names.take(rows)["other"])
+        made.refresh()
+        return made
+
+    @property
+    def generation(self) -> int:
+        """How often the folder was compacted, plus 1: rows of one generation are no rows of another."""
+        return self._journal.generation
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """(n,) half of the hash of each row's text: another row is another text."""
+        return np.asarray(self._contents["key"])
+
     def compact(self, keep: Iterable[str]) -> int:
         """Writes the folder anew with these documents alone, and says how many texts went. Killed, it did nothing.
 
@@ -215,8 +241,8 @@ class VectorStore:
 
     def _open(self, generation: int) -> None:
         self._journal = Journal(self.folder, _FILES, generation=generation, about=_owner(self.about), verify=self._verify)
-        self._by_content = Index(lambda rows: self._contents["other"][rows])
-        self._by_id = Index(lambda rows: self._names["other"][rows])
+        self._by_content = Index(lambda rows: self._contents.take(rows)["other"])
+        self._by_id = Index(lambda rows: self._names.take(rows)["other"])
         self._see((0, 0))
 
     def _see(self, before: tuple[int, int]) -> None:
@@ -266,7 +292,7 @@ class VectorStore:
 
     def _rows_of(self, names: Rows) -> Rows:
         found = np.full(len(names), -1, dtype=np.int64)
-        found[names >= 0] = self._names["row"][names[names >= 0]]
+        found[names >= 0] = self._names.take(names[names >= 0])["row"]
         return found
 
     def _current(self) -> Rows:

@@ -51,6 +51,33 @@ class Head(NamedTuple):
             logits[at] = self._some(queries[of_query[at]], floats(texts, of_text[at]), features[at])
         return logits
 
+    def one(self, query: Vectors, texts: Stored, features: NDArray[np.float32]) -> Floats:
+        """Logits (n, grades) of one query's vector (d,) and the documents of texts, as `pairs` to 1e-5 of them.
+
+        The query is multiplied into the weights, (d, p), and not into every document; a scale of int8 into what comes out.
+        """
+        n, width = features.shape[0], len(query)
+        length = np.float32(np.sqrt(width))
+        given = np.empty((n, self.product.shape[1] + self.difference.shape[1]), dtype=np.float32)
+        cosine = np.empty((n, 1), dtype=np.float32)
+        weights = np.concatenate([query[:, None], query[:, None] * self.product * (length * length)], axis=1)
+        far = self.difference * length
+        step = max(_TOGETHER // width, 1)
+        numbers, scales = (texts.codes, texts.scales) if isinstance(texts, Int8) else (texts, None)
+        for start in range(0, n, step):
+            at = slice(start, start + step)
+            codes = numbers[at].astype(np.float32)
+            near = codes @ weights
+            if scales is not None:
+                near *= scales[at]
+                codes *= scales[at]
+            cosine[at], given[at, : near.shape[1] - 1] = near[:, :1], near[:, 1:]
+            codes -= query
+            given[at, near.shape[1] - 1 :] = np.abs(codes, out=codes) @ far
+        seen = np.concatenate([cosine, (features - self.mean) / self.spread], axis=1)
+        hidden = np.maximum(np.concatenate([given, seen], axis=1) @ self.hidden + self.hidden_bias, 0.0)
+        return np.asarray(hidden @ self.out + seen @ self.direct + self.out_bias, dtype=np.float64)
+
     def _some(self, queries: Vectors, texts: Vectors, features: NDArray[np.float32]) -> NDArray[np.float32]:
         cosine = (queries * texts).sum(axis=1, keepdims=True)
         seen = np.concatenate([cosine, (features - self.mean) / self.spread], axis=1)

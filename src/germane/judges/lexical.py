@@ -82,7 +82,13 @@ class Text(NamedTuple):
     title_words: int
 
 
-class _Query(NamedTuple):
+class Query(NamedTuple):
+    """A query as `features` reads it.
+
+    words: in their order. asked: different ones that it does not negate. spaced, stems: of these, as they are looked for.
+    codes: those of letters and digits. fixed: how many words, and the logarithm of their letters.
+    """
+
     words: tuple[str, ...]
     asked: tuple[str, ...]
     spaced: tuple[str, ...]
@@ -133,7 +139,7 @@ def features(
     {'negation': 1.0, 'negated present': 1.0, 'negated kept': 0.0}
     """
     ready: dict[str, Text] = {}
-    asked: dict[str, tuple[_Query, list[float], float]] = {}
+    asked: dict[str, tuple[Query, list[float], float]] = {}
     heaviest = max(weights.values(), default=1.0) if weights else 1.0
     found = np.empty((len(queries), len(NAMES)), dtype=np.float32)
     for i, (query, text) in enumerate(zip(queries, texts, strict=True)):
@@ -143,7 +149,7 @@ def features(
                 known = ready[text] = read(text)
             text = known
         if (said := asked.get(query)) is None:
-            q = _asked(query)
+            q = asked_of(query)
             mass = [weights.get(word, heaviest) for word in q.asked] if weights else [1.0] * len(q.asked)
             said = asked[query] = q, mass, sum(mass)
         found[i] = _row(said[0], text, said[1], said[2])
@@ -258,7 +264,8 @@ def _words(folded: str) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _asked(query: str) -> _Query:
+def asked_of(query: str) -> Query:
+    """A query, made ready for any number of documents."""
     raw = fold(query)
     words = tuple(_words(raw))
     negators, places = negations(words)
@@ -270,7 +277,7 @@ def _asked(query: str) -> _Query:
     codes = tuple(w for w in asked if not w.isdigit() and not w.isalpha() and not w[0].isdigit())
     fixed = (float(len(words)), log1p(sum(map(len, words))))
     phrase = f" {' '.join(words)} "
-    return _Query(
+    return Query(
         words,
         asked,
         tuple(f" {word} " for word in asked),
@@ -284,7 +291,7 @@ def _asked(query: str) -> _Query:
     )
 
 
-def _row(q: _Query, t: Text, mass: Sequence[float], total: float) -> tuple[float, ...]:
+def _row(q: Query, t: Text, mass: Sequence[float], total: float) -> tuple[float, ...]:
     text, title = t.text, t.title
     here, in_title = [word in text for word in q.spaced], [word in title for word in q.spaced]
     hits, title_hits, asked = sum(here), sum(in_title), len(here) or 1
@@ -316,7 +323,7 @@ def _begun(hit: bool, beginning: str, text: str) -> bool:
     return hit or (beginning != "" and beginning in text)
 
 
-def _of_numbers(q: _Query, t: Text) -> tuple[float, float, float, float]:
+def _of_numbers(q: Query, t: Text) -> tuple[float, float, float, float]:
     there = _numbers_of(t.raw)
     values = {value for value, _ in there}
     present = conflicting = 0
@@ -329,7 +336,7 @@ def _of_numbers(q: _Query, t: Text) -> tuple[float, float, float, float]:
     return float(n), present / n, conflicting / n, (n - present - conflicting) / n
 
 
-def _of_negation(q: _Query, t: Text, here: Sequence[bool]) -> tuple[float, float, float, float]:
+def _of_negation(q: Query, t: Text, here: Sequence[bool]) -> tuple[float, float, float, float]:
     if not q.negated and not t.denied:
         return 0.0, 0.0, 0.0, 0.0
     denied = _denial(t)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,8 +30,10 @@ from germane.inference.towers import shape_of
 from germane.inference.vector_store import VectorStore
 from germane.inference.vectors import Int8
 from germane.judges import folder as folders
-from germane.judges import lexical
+from germane.judges import lexical, lexical_many
+from germane.judges.documents import Documents
 from germane.judges.head import Floats, Head, Stored, floats
+from germane.judges.lexical_store import LexicalStore
 from germane.judges.saying import DocScores, answers, judgments, probabilities
 from germane.types import InputError, Judgment, Pair
 
@@ -187,26 +191,85 @@ class TwoTower:
         kept = [texts[int(i)] for i in sound]
         without = set(texts).difference(kept)
         vectors.add(kept, made[sound], {name: text for name, text in (ids or {}).items() if text not in without})
+        self.read(vectors)
         return sorted(without)
 
-    def score_docs(self, query: str, doc_ids: Sequence[str], vectors: VectorStore) -> DocScores:
+    def score_docs(
+        self,
+        query: str,
+        doc_ids: Sequence[str],
+        documents: VectorStore | Documents,
+        *,
+        vector: Callable[[], Vectors] | None = None,
+    ) -> DocScores:
         """What this judge says of a query and documents whose vectors are stored, in their order. Nothing is stored.
 
-        A document that the folder does not know has no probabilities, and is said not to be `known`.
+        A document that the folder does not know has no probabilities, and is said not to be `known`. vector: gives the
+        query's vector (d,), where somebody else encodes it meanwhile; by default it is encoded in a thread of its own, while
+        this one reads the documents.
 
         Raises: InputError for vectors of another student.
         """
+        docs = self.documents(documents) if isinstance(documents, VectorStore) else documents
+        vectors = docs.vectors
         vectors.expect(replace(self._mine, store=vectors.about.store))
+        asked = query.strip()
+        if asked and vector is None:
+            vector = self._aside.submit(lambda: self.encode_queries([asked])[0]).result
         rows = vectors.rows(doc_ids)
         known = rows >= 0
         probs = np.full((len(rows), len(self.scale.labels)), np.nan)
-        asked = query.strip()
-        if known.any() and asked:
-            texts = [self._read(text) for text in vectors.texts(rows[known])] if self.lexical else [""] * int(known.sum())
-            features = self.features([asked] * len(texts), texts)
-            logits = self.score_vectors(self.encode_queries([asked])[0], taken(vectors, rows[known]), features)
-            probs[known] = probabilities(logits, self.about.temperature)
+        if asked and vector is not None and known.any():
+            there = rows if known.all() else rows[known]
+            stored, features = taken(vectors, there), self._features_of(asked, there, docs)
+            probs[known] = probabilities(self._head.one(vector(), stored, features), self.about.temperature)
         return DocScores(tuple(doc_ids), known, probs, probs @ np.asarray(self.scale.gains))
+
+    def documents(self, vectors: VectorStore | str | Path) -> Documents:
+        """A folder of vectors as a search reads it: with what the head reads of texts, where `germane encode` has read them.
+
+        Raises: InputError for a folder without vectors, or of another student.
+        """
+        vectors = vectors if isinstance(vectors, VectorStore) else VectorStore(vectors)
+        vectors.expect(replace(self._mine, store=vectors.about.store))
+        docs = Documents(vectors, self._opened.get(vectors))
+        if not self.lexical or (docs.words is not None and not docs.lacks()):
+            return docs
+        words = LexicalStore.of(vectors) if docs.words is None else docs.words.later(vectors)
+        if words is not None:
+            self._opened[vectors] = words
+        return Documents(vectors, words)
+
+    def read(self, vectors: VectorStore) -> int:
+        """Reads the texts of a folder that were not read yet, for searches to come, and says how many these were."""
+        return LexicalStore.fill(vectors) if self.lexical else 0
+
+    def _features_of(self, query: str, rows: NDArray[np.int64], docs: Documents) -> NDArray[np.float32]:
+        """The features of one query and the documents of these rows, of their texts where these were not read before."""
+        if not self.lexical:
+            return np.zeros((len(rows), 0), dtype=np.float32)
+        words = docs.words
+        ready = rows < (0 if words is None else len(words))
+        if words is not None and ready.all():
+            return lexical_many.features(query, words.take(rows), words, weights=self._weights, heaviest=self._heaviest)
+        texts = [self._read(text) for text in docs.vectors.texts(rows[~ready])]
+        found = np.empty((len(rows), len(self.lexical)), dtype=np.float32)
+        found[~ready] = self.features([query] * len(texts), texts)
+        if words is not None and ready.any():
+            found[ready] = self._features_of(query, rows[ready], docs)
+        return found
+
+    @cached_property
+    def _heaviest(self) -> float:
+        return max(self._weights.values(), default=1.0) if self._weights else 1.0
+
+    @cached_property
+    def _aside(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(max(cores() - 1, 1), "germane-query")
+
+    @cached_property
+    def _opened(self) -> WeakKeyDictionary[VectorStore, LexicalStore]:
+        return WeakKeyDictionary()
 
     @property
     def _mine(self) -> vector_store.About:
@@ -217,6 +280,10 @@ class TwoTower:
         if not self.lexical:
             return np.zeros((len(queries), 0), dtype=np.float32)
         return lexical.features(queries, texts, weights=self._weights)
+
+    def score_query(self, query: Vectors, texts: Stored, features: NDArray[np.float32]) -> Floats:
+        """Logits (n, grades) of one query's vector (d,) and n documents: as `score_vectors`, for a search."""
+        return self._head.one(query, texts, features)
 
     def score_vectors(self, queries: ArrayLike, texts: ArrayLike | Stored, features: NDArray[np.float32]) -> Floats:
         """Logits (n, grades) of vectors that were made before. queries: (n, d), or (d,) for one query of n documents.

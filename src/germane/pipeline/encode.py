@@ -72,13 +72,14 @@ def encode(
     work.finish()
     kept = work.store
     removed = kept.compact(_ids(docs)) if prune else 0
+    read = student.read(kept)  # of a folder of an older version, or of one that was written anew
     rate = work.encoded / work.seconds if work.encoded else None
     notes = (
         [f"{work.failed:,} texts gave no number, such as that of {work.example!r}: they have no vector"] if work.failed else []
     )
     return Encoding(
         str(out),
-        bool(work.encoded or work.renamed or removed),
+        bool(work.encoded or work.renamed or removed or read),
         student.about.name,
         total,
         work.encoded,

@@ -1,0 +1,125 @@
+"""The application as a process: one address, clean ends, and no patience for clients that begin a request and do not go on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from germane.types import InputError
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket on an address. Raises: InputError for one that cannot be served."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, OverflowError) as problem:
+        said = getattr(problem, "strerror", None) or problem
+        raise InputError(f"cannot serve on {host}:{port}: {said}; choose another --host or --port") from problem
+
+
+def serve(app: Any, sock: socket.socket, *, head_s: float = 5.0, tell: Callable[[str], None], access: bool = True) -> None:
+    """Serves until the process is told to stop, then answers what is in flight. SIGHUP: everything is read anew.
+
+    head_s: seconds in which a client that connected has to send the head of a request.
+    """
+    import uvicorn
+
+    logs(access=access)
+    host, port = sock.getsockname()[:2]
+    service = app.state.service
+    sys.setswitchinterval(0.001)  # threads that compute let the loop in within a millisecond
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has ended: no fault
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda *_: service.generations.ask())
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        http=_impatient(head_s),
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=10,
+        h11_max_incomplete_event_size=65_536,
+    )
+    tell(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    try:
+        uvicorn.Server(config).run(sockets=[sock])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        service.close()
+
+
+def page(app: Any, sock: socket.socket, *, tell: Callable[[str], None]) -> None:
+    """Serves a page for people until the process is told to stop."""
+    import uvicorn
+
+    host, port = sock.getsockname()[:2]
+    tell(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, lifespan="off")).run(sockets=[sock])
+
+
+def logs(*, access: bool) -> None:
+    """What the service says, on stderr: a line each, requests as JSON without a word of what was asked."""
+    for name, shape in (("germane.serve", "%(asctime)s %(levelname)s %(message)s"), ("germane.access", "%(message)s")):
+        logger = logging.getLogger(name)
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(shape))
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO if access or name == "germane.serve" else logging.WARNING)
+
+
+def _impatient(head_s: float) -> Any:
+    """uvicorn's protocol, which hangs up on a client whose first request does not begin in time."""
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base
+    except ImportError:  # without httptools
+        from uvicorn.protocols.http.h11_impl import H11Protocol as Base  # type: ignore[assignment]
+
+    class Impatient(Base):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._hung_up = self.loop.call_later(head_s, self._hang_up)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._hung_up.cancel()
+            super().connection_lost(exc)
+
+        def _hang_up(self) -> None:
+            if self.cycle is None and not self.transport.is_closing():
+                self.transport.close()
+
+    return Impatient
+
+
+def keys_of(file: str | os.PathLike[str] | None, variable: str = "GERMANE_API_KEYS") -> tuple[str, ...]:
+    """The keys of clients: of a file, one a line, and of an environment variable, between commas.
+
+    Raises: InputError for a file that cannot be read, or holds no key, and for keys of fewer than 16 letters.
+    """
+    said = os.environ.get(variable, "").split(",")
+    if file is not None:
+        try:
+            with open(file, encoding="utf-8") as lines:
+                listed = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        except (OSError, UnicodeDecodeError) as problem:
+            raise InputError(f"cannot read the keys in {file}: {problem}") from problem
+        if not listed:
+            raise InputError(f"{file} holds no key: one a line is expected")
+        said += listed
+    keys = tuple(dict.fromkeys(key.strip() for key in said if key.strip()))
+    if any(len(key) < 16 for key in keys):
+        raise InputError("a key has fewer than 16 letters: make one with `openssl rand -hex 16`")
+    return keys
