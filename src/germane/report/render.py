@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from germane.report import charts, words
@@ -70,6 +71,21 @@ def _environment(**options: Any) -> jinja2.Environment:
     )
     env.filters["parameter"] = _parameter
     env.tests["error"] = is_error
+    return env
+
+
+def environment(folder: Path) -> jinja2.Environment:
+    """The Jinja environment of an app's pages: templates of its folder, all values escaped, none left out. Filter: visible."""
+    import jinja2
+
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters["visible"] = visible
     return env
 
 

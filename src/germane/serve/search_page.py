@@ -17,13 +17,13 @@ import numpy as np
 from germane.engines import BM25
 from germane.extras import needs
 from germane.judges.saying import DocScores
-from germane.report.visible import visible
+from germane.report.render import environment
 from germane.serve.policies import Asked, Decision, Policy
 from germane.simulate import Marketplace
 from germane.types import Scale
 
 if TYPE_CHECKING:
-    import jinja2
+    pass
 
 HERE = Path(__file__).parent
 K, CANDIDATES = 10, 50
@@ -200,7 +200,7 @@ def create_page(shop: Shop) -> Any:
     from starlette.responses import HTMLResponse, Response
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    page = _environment().get_template("search.html.j2")
+    page = environment(HERE / "templates").get_template("search.html.j2")
     style = (HERE / "static" / "search.css").read_bytes()
     version = hashlib.sha256(style).hexdigest()[:12]
 
@@ -220,17 +220,3 @@ def create_page(shop: Shop) -> Any:
     app.add_route("/search.css", css)
     app.add_route("/favicon.ico", lambda request: Response(status_code=204))
     return app
-
-
-def _environment() -> jinja2.Environment:
-    import jinja2
-
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["visible"] = visible
-    return made

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from germane.report.visible import visible
+from germane.report.render import environment
 
 if TYPE_CHECKING:
     import jinja2
@@ -86,16 +86,7 @@ def _markdown() -> Any:
 
 @cache
 def _environment() -> jinja2.Environment:
-    import jinja2
-
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["visible"] = visible
+    made = environment(HERE / "templates")
     made.filters["moment"] = lambda at: at.strftime("%Y-%m-%d %H:%M UTC")
     made.globals["static"] = static_path
     return made
