@@ -190,12 +190,14 @@ def test_a_damaged_row_group_is_set_aside_and_the_others_are_labelled(pairs, tmp
     pairs.write_bytes(content)
     found = run(pairs, tmp_path / "out.parquet")
     assert found.quarantine == f"300 rows in {tmp_path}/out.quarantine.parquet"
-    assert (found.rows, found.coverage) == (700, 0.7)
+    assert (found.rows, found.coverage) == (1000, 0.7)  # its texts alone are damaged: the ids stand
     aside = pq.read_table(tmp_path / "out.quarantine.parquet").to_pylist()
     assert [row["row"] for row in aside] == list(range(301, 601))
     assert "row group 2 of the file is damaged" in aside[0]["reason"]
     rest = pa.concat_tables([table().slice(0, 300), table().slice(600)])
-    assert store.read_table(tmp_path / "out.parquet", "judgments").equals(
+    said = store.read_table(tmp_path / "out.parquet", "judgments")
+    assert said.slice(300, 300)["outcome"].to_pylist() == ["error"] * 300
+    assert pa.concat_tables([said.slice(0, 300), said.slice(600)]).equals(
         store.conform(ask(Fake(ESCI), rest), "judgments", name="")
     )
 
@@ -396,3 +398,59 @@ def test_compare_refuses_the_labels_of_a_fake(pairs, tmp_path):
     done = CliRunner().invoke(cli.app, ["compare", *given, "--scale", "esci", "--out", str(tmp_path / "report")])
     assert "is a fake: its judgments say nothing about relevance" in str(done.exception)
     assert "--allow fake" in str(done.exception)
+
+
+def test_a_finished_block_that_was_damaged_is_asked_again(tmp_path, monkeypatch):
+    """Its footer can be read, and its pages cannot."""
+    pairs = tmp_path / "many.parquet"
+    pq.write_table(table(3 * 16_384), pairs)
+    whole = label("fake", pairs, tmp_path / "whole.parquet", scale="esci")
+    commit, done = Blocks.commit, []
+
+    def stopping(self, number, table, **more):
+        commit(self, number, table, **more)
+        done.append(number)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Blocks, "commit", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        label("fake", pairs, tmp_path / "out.parquet", scale="esci")
+    monkeypatch.setattr(Blocks, "commit", commit)
+    part = tmp_path / ".out.parquet.parts" / "part-00000000.parquet"
+    content = bytearray(part.read_bytes())
+    content[1000:1050] = bytes(255 - byte for byte in content[1000:1050])
+    part.write_bytes(content)
+    again = label("fake", pairs, tmp_path / "out.parquet", scale="esci")
+    assert (again.rows, again.outcomes) == (whole.rows, whole.outcomes)
+    assert pq.read_table(tmp_path / "out.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
+
+
+def test_a_finished_table_is_held_to_what_may_fail_and_needs_its_quarantine(tmp_path):
+    rows = {"query_id": ["q", None, "q"], "query": ["chair"] * 3, "doc_id": ["a", "b", "c"], "text": ["oak", "ash", "elm"]}
+    pq.write_table(pa.table(rows), tmp_path / "pairs.parquet")
+    asked = ("fake", tmp_path / "pairs.parquet", tmp_path / "out.parquet")
+    label(*asked, scale="esci")
+    with pytest.raises(InputError, match="1 rows cannot be labelled, and at most 0 may fail"):
+        label(*asked, scale="esci", failures=0)
+    assert not label(*asked, scale="esci", failures=1).made
+    (tmp_path / "out.quarantine.parquet").unlink()
+    assert label(*asked, scale="esci").made
+    assert pq.read_table(tmp_path / "out.quarantine.parquet")["doc_id"].to_pylist() == ["b"]
+
+
+def test_where_only_the_texts_of_a_row_group_are_damaged_its_ids_stand(tmp_path):
+    path = tmp_path / "pairs.parquet"
+    rows = {name: [f"{name} {i} in oak and elm" for i in range(3_000)] for name in ("query_id", "query", "doc_id", "text")}
+    pq.write_table(
+        pa.table(rows), path, row_group_size=1_000, write_page_checksum=True, compression="none", use_dictionary=False
+    )
+    at = pq.ParquetFile(path).metadata.row_group(1).column(3).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[at + 400 : at + 440] = bytes(40)
+    path.write_bytes(content)
+    did = label("fake", path, tmp_path / "out.parquet", scale="esci", failures=1_000)
+    assert (did.rows, did.outcomes) == (3_000, {"label": 2_000, "error": 1_000})
+    aside = pq.read_table(tmp_path / "out.quarantine.parquet")
+    assert aside["doc_id"].to_pylist() == rows["doc_id"][1_000:2_000]
+    assert pq.read_table(tmp_path / "out.parquet")["doc_id"].to_pylist() == rows["doc_id"]

@@ -52,7 +52,7 @@ def bench(
     engine: Annotated[str | None, typer.Option(help="As of label: packed, torch; onnx, onnx-int8 of a student.")] = None,
     vectors: Annotated[Path | None, typer.Option(help="Of a student: a folder of documents' vectors, from encode.")] = None,
     seconds: Annotated[float, typer.Option(help="That each way of asking is measured for.")] = 10.0,
-    rounds: Annotated[int, typer.Option(help="In which they take turns.", min=2)] = 5,
+    rounds: Annotated[int, typer.Option(help="In which they take turns.", min=3)] = 5,
     hour_price: Annotated[float | None, typer.Option(help="What an hour of this machine costs, for the cost of pairs.")] = None,
     peer: Annotated[bool, typer.Option("--peer/--no-peer", help="Beside sentence-transformers.")] = True,
     output: OutputOption = Output.TEXT,
@@ -69,7 +69,8 @@ def bench(
         show(found, as_json=True)
         return
     facts = found._asdict() | {"rates": None, "notes": ()}
-    facts["matmul"] = {f"{numbers}, TFLOP/s": value for numbers, value in found.matmul.items()} or None
+    facts["matmul"] = {f"{numbers}, TFLOP/s": each.value for numbers, each in found.matmul.items()} or None
+    facts["memory_gb_s"] = found.memory_gb_s.value
     show(facts)
     show([_line(each) for each in found.rates])
     for note in found.notes:
@@ -80,7 +81,7 @@ def _line(rate: Any) -> Line:
     a_second: Estimate = rate.rows_per_s
     return Line(
         rate.named,
-        _figure(a_second.value),
+        _figure(a_second.value) + (" ?" if a_second.caveat else ""),
         f"{_figure(a_second.low)} to {_figure(a_second.high)}",
         "" if rate.tokens_per_s is None else _figure(rate.tokens_per_s.value),
         _share(rate.matmul),

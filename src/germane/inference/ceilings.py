@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -34,14 +34,31 @@ def products(device: str = "cpu", numbers: str = "float32", *, seconds: float = 
 
     On a CPU weights are laid out as oneDNN reads them where that is faster, as judges do.
     """
-    for rows, out, width in SHAPES["cuda" if device.startswith("cuda") else "cpu"]:
-        took = min(_fastest(work, device, seconds) for work in _ways(rows, out, width, device, numbers))
-        yield Product((rows, out, width), 2 * rows * out * width / took / 1e12)
+    for shape in SHAPES["cuda" if device.startswith("cuda") else "cpu"]:
+        yield _product(shape, device, numbers, seconds)
 
 
 def matmul(device: str = "cpu", numbers: str = "float32", *, seconds: float = SECONDS) -> float:
     """TFLOP/s of the best product of matrices in these numbers."""
     return max(found.tflops for found in products(device, numbers, seconds=seconds))
+
+
+class Ceilings:
+    """What a machine can do at the most, round by round: `measure` adds one. numbers: in which products are measured.
+
+    matmul: numbers -> TFLOP/s of each round, of the shape that was the best at first. memory: GB/s.
+    """
+
+    def __init__(self, device: str, numbers: Sequence[str]) -> None:
+        self.device = device
+        self._best = {name: max(products(device, name), key=lambda found: found.tflops).shape for name in numbers}
+        self.matmul: dict[str, list[float]] = {name: [] for name in numbers}
+        self.memory: list[float] = []
+
+    def measure(self) -> None:
+        for name, shape in self._best.items():
+            self.matmul[name].append(_product(shape, self.device, name, SECONDS).tflops)
+        self.memory.append(memory(self.device))
 
 
 def memory(device: str = "cpu", *, seconds: float = SECONDS) -> float:
@@ -56,6 +73,12 @@ def memory(device: str = "cpu", *, seconds: float = SECONDS) -> float:
     a = torch.ones(size // 4, device=device)
     b = torch.empty_like(a)
     return 2 * size / _fastest(lambda: b.copy_(a), device, seconds) / 1e9
+
+
+def _product(shape: tuple[int, int, int], device: str, numbers: str, seconds: float) -> Product:
+    took = min(_fastest(work, device, seconds) for work in _ways(*shape, device, numbers))
+    rows, out, width = shape
+    return Product(shape, 2 * rows * out * width / took / 1e12)
 
 
 def _ways(rows: int, out: int, width: int, device: str, numbers: str) -> Iterator[Callable[[], Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -263,3 +263,28 @@ def failures(said: pa.Table) -> int:
     """How many of these answers are none because the pair broke the judge."""
     pc = compute()
     return int(pc.sum(pc.equal(said["outcome"], str(Outcome.ERROR))).as_py() or 0)
+
+
+def finished(out: Path, made: Mapping[str, Any], most: int) -> dict[str, Any] | None:
+    """What the manifest of a finished table says, if the same was asked for and all that it wrote is there; else None.
+
+    most: failures that are allowed now. Raises: InputError where it has more.
+    """
+    manifest = store.read_manifest(out) if store.up_to_date(out, **made) else None
+    if manifest is None:
+        return None
+    did = manifest.extra["label"]
+    if did["quarantined"] and not quarantine_of(out).is_file():
+        return None
+    allowed(int(did.get("failed", did["quarantined"])), 0, most)
+    return dict(manifest.extra)
+
+
+def allowed(failed: int, more: int, most: int) -> int:
+    """How many rows failed by now. Raises: InputError where that is more than may."""
+    if failed + more > most:
+        raise InputError(
+            f"{failed + more:,} rows cannot be labelled, and at most {most:,} may fail: what was finished is kept; mend the "
+            f"pairs, or go on with --failures {failed + more} or more"
+        )
+    return failed + more

@@ -58,13 +58,12 @@ class Blocks:
             self._lock.close()
 
     def has(self, number: int, rows: int) -> bool:
-        """True if this block is finished, with so many rows; one that cannot be read is not."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+        """True if this block is finished, with so many rows; one that cannot be read, to the last byte, is not."""
+        if not self._part(number).is_file():
+            return False
         try:
-            return bool(pq.read_metadata(self._part(number)).num_rows == rows)
-        except (OSError, pa.ArrowException):
+            return self.read(1, number)[0].num_rows == rows
+        except (InputError, KeyError, ValueError):
             return False
 
     @property

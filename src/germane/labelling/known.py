@@ -72,6 +72,13 @@ class Known(NamedTuple):
             yield table.filter(pc.equal(table["outcome"].cast(pa.string()), str(Outcome.LABEL)))
 
 
+def from_before(count: int) -> list[str]:
+    """What is to be known of so many labels that the store had."""
+    if not count:
+        return []
+    return [f"labels of {count:,} pairs are from the store: this judge's, whichever engine and machine computed them then"]
+
+
 def keyed(pairs: pa.Table) -> pa.Table:
     """query_key and document_key of pairs, by which the store finds them."""
     import pyarrow as pa

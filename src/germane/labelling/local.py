@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from germane.labelling import work as works
-from germane.labelling.answers import Answers, failures, write
+from germane.labelling.answers import Answers, allowed, failures, write
 from germane.labelling.asking import Done, Here, Task, Telling, Workers
 from germane.labelling.blocks import Blocks
 from germane.labelling.known import Known, keyed
 from germane.labelling.reading import PairsFile
 from germane.labelling.speed import FEW
-from germane.types import InputError, Judge
+from germane.types import Judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,8 +31,9 @@ _LOG = logging.getLogger("germane")
 class Labelled(NamedTuple):
     """What a job did. read, rows: of the file, and written. deduplicated: rows that a row of the same words answered. known:
     different pairs that the judgment store knew. computed: those that the judge was asked, now or before a kill. stored: new
-    labels in the store. outcomes: of rows. quarantined: rows that could not be labelled. rows_per_s: that the judge answered.
-    latency_ms: of one pair alone, None if nothing was left to ask. cost: of all answers, None where one of them is not known.
+    labels in the store. outcomes: of rows. quarantined: rows that could not be labelled; failed: what FAILURES counts.
+    rows_per_s: that the judge answered. latency_ms: of one pair alone, None if nothing was left to ask. cost: of all answers,
+    None where one of them is not known.
     """
 
     read: int
@@ -43,6 +44,7 @@ class Labelled(NamedTuple):
     stored: int
     outcomes: dict[str, int]
     quarantined: int
+    failed: int
     seconds: float
     rows_per_s: float
     latency_ms: float | None
@@ -91,6 +93,7 @@ def label(
         stored=stored,
         outcomes=did.outcomes,
         quarantined=did.quarantined,
+        failed=len(work.faults) + sum(blocks.failures(number) for number in range(work.blocks)),
         seconds=answers.seconds,
         rows_per_s=work.count / max(answers.seconds, 1e-9),
         latency_ms=latency,
@@ -102,7 +105,7 @@ def _ask(
     crew: Workers, tasks: Iterable[Task], faults: int, blocks: Blocks, told: Telling, known: Known | None, most: int
 ) -> pa.Table | None:
     """Finishes every block; a few pairs of different lengths, if there was a block to finish. faults: rows that fail anyway."""
-    failed = _allowed(faults, 0, most)
+    failed = allowed(faults, 0, most)
     some: list[pa.Table] = []
 
     def left() -> Iterator[Task]:
@@ -119,20 +122,10 @@ def _ask(
 
     for done in crew.answers(left()):
         broke = failures(done.said)
-        failed = _allowed(failed, broke, most)
+        failed = allowed(failed, broke, most)
         _commit(done, blocks, known, broke)
         told.finished(len(done.task.rows), done.said["relevance"].null_count)
     return some[0] if some else None
-
-
-def _allowed(failed: int, more: int, most: int) -> int:
-    """How many rows failed by now. Raises: InputError where that is more than may."""
-    if failed + more > most:
-        raise InputError(
-            f"{failed + more:,} rows cannot be labelled, and at most {most:,} may fail: what was finished is kept; mend the "
-            f"pairs, or go on with --failures {failed + more} or more"
-        )
-    return failed + more
 
 
 def _commit(done: Done, blocks: Blocks, known: Known | None, broke: int) -> None:

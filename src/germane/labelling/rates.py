@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 FEWEST = 32
 """Pairs of a round, at least."""
 
+WIDE = 2.0
+"""Times the low end of an interval that its high end may be, before a rate says nothing."""
+
 Ask = Callable[["pa.Table"], Any]
 """Whoever answers a table of pairs, and returns when the last answer is there."""
+
+_LOG = logging.getLogger("germane")
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 
@@ -86,20 +92,38 @@ def asking(judge: Judge) -> Ask:
     return work
 
 
-def in_turns(asks: Mapping[str, Ask], pairs: pa.Table, *, seconds: float, rounds: int) -> dict[str, tuple[int, list[float]]]:
+def in_turns(
+    asks: Mapping[str, Ask], pairs: pa.Table, *, seconds: float, rounds: int, between: Callable[[], Any] | None = None
+) -> dict[str, tuple[int, list[float]]]:
     """Pairs of a round, and the seconds of each round, of each way of asking.
 
     seconds: of all rounds of one way together, about; it is given the first so many pairs that fit. Nothing of the first calls,
-    by which that is found out, is counted.
+    by which that is found out, is counted. between: called once a round.
     """
-    rows = {name: fitting(work, pairs, seconds / rounds) for name, work in asks.items()}
+    rows = {}
     for name, work in asks.items():
+        _LOG.info("%s: how many pairs fit", name)
+        rows[name] = fitting(work, pairs, seconds / rounds)
         work(pairs.slice(0, rows[name]))
     took: dict[str, list[float]] = {name: [] for name in asks}
-    for _ in range(rounds):
+    for number in range(rounds):
         for name, work in asks.items():
+            _LOG.info("round %d of %d: %s", number + 1, rounds, name, extra={"done": number, "total": rounds})
             took[name].append(_timed(work, pairs.slice(0, rows[name])))
+        if between is not None:
+            between()
     return {name: (rows[name], took[name]) for name in asks}
+
+
+def quickest(asks: Mapping[str, Ask], pairs: pa.Table) -> str:
+    """The name of the way that answers a few pairs in the least time, each asked twice, of which the first does not count."""
+    few = pairs.slice(0, 2 * FEWEST)
+    took = {}
+    for name, work in asks.items():
+        _LOG.info("trying %s", name)
+        work(few.slice(0, FEWEST // 4))
+        took[name] = _timed(work, few)
+    return min(took, key=lambda name: took[name])
 
 
 def fitting(work: Ask, pairs: pa.Table, seconds: float) -> int:
@@ -121,13 +145,14 @@ def rate(
     took: Sequence[float],
     *,
     need: Need | None = None,
-    matmul: Mapping[str, float] | None = None,
-    memory: float | None = None,
+    matmul: Mapping[str, Sequence[float]] | None = None,
+    memory: Sequence[float] = (),
     hour_price: float | None = None,
 ) -> Rate:
     """The rate of rounds of so many rows that took so many seconds each.
 
-    need: of those rows. matmul: TFLOP/s of this machine by numbers. memory: its GB/s. The interval is of rounds on this
+    need: of those rows. matmul: TFLOP/s of this machine by numbers, round by round, since a busy machine's best is less too;
+    memory: its GB/s. The interval is of rounds on this
     machine, at this time: another hour may have another rate.
 
     >>> found = rate("fake", 100, [0.5, 0.5, 0.4], hour_price=3.6)
@@ -145,10 +170,10 @@ def rate(
     found = replace(found, tokens_per_s=scaled(a_second, need.tokens / rows))
     ceilings = matmul or {}
     if need.tflop and set(need.tflop) <= set(ceilings):
-        least = sum(work / ceilings[numbers] for numbers, work in need.tflop.items())
-        found = replace(found, matmul=scaled(a_second, least / rows))
-    if memory and need.gigabytes is not None:
-        found = replace(found, memory=scaled(a_second, need.gigabytes / memory / rows))
+        least = [sum(work / ceilings[numbers][i] for numbers, work in need.tflop.items()) for i in range(len(took))]
+        found = replace(found, matmul=geometric([best / each for best, each in zip(least, took, strict=True)]))
+    if len(memory) and need.gigabytes:
+        found = replace(found, memory=geometric([need.gigabytes / m / t for m, t in zip(memory, took, strict=True)]))
     return found
 
 
@@ -160,7 +185,10 @@ def geometric(values: Sequence[float]) -> Estimate:
     """
     found = stratified_mean({"all": Moments.of(np.log(values))}, {"all": len(values)})
     value, low, high = (float(np.exp(each)) for each in (found.value, found.low, found.high))
-    return replace(found, value=value, se=value * found.se, low=low, high=high, method="geometric mean of rounds", caveat="")
+    caveat = "" if high <= WIDE * low else "rounds differ too much to say: measure longer, or more rounds"
+    return replace(
+        found, value=value, se=value * found.se, low=low, high=high, method="geometric mean of rounds", caveat=caveat
+    )
 
 
 def times(first: tuple[int, Sequence[float]], other: tuple[int, Sequence[float]]) -> Estimate:

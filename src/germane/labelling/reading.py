@@ -106,9 +106,8 @@ class PairsFile:
         names = self._wanted(empty, columns)
         for found in _batches(self.path, file, names):
             if isinstance(found, _Damaged):
-                nothing: Any = pa.nulls(found.rows, pa.string())
                 said: Any = pa.repeat(found.why, found.rows)
-                yield pa.table(dict.fromkeys(names, nothing)), said
+                yield pa.table(found.columns), said
             else:
                 yield _checked(pa.Table.from_batches([found]), columns)
 
@@ -123,8 +122,11 @@ class PairsFile:
 
 
 class _Damaged(NamedTuple):
+    """Rows of a part that cannot be read as a whole. columns: (rows,) of each column, null where it is damaged itself."""
+
     rows: int
     why: str
+    columns: dict[str, Any]
 
 
 def _batches(path: Path, file: Any, names: list[str]) -> Iterator[pa.RecordBatch | _Damaged]:
@@ -161,8 +163,21 @@ def _run(path: Path, file: Any, names: list[str], groups: list[int]) -> Iterator
                 yield from _run(path, file, names, [group])
             return
         reason = " ".join(str(error).split())[:120]
+        whole = {name: _alone(file, groups[0], name).slice(told) for name in names}
         lost = file.metadata.row_group(groups[0]).num_rows - told
-        yield _Damaged(lost, f"row group {groups[0] + 1:,} of the file is damaged ({reason})")
+        yield _Damaged(lost, f"row group {groups[0] + 1:,} of the file is damaged ({reason})", whole)
+
+
+def _alone(file: Any, group: int, name: str) -> Any:
+    """One column of a row group as text; all null where it is damaged."""
+    import pyarrow as pa
+
+    try:
+        found = _as_text(file.read_row_group(group, columns=[name]))
+        found.validate(full=True)
+        return found[name]
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return pa.chunked_array([pa.nulls(file.metadata.row_group(group).num_rows, pa.string())])
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

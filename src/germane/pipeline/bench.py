@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from germane import extras, scales, sources, store
+from germane import extras, scales, store
 from germane.inference import ceilings
 from germane.judges import Fake, folder, pairs_of
 from germane.judges.folder import About
@@ -21,16 +21,20 @@ from germane.labelling import local
 from germane.labelling.annotators import is_annotator
 from germane.labelling.blocks import Blocks
 from germane.labelling.peers import KINDS, Peer, peers
-from germane.labelling.rates import Ask, Need, Rate, asking, fitting, in_turns, rate, times
+from germane.labelling.rates import FEWEST, Ask, Need, Rate, asking, geometric, in_turns, quickest, rate, times
 from germane.labelling.reading import PairsFile
 from germane.labelling.speed import FEW, PeakMemory, latency_ms, machine, surroundings
 from germane.training import scratch
-from germane.types import InputError
+from germane.types import Estimate, InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FAKE = "fake"
+LABELLING = "germane label, parquet to parquet"
+SHORT = 1_000
+"""Pairs of a round of labelling below which a job's start is told of."""
+
 SHAPES = {
     "minilm": {"width": 384, "layers": 6, "heads": 12, "inner": 1536},
     "base": {"width": 768, "layers": 12, "heads": 12, "inner": 3072},
@@ -54,7 +58,8 @@ TOKENS = 99
 class Bench(NamedTuple):
     """What was measured. judge: its name; kind: of judge. pairs: which. tokens: of a pair, on average, None if not counted.
 
-    matmul: TFLOP/s of the best product of matrices here, by numbers. memory_gb_s: of the best copy. rates: the judge first.
+    matmul: TFLOP/s of the best product of matrices here, by numbers, over
+    the rounds. memory_gb_s: of the best copy. rates: the judge first.
     loading_s: to load the judge, and to prepare it for many pairs. latency_ms: of one pair alone. peak_mib: of memory, while
     it answered.
     """
@@ -65,8 +70,8 @@ class Bench(NamedTuple):
     surroundings: str
     pairs: str
     tokens: float | None
-    matmul: Mapping[str, float]
-    memory_gb_s: float
+    matmul: Mapping[str, Estimate]
+    memory_gb_s: Estimate
     rates: tuple[Rate, ...]
     loading_s: float
     latency_ms: float | None
@@ -118,23 +123,22 @@ def bench(
         loading = time.perf_counter() - began
         where = str(getattr(asked, "device", where or "cpu"))
         peak, asks = PeakMemory(), {_called(asked): asking(asked)}
-        asks["germane label, parquet to parquet"] = _labelling(asked, here)
-        for name in asks:
-            fitting(asks[name], table, seconds / rounds / 4)
+        asks[LABELLING] = _labelling(asked, here)
+        for work in asks.values():
+            work(table.slice(0, FEWEST))
         mib, latency = peak.mib(where), latency_ms(asked, list(pairs_of(table.slice(0, FEW))))
         notes = _notes(asked, about)
         others: list[Peer] = []
         if peer and about is not None:
             place = here / "judge" if judge is None else Path(locate(judge))
-            others, more = _peers(place, about, where, table, seconds / rounds)
+            others, more = _peers(place, about, where, table)
             notes += more
         asks |= {other.named: other.ask for other in others if other.ask}
-        took = in_turns(asks, table, seconds=seconds, rounds=rounds)
+        best = ceilings.Ceilings(where, _numbers(asked, table, others))
+        took = in_turns(asks, table, seconds=seconds, rounds=rounds, between=best.measure)
         needs = _needs(asked, table, took, others)
-        numbers = sorted({name for need in needs.values() for name in need.tflop if name in COUNTED})
-        matmul = {name: ceilings.matmul(where, name) for name in numbers}
-        memory = ceilings.memory(where)
-        found = tuple(_rate(name, took, needs, matmul, memory, hour_price) for name in took)
+        found = tuple(_rate(name, took, needs, best, hour_price) for name in took)
+        notes += _warnings(asked, found)
         first = needs.get(found[0].named)
         tokens = first.tokens / found[0].rows if first else None
     return Bench(
@@ -144,8 +148,8 @@ def bench(
         surroundings(),
         told,
         tokens,
-        matmul,
-        memory,
+        {name: geometric(each) for name, each in best.matmul.items()},
+        geometric(best.memory),
         found,
         loading,
         latency,
@@ -163,8 +167,8 @@ def _checked(judge: str | Path | None, shape: str, seconds: float, rounds: int, 
         )
     if shape not in SHAPES:
         raise InputError(f"shape {shape!r}: expected {', '.join(SHAPES)}")
-    if not (0 < seconds < float("inf")) or rounds < 2:
-        raise InputError(f"{seconds:g} seconds in {rounds} rounds: time above 0, and two rounds for an interval, are needed")
+    if not (0 < seconds < float("inf")) or rounds < 3:
+        raise InputError(f"{seconds:g} seconds in {rounds} rounds: time above 0, and three rounds for an interval, are needed")
     if hour_price is not None and not 0 < hour_price < float("inf"):
         raise InputError(f"--hour-price {hour_price:g}: give what an hour of the machine costs, above 0, as 1.01")
 
@@ -212,8 +216,10 @@ def _pairs(path: Path | None, *, many: bool) -> tuple[pa.Table, str]:
     if path is None:
         table = made_up(MADE_FOR_MANY if many else MADE)
         return table, f"{table.num_rows:,} made up"
-    table = sources.read_pairs(path).select(["query_id", "query", "doc_id", "text"])
-    table = table.slice(0, READ)
+    pieces = list(PairsFile(path, READ).pieces())  # as `label` reads it: what cannot be labelled is left out
+    if not pieces:
+        raise InputError(f"{path} has no pair that can be labelled")
+    table = pa.concat_tables(pieces)
     order: dict[str, list[int]] = {}
     for row, query_id in enumerate(table["query_id"].to_pylist()):
         order.setdefault(str(query_id), []).append(row)
@@ -275,20 +281,42 @@ def _labelling(judge: Any, here: Path) -> Ask:
     return work
 
 
-def _peers(where: Path, about: About, device: str, table: pa.Table, seconds: float) -> tuple[list[Peer], list[str]]:
+def _peers(where: Path, about: About, device: str, table: pa.Table) -> tuple[list[Peer], list[str]]:
     """sentence-transformers as it comes, and at the fastest of its settings; notes on what could not be asked."""
     found = peers(where, about, device)
     notes = [f"{peer.named} is left out: {peer.why}" for peer in found if peer.ask is None]
-    can = [peer for peer in found if peer.ask is not None]
+    can = {peer.named: peer for peer in found if peer.ask is not None}
     if not can:
         return [], notes
-    best = max(can, key=lambda peer: fitting(peer.ask, table, seconds) if peer.ask else 0)
+    default = next(iter(can))
+    best = quickest({name: peer.ask for name, peer in can.items() if peer.ask}, table)
     told = f"of {len(can)} settings of sentence-transformers "
-    notes.append(told + ("its default is the fastest" if best is can[0] else "its default and the fastest are shown"))
-    return list(dict.fromkeys((can[0], best))), notes
+    notes.append(told + ("its default is the fastest" if best == default else "its default and the fastest are shown"))
+    return [can[name] for name in dict.fromkeys((default, best))], notes
 
 
 # --- what it says -------------------------------------------------------------------------------------------------------
+
+
+def _numbers(judge: Any, table: pa.Table, others: Sequence[Peer]) -> list[str]:
+    """The numbers in which products are to be measured."""
+    if not hasattr(judge, "reads"):
+        return []
+    mine = {read.numbers for read in judge.reads(*_columns(table.slice(0, 1)))}
+    return sorted((mine | {other.numbers for other in others}) & set(COUNTED))
+
+
+def _warnings(judge: Any, found: Sequence[Rate]) -> list[str]:
+    """What to know of these figures."""
+    notes = [f"{each.named}: {each.rows_per_s.caveat}" for each in found if each.rows_per_s.caveat]
+    short = next((each for each in found if each.named == LABELLING and each.rows < SHORT), None)
+    if short is not None:
+        notes.append(
+            f"{LABELLING} had {short.rows:,} pairs a round, of which a job's start is a large part: give it more --seconds"
+        )
+    if getattr(judge, "vectors", None) is not None:
+        notes.append("tokens, and the share of matmul, are of queries alone where documents' vectors are stored")
+    return notes
 
 
 def _needs(judge: Any, table: pa.Table, took: Mapping[str, Any], others: Sequence[Peer]) -> dict[str, Need]:
@@ -306,12 +334,11 @@ def _rate(
     name: str,
     took: Mapping[str, tuple[int, list[float]]],
     needs: Mapping[str, Need],
-    matmul: Mapping[str, float],
-    memory: float,
+    best: ceilings.Ceilings,
     hour_price: float | None,
 ) -> Rate:
     rows, seconds = took[name]
-    found = rate(name, rows, seconds, need=needs.get(name), matmul=matmul, memory=memory, hour_price=hour_price)
+    found = rate(name, rows, seconds, need=needs.get(name), matmul=best.matmul, memory=best.memory, hour_price=hour_price)
     first = next(iter(took))
     if name == first:
         return found

@@ -21,9 +21,9 @@ from germane.judges.pictures import Pictures, digest
 from germane.judges.providers import host
 from germane.labelling import local, work
 from germane.labelling.annotators import REPLIES, Admitted, Annotator, admitted, is_annotator, of_engines, spent
-from germane.labelling.answers import quarantine_of
+from germane.labelling.answers import finished, quarantine_of
 from germane.labelling.blocks import Blocks
-from germane.labelling.known import Known
+from germane.labelling.known import Known, from_before
 from germane.labelling.pictured import Unmarked, WithImages
 from germane.labelling.ray import Cluster, Pool
 from germane.labelling.reading import PairsFile
@@ -150,9 +150,9 @@ def label(
     told = {"sorted": work.SORTED, "pairs": store.sha256(pairs), "labels": str(known.resolve()) if known else ""}
     told |= {"order": "query"} if by_query else {}
     blocks = Blocks(out.with_name(f".{out.name}.parts"), told | parameters)
-    if not retry and store.up_to_date(out, **made) and (manifest := store.read_manifest(out)):
+    if not retry and (extra := finished(out, made, failures)) is not None:
         blocks.left_over()
-        return _told(out, False, manifest.extra)
+        return _told(out, False, extra)
     let = Admitted([], [], {}) if annotator is None else _admitted(annotator, asked_of)
     with blocks, _ready(judge, scale, how, images, out, retry=retry) as whole:
         asked: Any = whole.judge if isinstance(whole, Unmarked) else whole
@@ -176,9 +176,9 @@ def _said(did: local.Labelled, facts: Mapping[str, Any], asked: Any, how: How, l
         facts |= {"engine": engine, "engine_version": getattr(asked, "engine_version", "")}
     if how.server is not None or how.annotator is not None:
         facts["server"] = dict(getattr(asked, "engine", {}))  # what it said of itself
-    counts = ("read", "rows", "deduplicated", "known", "computed", "outcomes", "quarantined")
+    counts = ("read", "rows", "deduplicated", "known", "computed", "outcomes", "quarantined", "failed")
     told: dict[str, Any] = {name: getattr(did, name) for name in counts}
-    told["notes"] = [*let.overrides, *let.notes, *_notes(facts)]
+    told["notes"] = [*let.overrides, *let.notes, *_notes(facts), *from_before(did.known)]
     if isinstance(asked, LLM):
         facts |= {"cost": did.cost, "latency_ms": asked.latency_ms}
         told |= {
