@@ -228,7 +228,7 @@ def test_the_fake_judge_needs_nothing(monkeypatch, capsys, small, tmp_path):
     said = json.loads(out)
     assert [each["named"] for each in said["rates"]] == ["germane", "germane label, parquet to parquet"]
     assert (said["matmul"], said["tokens"]) == ({}, None)
-    assert said["memory_gb_s"] > 0
+    assert said["memory_gb_s"]["value"] > 0
     assert all(each["rows_per_s"]["n"] == 5 and each["cost_per_million"]["value"] > 0 for each in said["rates"])
     assert said["pairs"].startswith("59 of ")
     assert "fake" in said["notes"][0]

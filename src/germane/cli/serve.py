@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from germane import settings
-from germane.cli.app import app, call
+from germane.cli.app import Output, OutputOption, app, call
 from germane.show import show
 
 
@@ -41,6 +41,7 @@ def serve(
     watch: Annotated[float, typer.Option(help="Seconds between two looks for new documents or a new student.", min=0.1)] = 2.0,
     access_log: Annotated[bool, typer.Option("--access-log/--no-access-log", help="A line for each request.")] = True,
     log_queries: Annotated[bool, typer.Option("--log-queries", help="With the query in it, which may be personal.")] = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """How relevant is each result, while the user waits?
 
@@ -59,6 +60,7 @@ def serve(
     sock = listening(host, port)
     keys_file = keys_file or settings.load().keys_file
     facts, served = call("serve", student, docs, **options, keys_file=keys_file, log_queries=log_queries)
-    show(facts)
-    run(served, sock, tell=lambda address: print(f"open {address}/docs", flush=True), access=access_log)
+    show(facts, as_json=output == Output.JSON)
+    told = sys.stderr if output == Output.JSON else sys.stdout
+    run(served, sock, tell=lambda address: print(f"open {address}/docs", file=told, flush=True), access=access_log)
     print("stopped", file=sys.stderr)
