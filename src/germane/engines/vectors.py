@@ -174,7 +174,7 @@ def made_by(student: TwoTower | str | Path, tower: str, where: str) -> TwoTower:
     kinds = [None] if isinstance(student, TwoTower) else _engines(student)
     for engine in kinds:
         judge = student if isinstance(student, TwoTower) else TwoTower(locate(student), engine=str(engine))
-        if tower in ("", judge._mine.tower):
+        if tower in ("", judge.tower):
             return judge
     raise InputError(f"{where} holds vectors of another student or engine (tower {tower}): export this student's vectors to it")
 
