@@ -364,6 +364,10 @@ def test_policies_of_signal_say_what_becomes_of_each_document_and_in_which_place
     assert all(abs(row["place"] - before) <= 1 for before, row in enumerate(found["up"], 1))
     tail = client.post("/v1/score", json={"query": "red garden chair", "segment": "tail", **asked}).json()["decisions"]["out"]
     assert {row["action"] for row in tail} == {"keep"}
+    some = {"doc_ids": IDS[:3], "scores": [3.0, None, 2.0]}  # a document that the engine did not score has no place
+    told = client.post("/v1/score", json={"query": "red garden chair", **some})
+    assert told.status_code == 200
+    assert [row["place"] is None for row in told.json()["decisions"]["up"]] == [False, True, False]
     without = client.post("/v1/score", json={"query": "red garden chair", "doc_ids": IDS}).json()["decisions"]["up"]
     assert {row["place"] for row in without} == {None}
     made.close()

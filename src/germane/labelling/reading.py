@@ -176,7 +176,9 @@ def _alone(file: Any, group: int, name: str) -> Any:
         found = _as_text(file.read_row_group(group, columns=[name]))
         found.validate(full=True)
         return found[name]
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno:  # not this column's fault
+            raise
         return pa.chunked_array([pa.nulls(file.metadata.row_group(group).num_rows, pa.string())])
 
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from germane import signal
 from germane.judges.saying import DocScores
-from germane.signal.deciding import ALL, Decides, order
+from germane.signal.deciding import ALL, Decides, Decisions, order
 from germane.types import Scale
 
 
@@ -25,7 +27,8 @@ class Asked(NamedTuple):
 class Decision(NamedTuple):
     """What a policy does with one document. action: "keep", "drop", "boost" or "move"; value: a score or a number of places.
 
-    place: 1 for the first of those that are kept, where the engine's scores were sent; None for one that is dropped.
+    place: 1 for the first of those that are kept, where the engine's scores were sent; None for one that is dropped, or has no
+    score.
     """
 
     doc_id: str
@@ -58,9 +61,10 @@ class Treatment:
     def decide(self, asked: Asked) -> list[Decision]:
         said = asked.said
         done = self._policy.decide(segment=asked.segment or ALL, probs=said.probs, gain=said.gains, known=said.known)
-        places: dict[int, int] = {}
-        if asked.scores is not None:
-            places = {int(at): place for place, at in enumerate(order(asked.scores, done), 1)}
+        scores = np.full(len(said.doc_ids), np.nan) if asked.scores is None else np.asarray(asked.scores, dtype=np.float64)
+        scored = np.flatnonzero(np.isfinite(scores))  # a document without a score has no place among the others
+        some = Decisions(done.keep[scored], done.boost[scored], ("",) * len(scored), done.most)
+        places = {int(scored[at]): place for place, at in enumerate(order(scores[scored], some), 1)}
         rows = zip(said.doc_ids, done.keep.tolist(), done.boost.tolist(), done.reason, strict=True)
         return [
             Decision(doc_id, "drop" if not keep else "boost" if boost else "keep", boost or None, why, places.get(i))
