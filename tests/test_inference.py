@@ -175,7 +175,7 @@ def exported(tower):
     from germane.inference import exporting
 
     off = exporting.export(tower[0], tower[1] / "tower.onnx")
-    exporting.quantised(tower[1] / "tower.onnx", tower[1] / "tower-int8.onnx")
+    exporting.quantised(tower[0], tower[1] / "tower.onnx", tower[1] / "tower-int8.onnx")
     return tower[1], off
 
 

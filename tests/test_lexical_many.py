@@ -46,7 +46,7 @@ def stored(folder, texts):
 def said(query, vectors, rows, weights=None):
     store = LexicalStore.of(vectors)
     heaviest = max(weights.values(), default=1.0) if weights else 1.0
-    return lexical_many.features(query, store.take(np.asarray(rows)), store, weights=weights, heaviest=heaviest)
+    return lexical_many.features(query, np.asarray(rows), store, weights=weights, heaviest=heaviest)
 
 
 @pytest.mark.parametrize("weights", [None, {"chair": 0.31, "blue": 1.7, "free": 0.1, "a": 0.2}])
@@ -112,7 +112,7 @@ def test_a_store_grows_with_its_vectors_and_a_reader_keeps_what_it_has(tmp_path,
     assert (len(early), len(late)) == (5, len(texts))
     for store, n in ((early, 5), (late, len(texts))):
         for query in QUERIES:
-            found = lexical_many.features(query, store.take(np.arange(n)), store)
+            found = lexical_many.features(query, np.arange(n), store)
             np.testing.assert_array_equal(found, lexical.features([query] * n, texts[:n]), err_msg=query)
 
 

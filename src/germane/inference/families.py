@@ -130,6 +130,19 @@ def read(model: Any, dtype: torch.dtype | None = None) -> Encoder | None:
         return None
 
 
+def read_body(model: Any) -> Encoder | None:
+    """The encoder of a bare model of BERT's family, whose head is not to be called; None for any other."""
+    import torch
+
+    if type(model).__name__ not in _BODIES or not type(model).__module__.startswith("transformers."):
+        return None
+    try:
+        with torch.no_grad():
+            return _bert(model, next(model.parameters()).dtype)
+    except (_UnknownError, AttributeError):
+        return None
+
+
 class _Reading:
     """Takes modules apart, each of exactly the class that is expected."""
 
@@ -182,7 +195,7 @@ class _Reading:
 
 
 def _bert(model: Any, dtype: torch.dtype) -> Encoder:
-    reading, config, body = _Reading(dtype), model.config, getattr(model, model.base_model_prefix)
+    reading, config, body = _Reading(dtype), model.config, model.base_model
     if config.is_decoder or getattr(config, "position_embedding_type", "absolute") != "absolute":
         raise _UnknownError
     offset = config.pad_token_id + 1 if model.base_model_prefix == "roberta" else 0
@@ -349,3 +362,5 @@ _FAMILIES: dict[str, tuple[tuple[str, ...], Callable[[Any, Any], Encoder]]] = {
     "deberta-v2": (("DebertaV2ForSequenceClassification",), _deberta),
     "modernbert": (("ModernBertForSequenceClassification",), _modern),
 }
+
+_BODIES = ("BertModel", "RobertaModel", "XLMRobertaModel", "CamembertModel")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from germane.inference.compiling import AHEAD, compiled
 
 Hashes = NDArray[np.uint64]  # (n, 2): the half that is searched for, and the half that is compared
 Rows = NDArray[np.int64]
 
 _TAIL = 1 << 16
+_FEW = 1 << 14  # keys that fit a cache: found at once as they are
 _SHARE = 4  # what is new may be a quarter of what is sorted, before all is sorted again
 
 
@@ -56,13 +60,54 @@ class Index:
         found = np.full(len(hashes), -1, dtype=np.int64)
         for keys, rows in (self._sorted, self._new):
             if len(keys):
-                at = np.minimum(np.searchsorted(keys, hashes[:, 0]), len(keys) - 1)
+                at = np.minimum(_places(keys, hashes[:, 0]), len(keys) - 1)
                 hit = keys[at] == hashes[:, 0]
                 found[hit] = rows[at[hit]]
         there = np.flatnonzero(found >= 0)
         wrong = self._other(found[there]) != hashes[there, 1]
         found[there[wrong]] = -1
         return found
+
+
+def _places(keys: Hashes, wanted: Hashes) -> Rows:
+    """As `np.searchsorted` of hashes, which are spread evenly: a place is guessed from the hash itself, and then the rest."""
+    loop = _loop() if len(keys) > _FEW else None
+    if loop is None:
+        return np.searchsorted(keys, wanted)
+    found = np.empty(len(wanted), dtype=np.int64)
+    loop(_fixed(keys), _fixed(wanted), found)
+    return found
+
+
+def _fixed(array: Hashes) -> Hashes:
+    found = np.ascontiguousarray(array).view()
+    found.setflags(write=False)  # one kind for the compiler, mapped or not
+    return found
+
+
+@cache
+def _loop() -> Callable[..., None] | None:
+    return compiled(_guess)
+
+
+def _guess(keys: Hashes, wanted: Hashes, found: Rows) -> None:
+    """A guess by the hash misses by the root of the keys, one from there by the root of that: each is made of AHEAD hashes."""
+    last = len(keys) - 1
+    share = len(keys) / 2.0**64
+    for i in range(len(wanted)):
+        if i % AHEAD == 0:
+            for j in range(i, min(i + AHEAD, len(wanted))):
+                found[j] = min(int(float(wanted[j]) * share), last)
+            for _ in range(2):
+                for j in range(i, min(i + AHEAD, len(wanted))):
+                    off = int((float(wanted[j]) - float(keys[found[j]])) * share)
+                    found[j] = min(max(found[j] + off, 0), last)
+        at = found[i]
+        while at > 0 and keys[at - 1] >= wanted[i]:
+            at -= 1
+        while at <= last and keys[at] < wanted[i]:
+            at += 1
+        found[i] = at
 
 
 def _merged(

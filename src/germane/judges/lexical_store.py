@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import log1p
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from germane.inference.hashes import Index, Rows, hashed
 from germane.inference.journal import Journal, locked
 from germane.inference.vector_store import VectorStore
 from germane.judges import lexical
+from germane.judges.lexical_counts import Arrays
 from germane.types import InputError
 
 FOLDER, VERSION = "read", 1
@@ -28,9 +29,6 @@ COMMON = 4096
 
 TITLE = 96
 """Common 3-grams of a title that have room; titles of English products have 73."""
-
-PIECE = 64
-"""Words that are read together."""
 
 NONE = np.uint32(0xFFFFFFFF)
 _TOGETHER = 8192  # texts that are read and put on disk together
@@ -49,23 +47,6 @@ _ROW = np.dtype(
 _NUMBER = np.dtype([("value", "<f8"), ("before", "<u4"), ("after", "<u4")])
 _DENIED = np.dtype([("word", "<u4"), ("times", "<u4")])
 _FILES = ("vocabulary", "spelled", "common", "rows", "bits", "words", "title_grams", "rare", "numbers", "denied")
-
-
-class Documents(NamedTuple):
-    """Rows of a store as arrays. row (n,): counts of each. words (p x PIECE,): of all, in pieces of a fixed length.
-
-    begins (n,): where each document begins among them; what follows its last word is none of it. of (p,): the document of
-    each piece. bits (n, COMMON / 8): of 3-grams. title_grams (n, TITLE): places of those of
-    the title. rare: 3-grams without a place, and those of the title that found no room; and the document of each.
-    """
-
-    row: NDArray[Any]
-    words: NDArray[np.uint32]
-    begins: Rows
-    of: Rows
-    bits: NDArray[np.uint8]
-    title_grams: NDArray[np.uint16]
-    rare: tuple[NDArray[np.uint64], Rows]
 
 
 class LexicalStore:
@@ -116,21 +97,6 @@ class LexicalStore:
         """That of the vectors."""
         return self._journal.generation
 
-    def take(self, rows: Rows) -> Documents:
-        """The arrays of these rows."""
-        row = self._rows.take(rows)  # many times as quick as [rows]
-        words, begins, of = self._pieces(row["words_end"], row["words"].astype(np.int64))
-        rare = self._few(self._rare, row["rare_end"], row["rare"])
-        return Documents(row, words, begins, of, self._bits.take(rows, axis=0), self._title_grams.take(rows, axis=0), rare)
-
-    def numbers(self, row: NDArray[Any]) -> tuple[NDArray[Any], Rows]:
-        """(value, before, after) of all numbers of rows that were taken, and the document of each."""
-        return self._few(self._numbers, row["numbers_end"], row["numbers"])
-
-    def denied(self, row: NDArray[Any]) -> tuple[NDArray[Any], Rows]:
-        """(word, times) of all words that rows negate, and the document of each."""
-        return self._few(self._denied, row["denied_end"], row["denied"])
-
     def ids(self, words: Sequence[str]) -> list[int]:
         """The number of each word; -1 for one that no document has."""
         return list(self._index.find(hashed(words)).tolist()) if words else []
@@ -172,12 +138,10 @@ class LexicalStore:
 
     def _see(self) -> None:
         mapped, known = self._journal.mapped, len(self._vocabulary)
-        self._rows, self._bits = mapped("rows", _ROW), mapped("bits", "u1", COMMON // 8)
-        self._words, self._title_grams = mapped("words", "<u4"), mapped("title_grams", "<u2", TITLE)
-        if len(self._words) < PIECE:
-            self._words = np.concatenate([self._words, np.zeros(PIECE, dtype=np.uint32)])
-        self._windows = np.lib.stride_tricks.sliding_window_view(self._words, PIECE)
-        self._rare, self._numbers, self._denied = mapped("rare", "<u8"), mapped("numbers", _NUMBER), mapped("denied", _DENIED)
+        self._rows, words = mapped("rows", _ROW), mapped("words", "<u4")
+        bits, title_grams = mapped("bits", "u1", COMMON // 8), mapped("title_grams", "<u2", TITLE)
+        few = mapped("rare", "<u8"), mapped("numbers", _NUMBER), mapped("denied", _DENIED)
+        self.arrays = Arrays(*map(_fixed, (self._rows, words, bits, title_grams, *few)))
         self._vocabulary, self._spelled = mapped("vocabulary", _WORD), mapped("spelled", "u1")
         self._index.add(self._vocabulary["key"][known:], known)
         self.common_grams: list[int] = mapped("common", "<u8").tolist()
@@ -200,25 +164,6 @@ class LexicalStore:
         ends, begin = self._vocabulary["end"], beginning.encode("utf-8", "surrogatepass")
         spelled = [bytes(self._spelled[ends[i - 1] if i else 0 : ends[i]][: len(begin)]) for i in found.tolist()]
         return np.asarray(found[[word == begin for word in spelled]])
-
-    def _pieces(self, ends: Rows, counts: Rows) -> tuple[NDArray[np.uint32], Rows, Rows]:
-        """The words of each row in pieces, which is several times as quick as joining slices; see `Documents`."""
-        many = np.maximum(-(-counts // PIECE), 1)
-        of = np.repeat(np.arange(len(counts)), many)
-        first = np.cumsum(many) - many
-        at = (ends - counts)[of] + PIECE * (np.arange(len(of)) - first[of])
-        last = len(self._words) - PIECE
-        found = self._windows[np.minimum(at, last)]
-        for n in np.flatnonzero(at > last).tolist():  # of the newest documents, which end with the file
-            found[n, : len(self._words) - at[n]] = self._words[at[n] :]
-        return found.ravel(), first * PIECE, of
-
-    def _few(self, values: NDArray[Any], ends: Rows, counts: Rows) -> tuple[NDArray[Any], Rows]:
-        """The values of each row, which has a few, and the document of each value."""
-        n = counts.astype(np.int64)
-        of = np.repeat(np.arange(len(n)), n)
-        at = np.arange(len(of)) + np.repeat(ends - np.cumsum(n), n)
-        return values.take(at), of
 
     def _add(self, texts: Sequence[str], keys: NDArray[np.uint64]) -> None:
         common = self.common_grams
@@ -315,6 +260,13 @@ class _Block:
             rows["end"] = at + np.cumsum([len(word) for word in spelled])
             rows["beginning"] = [numbers[word[:4]] if len(word) >= 4 else NONE for word in new]
         return numbers, rows, b"".join(spelled)
+
+
+def _fixed(array: NDArray[Any]) -> NDArray[Any]:
+    """An array that nobody writes, mapped or not: a compiler takes it for one kind."""
+    found = array.view()
+    found.setflags(write=False)
+    return found
 
 
 def grams(text: str) -> set[int]:

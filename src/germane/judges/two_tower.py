@@ -24,7 +24,7 @@ from germane import extras
 from germane.inference import vector_store
 from germane.inference.encoding import Tower, Vectors, distinct, encode
 from germane.inference.operations import Read
-from germane.inference.sessions import session
+from germane.inference.sessions import Session, session
 from germane.inference.tokens import Tokens
 from germane.inference.towers import shape_of
 from germane.inference.vector_store import VectorStore
@@ -205,8 +205,8 @@ class TwoTower:
         """What this judge says of a query and documents whose vectors are stored, in their order. Nothing is stored.
 
         A document that the folder does not know has no probabilities, and is said not to be `known`. vector: gives the
-        query's vector (d,), where somebody else encodes it meanwhile; by default it is encoded in a thread of its own, while
-        this one reads the documents.
+        query's vector (d,), where somebody else encodes it meanwhile; by default it is encoded beside, while this thread reads
+        the documents.
 
         Raises: InputError for vectors of another student.
         """
@@ -215,7 +215,7 @@ class TwoTower:
         vectors.expect(replace(self._mine, store=vectors.about.store))
         asked = query.strip()
         if asked and vector is None:
-            vector = self._aside.submit(lambda: self.encode_queries([asked])[0]).result
+            vector = self._beside(asked)
         rows = vectors.rows(doc_ids)
         known = rows >= 0
         probs = np.full((len(rows), len(self.scale.labels)), np.nan)
@@ -224,6 +224,13 @@ class TwoTower:
             stored, features = taken(vectors, there), self._features_of(asked, there, docs)
             probs[known] = probabilities(self._head.one(vector(), stored, features), self.about.temperature)
         return DocScores(tuple(doc_ids), known, probs, probs @ np.asarray(self.scale.gains))
+
+    def _beside(self, query: str) -> Callable[[], Vectors]:
+        """What waits for a query's vector (d,), which is being encoded."""
+        if isinstance(self._query, Session) and cores() > 1:
+            waits = self._query.begin(*self._query_tokens.padded(self._query_tokens([query])))
+            return lambda: waits()[0]
+        return self._aside.submit(lambda: self.encode_queries([query])[0]).result
 
     def documents(self, vectors: VectorStore | str | Path) -> Documents:
         """A folder of vectors as a search reads it: with what the head reads of texts, where `germane encode` has read them.
@@ -238,6 +245,7 @@ class TwoTower:
         words = LexicalStore.of(vectors) if docs.words is None else docs.words.later(vectors)
         if words is not None:
             self._opened[vectors] = words
+            lexical_many.features("a", vectors.rows(["a"])[:0], words)  # what is compiled is so before the first search
         return Documents(vectors, words)
 
     def read(self, vectors: VectorStore) -> int:
@@ -251,7 +259,7 @@ class TwoTower:
         words = docs.words
         ready = rows < (0 if words is None else len(words))
         if words is not None and ready.all():
-            return lexical_many.features(query, words.take(rows), words, weights=self._weights, heaviest=self._heaviest)
+            return lexical_many.features(query, rows, words, weights=self._weights, heaviest=self._heaviest)
         texts = [self._read(text) for text in docs.vectors.texts(rows[~ready])]
         found = np.empty((len(rows), len(self.lexical)), dtype=np.float32)
         found[~ready] = self.features([query] * len(texts), texts)

@@ -239,7 +239,7 @@ def save(fitted: Any, parts: Parts, part: Path, *, onnx: bool) -> None:
         towers.save(tower, parts.tokenizer, part / name)
         if onnx:
             exporting.export(tower, part / name / two_tower.FILES["onnx"])
-            exporting.quantised(part / name / two_tower.FILES["onnx"], part / name / two_tower.FILES["onnx-int8"])
+            exporting.quantised(tower, part / name / two_tower.FILES["onnx"], part / name / two_tower.FILES["onnx-int8"])
     np.savez(part / two_tower.HEAD, allow_pickle=False, **fitted.head.plain()._asdict())
     if parts.weights is not None:
         said = json.dumps(parts.weights, ensure_ascii=False)
