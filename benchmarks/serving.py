@@ -130,9 +130,7 @@ def process(given: argparse.Namespace) -> None:
     works: dict[str, Callable[[str, list[str]], Any]] = {"score_docs": lambda query, ids: judge.score_docs(query, ids, docs)}
     vector, rows = judge.encode_queries(["a"])[0], docs.vectors.rows(asked[0][1])
     if docs.words is not None:
-        words = docs.words
         works["of it: rows of ids"] = lambda query, ids: docs.vectors.rows(ids)
-        works["of it: documents' words"] = lambda query, ids: words.take(rows)
         works["of it: query encoded"] = lambda query, ids: judge.encode_queries([query])
         works["of it: words and features"] = lambda query, ids: judge._features_of(query, rows, docs)
         works["all but the query encoded"] = lambda query, ids: judge.score_docs(query, ids, docs, vector=lambda: vector)

@@ -37,6 +37,8 @@ class Tokens:
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of each text."""
+        if len(texts) == 1:  # a batch is handed to threads, which take longer to wake up than a query takes to be cut
+            return [self._tokenizer.encode(self.prefix + texts[0]).ids]
         return [found.ids for found in self._tokenizer.encode_batch([self.prefix + text for text in texts])]
 
     def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:

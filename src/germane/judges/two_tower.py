@@ -215,7 +215,7 @@ class TwoTower:
         vectors.expect(replace(self._mine, store=vectors.about.store))
         asked = query.strip()
         if asked and vector is None:
-            vector = self._beside(asked)
+            vector = self.begin_query(asked)
         rows = vectors.rows(doc_ids)
         known = rows >= 0
         probs = np.full((len(rows), len(self.scale.labels)), np.nan)
@@ -225,8 +225,8 @@ class TwoTower:
             probs[known] = probabilities(self._head.one(vector(), stored, features), self.about.temperature)
         return DocScores(tuple(doc_ids), known, probs, probs @ np.asarray(self.scale.gains))
 
-    def _beside(self, query: str) -> Callable[[], Vectors]:
-        """What waits for a query's vector (d,), which is being encoded."""
+    def begin_query(self, query: str) -> Callable[[], Vectors]:
+        """What waits for a query's vector (d,), which is being encoded beside."""
         if isinstance(self._query, Session) and cores() > 1:
             waits = self._query.begin(*self._query_tokens.padded(self._query_tokens([query])))
             return lambda: waits()[0]

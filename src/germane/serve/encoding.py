@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -19,20 +19,19 @@ class QueryEncoder:
     """The vectors of one student's queries. Nobody waits for a batch to fill: what waits when a thread is free is one.
 
     most: queries that are encoded together. Of int8 it is one: activations are scaled by what stands in a batch, and a
-    grade must not depend on who else asks. Then as many threads encode as there are cores. Two requests for one query at the
-    same time encode it once.
+    grade must not depend on who else asks. Such a query is begun by whoever asks, without a thread of ours to wake up. Two
+    requests for one query at the same time encode it once.
     """
 
-    def __init__(self, student: TwoTower, metrics: Metrics, *, cache: int = 20_000, threads: int = 2) -> None:
+    def __init__(self, student: TwoTower, metrics: Metrics, *, cache: int = 20_000) -> None:
         self._student, self._metrics, self._size = student, metrics, cache
         self.most = 1 if student.engine == "onnx-int8" else BATCH
         self._kept: OrderedDict[str, Vectors] = OrderedDict()
         self._waiting: dict[str, Future[Vectors]] = {}
         self._queue: SimpleQueue[str | None] = SimpleQueue()
         self._lock, self._closed = Lock(), False
-        self._threads = threads if self.most == 1 else 1
-        for n in range(self._threads):
-            Thread(target=self._work, name=f"germane-query-{n}", daemon=True).start()
+        if self.most > 1:
+            Thread(target=self._work, name="germane-query", daemon=True).start()
 
     def submit(self, query: str) -> Callable[[], Vectors]:
         """What waits for the query's vector (d,), which is being encoded."""
@@ -44,22 +43,32 @@ class QueryEncoder:
             else:
                 found = self._waiting.get(query)
                 how = "miss" if found is None else "shared"
-                if found is None and not self._closed:
+                if how == "miss" and not self._closed:
                     found = self._waiting[query] = Future()
-                    self._queue.put(query)
         self._metrics.cache.labels(how).inc()
         if vector is not None:
             return lambda: vector
         if found is None:  # a request that began before a new generation took over
             return lambda: self._student.encode_queries([query])[0]
-        return found.result
+        if how == "shared":
+            return found.result
+        if self.most > 1:
+            self._queue.put(query)
+            return found.result
+        self._metrics.batch.observe(1)
+        begun = self._student.begin_query(query)
+
+        def waited() -> Vectors:
+            self._tell([query], lambda: [begun()])
+            return found.result()
+
+        return waited
 
     def close(self) -> None:
-        """Ends the threads, once what waits is done."""
+        """Ends the thread, once what waits is done."""
         with self._lock:
             self._closed = True
-            for _ in range(self._threads):
-                self._queue.put(None)
+            self._queue.put(None)
 
     def _work(self) -> None:
         while (query := self._queue.get()) is not None:
@@ -77,19 +86,22 @@ class QueryEncoder:
 
     def _encode(self, queries: list[str]) -> None:
         self._metrics.batch.observe(len(queries))
+        self._tell(queries, lambda: self._student.encode_queries(queries))
+
+    def _tell(self, queries: list[str], made: Callable[[], Vectors | Sequence[Vectors]]) -> None:
+        """Keeps the vectors of queries, and gives them to whoever waits."""
         try:
-            vectors, problem = self._student.encode_queries(queries), None
+            vectors, problem = list(made()), None
         except Exception as fault:  # whoever waits is told
-            vectors, problem = None, fault
+            vectors, problem = [], fault
         with self._lock:
             waiting = [self._waiting.pop(query) for query in queries]
-            if vectors is not None:
-                for query, vector in zip(queries, vectors, strict=True):
-                    self._kept[query] = vector
-                while len(self._kept) > self._size:
-                    self._kept.popitem(last=False)
+            for query, vector in zip(queries, vectors, strict=False):
+                self._kept[query] = vector
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
         for i, future in enumerate(waiting):
             if problem is not None:
                 future.set_exception(problem)
-            elif vectors is not None:
+            else:
                 future.set_result(vectors[i])

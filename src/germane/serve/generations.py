@@ -129,7 +129,7 @@ class Generations:
         names = [policy.name for policy in policies]
         if twice := {name for name in names if names.count(name) > 1}:
             raise InputError(f"two policies are called {min(twice)!r}: an answer could not say whose decision is whose")
-        encoder = QueryEncoder(student, self.metrics, cache=self.limits.cache, threads=self.limits.threads)
+        encoder = QueryEncoder(student, self.metrics, cache=self.limits.cache)
         return Generation(number, student, encoder, documents, policies)
 
     def _grown(self) -> Generation:

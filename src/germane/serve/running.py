@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -34,6 +35,8 @@ def serve(app: Any, sock: socket.socket, *, head_s: float = 5.0, tell: Callable[
     logs(access=access)
     host, port = sock.getsockname()[:2]
     service = app.state.service
+    gc.collect()
+    gc.freeze()  # what was loaded stays: to look through all of it again stops every request for a tenth of a second
     sys.setswitchinterval(0.001)  # threads that compute let the loop in within a millisecond
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has ended: no fault
