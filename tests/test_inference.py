@@ -199,6 +199,67 @@ def test_int8_is_near_and_smaller(tower, exported):
     assert (folder / "tower-int8.onnx").stat().st_size < (folder / "tower.onnx").stat().st_size
 
 
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken"])
+def test_a_fused_graph_is_the_tower_for_one_text(tmp_path, kind, pooling):
+    from dataclasses import replace
+
+    import tiny_encoders
+
+    from germane.inference import exporting, fused, sessions, towers
+
+    made, _, _ = towers.started(str(tiny_encoders.model(tmp_path / "base", kind)), dimension=8)
+    made.eval().shape = replace(made.shape, pooling=pooling)
+    encoder = fused.fits(made)
+    fused.write(made, encoder, tmp_path / "fp32.onnx", int8=False)
+    fused.write(made, encoder, tmp_path / "int8.onnx", int8=True)
+    whole, small = sessions.session(tmp_path / "fp32.onnx"), sessions.session(tmp_path / "int8.onnx")
+    for length in (1, 2, 9, 30):
+        ids, mask = (part.numpy() for part in exporting._sample(made, 1, length))
+        there = towers.runs(made)(ids, mask)
+        np.testing.assert_allclose(there, whole(ids, mask), atol=1e-5)
+        assert (there * small(ids, mask)).sum() > 0.97
+        np.testing.assert_array_equal(small(ids, mask), small.begin(ids, mask)())
+
+
+@pytest.mark.parametrize("kind", ["mpnet", "deberta-v2", "modernbert"])
+def test_a_tower_of_another_family_is_quantised_as_it_was_exported(tmp_path, kind):
+    import tiny_encoders
+
+    from germane.inference import exporting, fused, sessions, towers
+
+    made, _, _ = towers.started(str(tiny_encoders.model(tmp_path / "base", kind)), dimension=8)
+    assert fused.fits(made.eval()) is None
+    exporting.export(made, tmp_path / "tower.onnx")
+    exporting.quantised(made, tmp_path / "tower.onnx", tmp_path / "tower-int8.onnx")
+    ids, mask = (part.numpy() for part in exporting._sample(made, 1, 9))
+    small = sessions.session(tmp_path / "tower-int8.onnx")
+    assert (towers.runs(made)(ids, mask) * small(ids, mask)).sum() > 0.9
+    np.testing.assert_array_equal(small(ids, mask), small.begin(ids, mask)())
+
+
+def test_a_graph_that_says_something_else_is_not_taken(tower, monkeypatch, tmp_path):
+    from germane.inference import exporting, fused
+
+    exporting.export(tower[0], tmp_path / "tower.onnx")
+    monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
+    written = []
+    monkeypatch.setattr(fused, "write", lambda *_, int8: written.append(int8))
+    monkeypatch.setattr(exporting, "_apart", lambda *_, rows: 1.0)
+    exporting.quantised(tower[0], tmp_path / "tower.onnx", tmp_path / "tower-int8.onnx")
+    assert written == [False]
+    assert (tmp_path / "tower-int8.onnx").stat().st_size > 1000
+    assert not (tmp_path / "tower-int8.fp32").exists()
+
+
+def test_what_a_run_aside_cannot_do_is_said(exported):
+    from germane.inference import sessions
+
+    small = sessions.session(exported[0] / "tower-int8.onnx")
+    with pytest.raises(InputError, match="could not be run"):
+        small.begin(np.full((1, 3), 10**6), np.ones((1, 3), dtype=np.int64))()
+
+
 def test_an_export_that_differs_from_torch_is_refused_and_removed(tower, monkeypatch, tmp_path):
     from germane.inference import exporting
 

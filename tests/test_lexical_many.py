@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from germane.inference.vector_store import About, VectorStore
-from germane.judges import lexical, lexical_many, lexical_store
+from germane.judges import lexical, lexical_counts, lexical_many, lexical_store
 from germane.judges.lexical_store import LexicalStore
 from germane.types import InputError
 
@@ -58,6 +58,23 @@ def test_nasty_texts_have_the_features_that_their_words_have(tmp_path, weights):
     for query in QUERIES:
         true = lexical.features([query] * len(rows), [texts[i] for i in rows], weights=weights)
         np.testing.assert_array_equal(said(query, vectors, rows, weights), true, err_msg=query)
+
+
+def test_without_numba_the_same_is_counted_and_it_is_said_once(tmp_path, monkeypatch):
+    vectors = stored(tmp_path, list(dict.fromkeys(NASTY)))
+    LexicalStore.fill(vectors)
+    rows = [*range(len(vectors)), 2]
+    with_it = [said(query, vectors, rows) for query in QUERIES]
+    monkeypatch.setattr(lexical_counts, "compiled", lambda _: None)
+    lexical_counts._loop.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="numba is not there"):
+            first = said(QUERIES[0], vectors, rows)
+        np.testing.assert_array_equal(first, with_it[0])
+        for query, there in zip(QUERIES, with_it, strict=True):
+            np.testing.assert_array_equal(said(query, vectors, rows), there, err_msg=query)
+    finally:
+        lexical_counts._loop.cache_clear()
 
 
 words = st.sampled_from(

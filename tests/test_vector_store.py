@@ -282,3 +282,20 @@ def test_an_index_finds_a_million_hashes_and_the_last_row_of_each(monkeypatch):
     other[:, 1] += np.uint64(1)
     assert index.find(other).tolist() == [-1] * 5
     assert len(np.unique(hashed([str(i) for i in range(1000)])[:, 0])) == 1000
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_places_are_those_of_a_search_whatever_the_keys(monkeypatch, compiled):
+    from germane.inference import hashes
+
+    rng = np.random.default_rng(5)
+    monkeypatch.setattr(hashes, "_FEW", 0)
+    if not compiled:  # as it runs where numba is not there
+        monkeypatch.setattr(hashes, "_loop", lambda: None)
+    even, few, uneven = (
+        np.sort(rng.integers(0, top, size=n, dtype=np.uint64)) for top, n in ((2**64 - 1, 30_000), (9, 40), (10**6, 3_000))
+    )
+    for keys in (even, few, uneven, even[:1], np.array([0, 2**64 - 1], dtype=np.uint64)):
+        wanted = np.concatenate([rng.choice(keys, 40), rng.integers(0, 2**64 - 1, 40, dtype=np.uint64)])
+        wanted = np.concatenate([wanted, np.array([0, 2**64 - 1], dtype=np.uint64), keys[:1], keys[-1:] - np.uint64(1)])
+        np.testing.assert_array_equal(hashes._places(keys, wanted), np.searchsorted(keys, wanted))

@@ -81,7 +81,7 @@ class _Graph:
 
         name = f"w{len(self.weights)}"
         made = array.detach().cpu().numpy() if hasattr(array, "detach") else np.asarray(array)
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(made), name))
+        self.weights.append(numpy_helper.from_array(np.asarray(made, order="C"), name))
         return name
 
     def embedded(self) -> str:
