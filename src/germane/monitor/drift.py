@@ -164,7 +164,7 @@ def agreement(
     w = np.ones(len(dates)) if weights is None else np.asarray(weights, np.float64)
     found = []
     for date, guide in sorted(set(zip(dates, guides, strict=True))):
-        rows: NDArray[np.bool_] = np.array([(d, g) == (date, guide) for d, g in zip(dates, guides, strict=True)])
+        rows = np.fromiter(((d, g) == (date, guide) for d, g in zip(dates, guides, strict=True)), np.bool_, len(dates))
         a, b, c, v = gold[rows], other[rows], cluster[rows], w[rows]
         found.append(Agreed(date, guide, "exact", exact_agreement(a, b, clusters=c, weights=v, level=level)))
         found.append(Agreed(date, guide, "within one", agreement_within(a, b, clusters=c, weights=v, level=level)))
@@ -176,7 +176,7 @@ def agreement(
 
 def _shares(day: Day, parts: Floats) -> tuple[Floats, Floats]:
     """(K,) weighted means of columns that add up to 1 a query, and their (K, K) covariance over the stratified draw."""
-    known = np.isfinite(parts).all(1)
+    known = np.isfinite(parts.sum(1))
     w, x = np.where(known, day.weights, 0.0), np.where(known[:, None], parts, 0.0)
     if not w.sum() > 0:
         raise InputError(f"day {day.date} has no requests with an answer: there is no share of nothing")

@@ -63,18 +63,19 @@ def split(
 ) -> Split:
     """The change of sDCG@k from before to after, over the panel's queries of a segment, in four parts with intervals.
 
-    before, after: a day and its lists, or a few: then each of the one is split from each of the other, and the parts are
-    averaged, which steadies them. anchors: fixed pairs judged on both days past the store. arrived, gone: ids that came into
+    before, after: a day and its lists, or as many days on both sides: then each is split from the one in its place, and the
+    parts are averaged, which steadies them. Take the same weekdays, a week apart, so that no weekday's mix is read as a
+    change. anchors: fixed pairs judged on both days past the store. arrived, gone: ids that came into
     the catalogue, or left it, between. A part is Shapley's: what its factor changes, averaged over all orders in which the
     four may change. Search is order and choice among documents there on both days. Queries asked on one day only count as
     traffic; a document without an answer takes its answer of the other day, else its query is left out, and it is said.
     Source: Shapley (1953); for changes over time: Shorrocks (2013), J. Economic Inequality 11; docs/statistics/split.md.
-    Raises: InputError for days whose lists are of other queries, and where no query has an answer.
+    Raises: InputError for unequal numbers of days, days whose lists are of other queries, and where no query has an answer.
     """
     befores, afters = ([s] if isinstance(s, Seen) else list(s) for s in (before, after))
-    if not befores or not afters:
-        raise InputError("no days: give at least one day before the change, and one after it")
-    pairs = [_Pair.of(old, new, set(arrived), set(gone), segment, k) for old, new in product(befores, afters)]
+    if not befores or len(befores) != len(afters):
+        raise InputError(f"{len(befores)} days before and {len(afters)} after: give as many of each, one at least")
+    pairs = [_Pair.of(old, new, set(arrived), set(gone), segment, k) for old, new in zip(befores, afters, strict=True)]
     judged = anchors or Anchors(np.empty(0), np.empty(0))
     parts, influence = _averaged(pairs, judged)
     variance = _of_anchors(pairs, judged, parts)

@@ -41,6 +41,7 @@ class Market:
     quiet: share of days on which a query's results are as usual. rotation: share of the panel replaced each day.
     weekday: SD of the weekdays' effect on the metric. weekend: by how much traffic moves between segments at weekends.
     drift: the largest slow change of a year, in units of the metric. busy: SD of the log of a query's daily traffic.
+    alike: correlation of the noise of two metrics.
     """
 
     queries: int = 2000
@@ -54,6 +55,7 @@ class Market:
     weekend: float = 0.2
     drift: float = 0.03
     busy: float = 0.15
+    alike: float = 0.8
     segments: dict[str, dict[str, float]] = field(default_factory=lambda: SEGMENTS)
 
 
@@ -75,28 +77,36 @@ class Year(NamedTuple):
 
 
 def year(
-    market: Market | None = None, *, incidents: Sequence[Incident] = (), days: int = 365, seed: int, independent: bool = False
-) -> Year:
-    """A year's figures, fixed by the seed. independent: other queries each day, as a sample drawn anew would be.
+    market: Market | None = None,
+    *,
+    incidents: Sequence[Incident] = (),
+    days: int = 365,
+    metrics: int = 1,
+    independent: bool = False,
+    seed: int,
+) -> list[Year]:
+    """A year's figures, one `Year` a metric, fixed by the seed. independent: other queries each day, as drawn anew.
+
+    Metrics of the same queries move alike (`Market.alike`), and every incident strikes all of them.
 
     Source: a design of ours; its constants are choices, and named in `Market`. A simulation, never a measurement.
     Raises: InputError for an incident in a segment that the market does not have.
 
-    >>> y = year(Market(queries=200), days=30, seed=1)
+    >>> [y] = year(Market(queries=200), days=30, seed=1)
     >>> y.paired.shape, y.segments[:3]
     ((30, 13), ('all', 'language=en', 'language=de'))
     """
     market = market or Market()
     rng = np.random.default_rng(seed)
     names, member = _members(market, rng)
-    x, mean = _metric(market, days, rng, independent)
+    xs, mean = _metric(market, days, metrics, rng, independent)
     w = _traffic(market, names, member, days, rng)
     for incident in incidents:
         if incident.segment not in names:
             raise InputError(f"an incident in {incident.segment!r}: the market has {', '.join(names)}")
-        _strike(incident, x, w, mean, member[:, names.index(incident.segment)], rng)
-    kept = rng.random(x.shape) >= market.rotation  # a query that leaves the panel gives way to one of its segments
-    return _figures(names, member.astype(np.float64), x, w, kept)
+        _strike(incident, xs, w, mean, member[:, names.index(incident.segment)], rng)
+    kept = rng.random(w.shape) >= market.rotation  # a query that leaves the panel gives way to one of its segments
+    return [_figures(names, member.astype(np.float64), x, w, kept) for x in xs]
 
 
 def _members(market: Market, rng: np.random.Generator) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
@@ -112,21 +122,30 @@ def _members(market: Market, rng: np.random.Generator) -> tuple[tuple[str, ...],
     return tuple(names), np.stack(columns, axis=1)
 
 
-def _metric(market: Market, days: int, rng: np.random.Generator, independent: bool) -> tuple[Floats, Floats]:
-    """(T, n) each query's metric without an incident, and (n,) its own level."""
+def _metric(
+    market: Market, days: int, metrics: int, rng: np.random.Generator, independent: bool
+) -> tuple[list[Floats], Floats]:
+    """(T, n) each query's metric without an incident, once a metric, and (n,) its own level."""
     n = market.queries
     spread = market.level * (1 - market.level) / market.between**2 - 1
     mean = rng.beta(market.level * spread, (1 - market.level) * spread, n)
     own = rng.beta(market.level * spread, (1 - market.level) * spread, (days, n)) if independent else mean
     sd = market.moves / np.sqrt(2 * (1 - market.lasting)) / np.sqrt(1 - market.quiet)
-    noise = np.where(rng.random((days, n)) < market.quiet, 0.0, sd * rng.standard_normal((days, n)))
-    if market.lasting:
-        for t in range(1, days):  # either a query's results stay as they were yesterday, or they are drawn anew
-            noise[t] = np.where(rng.random(n) < market.lasting, noise[t - 1], noise[t])
-    weekday = rng.normal(0, market.weekday, 7)
-    slope = rng.uniform(-market.drift, market.drift) / 365
-    day = np.arange(days)
-    return own + noise + (weekday - weekday.mean())[day % 7][:, None] + slope * day[:, None], mean
+    loud = rng.random((days, n)) >= market.quiet
+    stays = rng.random((days, n)) < market.lasting if market.lasting else None
+    shared = rng.standard_normal((days, n))
+    day, found = np.arange(days), []
+    for m in range(metrics):
+        z = shared
+        if m:
+            z = market.alike * shared + np.sqrt(1 - market.alike**2) * rng.standard_normal((days, n))
+        noise = np.where(loud, sd * z, 0.0)
+        for t in range(1, days) if stays is not None else ():  # results stay as they were yesterday, or are drawn anew
+            noise[t] = np.where(stays[t], noise[t - 1], noise[t]) if stays is not None else noise[t]
+        weekday = rng.normal(0, market.weekday, 7)
+        slope = rng.uniform(-market.drift, market.drift) / 365
+        found.append(own + noise + ((weekday - weekday.mean())[day % 7] + slope * day)[:, None])
+    return found, mean
 
 
 def _traffic(market: Market, names: Sequence[str], member: NDArray[np.bool_], days: int, rng: np.random.Generator) -> Floats:
@@ -140,23 +159,23 @@ def _traffic(market: Market, names: Sequence[str], member: NDArray[np.bool_], da
 
 
 def _strike(
-    incident: Incident, x: Floats, w: Floats, mean: Floats, inside: NDArray[np.bool_], rng: np.random.Generator
+    incident: Incident, xs: Sequence[Floats], w: Floats, mean: Floats, inside: NDArray[np.bool_], rng: np.random.Generator
 ) -> None:
-    """Change the metric, or the traffic, from the incident's day on."""
+    """Change the metrics, or the traffic, from the incident's day on."""
     t = incident.day
-    level = float((w[:t, inside] * x[:t, inside]).sum() / w[:t, inside].sum())
+    weight = w[:t].mean(0)
+    level = float(weight[inside] @ mean[inside] / weight[inside].sum())
     if incident.cause == "traffic":
         low = inside & (mean < np.median(mean[inside]))
-        base = w[:t].mean(0)
-        heavy, light = base[low].sum(), base[inside & ~low].sum()
-        a, b = (base[low] @ mean[low]) / heavy, (base[inside & ~low] @ mean[inside & ~low]) / light
-        target = level * (1 - incident.drop)
-        w[t:, low] *= light * (b - target) / (heavy * (target - a)) if target > a else 1e3
+        rest = inside & ~low
+        a, b = weight[low] @ mean[low] / weight[low].sum(), weight[rest] @ mean[rest] / weight[rest].sum()
+        target = max(level * (1 - incident.drop), a + 1e-3)
+        w[t:, low] *= weight[rest].sum() * (b - target) / (weight[low].sum() * (target - a))
         return
     hit = 1.0 if incident.cause == "judge" else 0.4  # a judge grades everything anew, others touch some queries
     struck = inside & (rng.random(inside.size) < hit)
-    weight = w[:t].mean(0)
-    x[t:, struck] -= incident.drop * level * weight[inside].sum() / max(weight[struck].sum(), 1e-9)
+    for x in xs:
+        x[t:, struck] -= incident.drop * level * weight[inside].sum() / weight[struck].sum()
 
 
 def _figures(names: tuple[str, ...], part: Floats, x: Floats, w: Floats, kept: NDArray[np.bool_]) -> Year:
