@@ -44,6 +44,7 @@ def moved(before: Day, after: Day, column: str, *, level: float = 0.95) -> Estim
     Total variation: half the sum of absolute differences of shares. Its interval holds at once for every set of values:
     the distance is the largest difference of any set's share, so the limits are the largest of their limits (Bonferroni).
     What chance alone moves does not count: the low limit is 0 unless some set of values moved by more than its noise.
+    Beyond `KINDS` values the rarest are one: what moves among them is not seen.
     Source: total variation as a supremum over sets, Tsybakov (2009), section 2.4; simultaneous limits, Bonferroni.
     Raises: InputError for a day without the column, or without requests.
 

@@ -19,6 +19,9 @@ from germane.types import Estimate, InputError
 Floats = NDArray[np.float64]
 CAUSES = ("search", "traffic", "catalogue", "judge")
 EXAMPLES = 5
+MAIN = 0.6
+"""The least share of the total that a named cause accounts for."""
+
 GROUPS = 20
 """Groups of anchors that are left out in turn, for what the judge's map may be wrong by."""
 
@@ -37,7 +40,7 @@ class Split:
     """A change in its four parts, in units of the metric; they add up to the total exactly.
 
     cause: the part that the intervals support as the main one, "" where none is: it and the total exclude 0 on the same
-    side, it is half of the total or more, and it exceeds the next one clearly.
+    side, it is `MAIN` of the total or more, and it exceeds the next one clearly.
     """
 
     search: Estimate
@@ -220,7 +223,7 @@ def _cause(each: Sequence[Estimate], total: Estimate, gap: Callable[[int, int], 
     clear = part.low > 0 if sign > 0 else part.high < 0
     apart = gap(first, second)
     ahead = apart.low > 0 if sign > 0 else apart.high < 0
-    return CAUSES[first] if clear and ahead and sign * part.value >= abs(total.value) / 2 else ""
+    return CAUSES[first] if clear and ahead and sign * part.value >= MAIN * abs(total.value) else ""
 
 
 def _examples(pair: _Pair) -> tuple[Example, ...]:

@@ -63,7 +63,8 @@ class Year(NamedTuple):
     """Daily figures of S segments ("all" first) over T days, (T, S) each; the first day has no change (NaN).
 
     paired, paired_se: change of the same queries; mix, mix_se: what the mix of queries adds. n: queries compared.
-    level: the metric's mean over requests; sample: (T, n) each query's metric, for tools that look at distributions.
+    level: the metric's mean over requests; sample: (T, n) each query's metric, for tools that look at
+    distributions; member: (n, S) who is in each segment.
     """
 
     segments: tuple[str, ...]
@@ -74,6 +75,7 @@ class Year(NamedTuple):
     n: Floats
     level: Floats
     sample: Floats
+    member: NDArray[np.bool_]
 
 
 def year(
@@ -98,9 +100,9 @@ def year(
     """
     market = market or Market()
     rng = np.random.default_rng(seed)
-    names, member = _members(market, rng)
+    names, member = members_of(market, rng)
     xs, mean = _metric(market, days, metrics, rng, independent)
-    w = _traffic(market, names, member, days, rng)
+    w = traffic_of(market, names, member, days, rng)
     for incident in incidents:
         if incident.segment not in names:
             raise InputError(f"an incident in {incident.segment!r}: the market has {', '.join(names)}")
@@ -109,7 +111,7 @@ def year(
     return [_figures(names, member.astype(np.float64), x, w, kept) for x in xs]
 
 
-def _members(market: Market, rng: np.random.Generator) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+def members_of(market: Market, rng: np.random.Generator) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
     """Segment names, and (n, S) who is in each; the columns are independent."""
     names, columns = ["all"], [np.ones(market.queries, np.bool_)]
     for column, shares in market.segments.items():
@@ -148,7 +150,7 @@ def _metric(
     return found, mean
 
 
-def _traffic(market: Market, names: Sequence[str], member: NDArray[np.bool_], days: int, rng: np.random.Generator) -> Floats:
+def traffic_of(market: Market, names: Sequence[str], member: NDArray[np.bool_], days: int, rng: np.random.Generator) -> Floats:
     """(T, n) requests that each query stands for: its own, weekends, and each day's chance."""
     base = rng.lognormal(0, 0.3, market.queries)
     tilt = rng.normal(0, market.weekend / 2, len(names))
@@ -202,4 +204,4 @@ def _figures(names: tuple[str, ...], part: Floats, x: Floats, w: Floats, kept: N
 
         mixed = moment(new**2, b, b) / w1**2 + moment(old**2, a, a) / w0**2 - 2 * moment(new * old, a, b) / (w0 * w1)
     rows = [np.vstack([nothing, r]) for r in (value, se, b - a, np.sqrt(np.maximum(mixed, 0)), same.astype(np.float64) @ part)]
-    return Year(names, rows[0], rows[1], rows[2], rows[3], rows[4], level, x)
+    return Year(names, rows[0], rows[1], rows[2], rows[3], rows[4], level, x, part > 0)
