@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sample_days import dates, history
 
-from germane.monitor.alerts import Rules, _allowed, detect
+from germane.monitor.alerts import SPENT, Rules, _allowed, detect
 from germane.monitor.changes import MIX, PAIRED, Change
 from germane.simulate.years import Incident, Market, year
 from germane.stats.steps import false_alarms, step_threshold
@@ -158,7 +158,7 @@ def test_the_false_alarms_allowed_add_up():
     order = [(part, metric, segment) for part in (PAIRED, MIX) for metric in "ab" for segment in ("all", "x=1", "x=2")]
     for series in (order, order[:6], order[:1], [("judge", "judge", "all"), *order]):
         down, up = _allowed(series, Rules(per_quarter=2))
-        assert (down.sum() + up.sum()) * 90 == pytest.approx(2)
+        assert (down.sum() + up.sum()) * 90 == pytest.approx(2 * SPENT)
         assert down.sum() == pytest.approx(4 * up.sum())
 
 
