@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 PAIRED = "same queries"
 MIX = "mix of queries"
 
+ROUNDING = 1e-12
+"""Less than this is rounding, and not a change: else a day's last digits would be evidence where nothing ever moves."""
+
 
 class Change(NamedTuple):
     """A metric's change between two days in a segment, in units of the metric, with its standard error over n queries.
@@ -146,7 +149,7 @@ def _mix(x0: Floats, x1: Floats, w0: Floats, w1: Floats, inside: NDArray[np.bool
 
 def _told(names: list[tuple[str, str]], found: tuple[Floats, Floats, NDArray[np.int64]], part: str) -> list[Change]:
     return [
-        Change(metric, segment, value, se, n, part)
+        Change(metric, segment, value if abs(value) > ROUNDING else 0.0, se if se > ROUNDING else 0.0, n, part)
         for (metric, segment), value, se, n in zip(names, *(column.tolist() for column in found), strict=True)
         if np.isfinite(value) and np.isfinite(se) and n > 1
     ]
