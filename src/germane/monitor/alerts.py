@@ -231,7 +231,7 @@ def _chains(
 
 
 def _allowed(order: Sequence[Series], rules: Rules) -> tuple[Floats, Floats]:
-    """(S,) false drops and rises a day that each series may have: the budget, shared out, so that they add up to what is spent of it.
+    """(S,) false drops and rises a day that each series may have: what is spent of the budget, shared out.
 
     A share that no series claims goes to those there are.
     """
