@@ -67,7 +67,7 @@ def number(*parts: object) -> float:
     True
     """
     digest = hashlib.md5("\x1f".join(map(str, parts)).encode(), usedforsecurity=False).digest()
-    return (int.from_bytes(digest[8:], "big") + 0.5) / 2.0**64
+    return (int.from_bytes(digest[8:], "little") + 0.5) / 2.0**64
 
 
 def permanent(seed: int, query: str, day: date, step: float) -> float:
@@ -88,12 +88,13 @@ def draw(log: DayLog, day: date) -> Drawn:
     strata = _strata(log)
     plan = log.plan
     u, fresh = _numbers(plan.seed, day, plan.step)
-    columns = ", ".join(f"s{i} AS {named(name)}" for i, name in enumerate(plan.segments))
+    columns = "".join(f", s{i} AS {named(name)}" for i, name in enumerate(plan.segments))
     log.connection.register("odds", _table(strata))
-    table: pa.Table = log.connection.execute(
+    table: pa.Table = log.connection.sql(
         f"""SELECT query, query_id AS log_query_id, requests, stratum, u < odds.panel AS panel,
-            odds.panel AS panel_probability, odds.panel + (1 - odds.panel) * odds.fresh AS probability{", " if columns else ""}{columns}
-        FROM (SELECT *, {u} AS u, {fresh} AS f FROM queries JOIN named_strata USING (stratum_number)) JOIN odds ON stratum = odds.name
+            odds.panel AS panel_probability, odds.panel + (1 - odds.panel) * odds.fresh AS probability{columns}
+        FROM (SELECT *, {u} AS u, {fresh} AS f FROM queries JOIN named_strata USING (stratum_number))
+        JOIN odds ON stratum = odds.name
         WHERE u < odds.panel OR f < odds.fresh ORDER BY query"""
     ).to_arrow_table()
     log.connection.unregister("odds")
@@ -116,14 +117,16 @@ def _strata(log: DayLog) -> list[Stratum]:
     plan = log.plan
     _with_popularity(log)
     parts = ["popularity", *(f"s{plan.segments.index(name)}" for name in plan.strata)]
+    listed = ", ".join(parts)
     log.connection.execute(
-        f"CREATE TABLE named_strata AS SELECT row_number() OVER (ORDER BY {', '.join(parts)}) AS stratum_number, "
-        f"concat_ws({quoted(BETWEEN)}, {', '.join(parts)}) AS stratum, {', '.join(parts)} FROM (SELECT DISTINCT {', '.join(parts)} FROM queries)"
+        f"CREATE TABLE named_strata AS SELECT row_number() OVER (ORDER BY {listed}) AS stratum_number, "
+        f"concat_ws({quoted(BETWEEN)}, {listed}) AS stratum, {listed} FROM (SELECT DISTINCT {listed} FROM queries)"
     )
     same = " AND ".join(f"q.{part} = n.{part}" for part in parts)
     kept = "".join(f", q.s{i}" for i in range(len(plan.segments)))
     log.connection.execute(
-        f"CREATE TABLE placed AS SELECT q.query, q.query_id, q.requests{kept}, n.stratum_number FROM queries q JOIN named_strata n ON {same}"
+        f"CREATE TABLE placed AS SELECT q.query, q.query_id, q.requests{kept}, n.stratum_number "
+        f"FROM queries q JOIN named_strata n ON {same}"
     )
     log.connection.execute("DROP TABLE queries; ALTER TABLE placed RENAME TO queries")
     log.connection.execute("CREATE OR REPLACE TABLE named_strata AS SELECT stratum_number, stratum FROM named_strata")

@@ -139,7 +139,7 @@ def _needed(found: Settings) -> None:
         if not getattr(said, name):
             raise InputError(f"{found.path}: watch.{name} is not set; `germane watch init` writes the settings to fill in")
     if bool(said.docs) == bool(said.pairs):
-        raise InputError(f"{found.path}: set one of watch.docs (a catalogue) and watch.pairs (texts of documents), for the judge")
+        raise InputError(f"{found.path}: set one of watch.docs (a catalogue) and watch.pairs (documents' texts)")
 
 
 def _within(found: Settings) -> None:
@@ -203,5 +203,7 @@ def _found(root: Path, named: str, day: date) -> list[Path]:
     text = named.replace(DATE, str(day))
     if "*" not in text:
         return [root / text] if (root / text).is_file() else []
-    pattern = escape(str(root)) + "/" + "*".join(escape(part) for part in text.split("*")) if not Path(text).is_absolute() else text
+    pattern = (
+        escape(str(root)) + "/" + "*".join(escape(part) for part in text.split("*")) if not Path(text).is_absolute() else text
+    )
     return [Path(path) for path in sorted(glob(pattern, recursive=True)) if Path(path).is_file()]

@@ -79,10 +79,15 @@ def _asked(log: DayLog, day: date, files: Sequence[Path]) -> None:
     there = {str(name): str(kind) for name, kind, *_ in connection.execute("DESCRIBE files").fetchall()}
     for name in (columns.time, columns.query, columns.shown, *filter(None, [columns.query_id]), *columns.segments):
         if name not in there:
-            raise InputError(f"the log {files[0]} has no column {name!r}: found {', '.join(there)}; see [watch] in germane.toml")
+            raise InputError(
+                f"the log {files[0]} has no column {name!r}: found {', '.join(there)}; see [watch] in germane.toml"
+            )
     time = named(columns.time)
     when, inside = _times(time, there[columns.time], day, log.plan.zone, log.plan.log_zone)
-    kept = [f"CAST({named(columns.query)} AS VARCHAR) AS query", f"{_shown(named(columns.shown), there[columns.shown])} AS shown"]
+    kept = [
+        f"CAST({named(columns.query)} AS VARCHAR) AS query",
+        f"{_shown(named(columns.shown), there[columns.shown])} AS shown",
+    ]
     kept += [f"CAST({named(columns.query_id)} AS VARCHAR) AS query_id"] if columns.query_id else ["NULL AS query_id"]
     kept += [f"coalesce(CAST({named(c)} AS VARCHAR), '') AS {named(f's{i}')}" for i, c in enumerate(columns.segments)]
     connection.execute(f"CREATE VIEW asked AS SELECT {', '.join(kept)} FROM files WHERE {inside}")
@@ -120,7 +125,7 @@ def _times(time: str, kind: str, day: date, zone: ZoneInfo, files: ZoneInfo) -> 
     if kind == "VARCHAR":
         moment = f"try_cast({time} AS TIMESTAMPTZ)"
         return moment, between(moment, aware[0], aware[1])
-    raise InputError(f"the log's column {time} is of type {kind}: expected times, as 2026-03-02 14:05:00, or seconds since 1970")
+    raise InputError(f"the log's column {time} is of type {kind}: expected times, as 2026-03-02 14:05:00, or Unix seconds")
 
 
 def _shown(column: str, kind: str) -> str:
@@ -190,9 +195,8 @@ def normalised(connection: Any, table: str = "written", column: str = "query") -
     connection.execute("CREATE TABLE spelled (written VARCHAR, text VARCHAR)")
     steps = steps_of(NORMAL)
     cursor = connection.cursor()
-    reader = cursor.execute(
-        f"SELECT DISTINCT {column} FROM {table} WHERE regexp_matches({column}, {quoted(MAY_CHANGE)})"
-    ).to_arrow_reader(PIECE)
+    suspects = f"SELECT DISTINCT {column} FROM {table} WHERE regexp_matches({column}, {quoted(MAY_CHANGE)})"
+    reader = cursor.sql(suspects).to_arrow_reader(PIECE)  # of its own, since `connection` writes meanwhile
     for batch in reader:
         texts = batch.column(0).to_pylist()
         changed = {text: plain for text in texts if (plain := normal(text, steps)) != text}
@@ -225,9 +229,10 @@ def lists(log: DayLog, drawn: pa.Table, *, seed: int, day: date) -> pa.Table:
     )
     odds = uniform(f"{seed}", "'list'", f"'{day}'", "query", "CAST(list AS VARCHAR)")
     connection.execute(  # the least of exponential times: a list with twice the requests is twice as likely
-        f"CREATE OR REPLACE TEMP TABLE chosen AS SELECT query, arg_min(list, -ln({odds}) / n) AS list FROM shown_lists GROUP BY query"
+        f"CREATE OR REPLACE TEMP TABLE chosen AS SELECT query, arg_min(list, -ln({odds}) / n) AS list "
+        "FROM shown_lists GROUP BY query"
     )
-    found: pa.Table = connection.execute(
+    found: pa.Table = connection.sql(
         f"SELECT query, any_value(shown) AS shown FROM (SELECT a.query, a.shown FROM ({asked}) a JOIN chosen "
         "ON a.query = chosen.query AND md5_number_lower(a.shown) = chosen.list) GROUP BY query ORDER BY query"
     ).to_arrow_table()
@@ -255,4 +260,4 @@ def literal(path: Path) -> str:
 
 
 def _one(connection: Any, sql: str) -> int:
-    return int(connection.execute(sql).fetchone()[0])
+    return int(connection.sql(sql).fetchall()[0][0])
