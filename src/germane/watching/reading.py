@@ -89,7 +89,7 @@ def _asked(log: DayLog, day: date, files: Sequence[Path]) -> None:
         f"{_shown(named(columns.shown), there[columns.shown])} AS shown",
     ]
     kept += [f"CAST({named(columns.query_id)} AS VARCHAR) AS query_id"] if columns.query_id else ["NULL AS query_id"]
-    kept += [f"coalesce(CAST({named(c)} AS VARCHAR), '') AS {named(f's{i}')}" for i, c in enumerate(columns.segments)]
+    kept += [f"replace(coalesce(CAST({named(c)} AS VARCHAR), ''), chr(0), ' ') AS s{i}" for i, c in enumerate(columns.segments)]
     connection.execute(f"CREATE VIEW asked AS SELECT {', '.join(kept)} FROM files WHERE {inside}")
     if when != time:  # times that may be none
         log.undated = _one(connection, f"SELECT count(*) FROM files WHERE {when} IS NULL")

@@ -1,0 +1,178 @@
+"""A day against those before it: levels, changes, lines, new alerts, and what they are made of. The numbers are `monitor`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from germane.monitor import alerts as alarms
+from germane.monitor import changes as differences
+from germane.monitor import levels as means
+from germane.monitor import splitting
+from germane.monitor.days import Day, Lists, Seen
+from germane.registry.days import AnchorRow, ChangeRow, LineRow, NewAlert, QueryRow
+from germane.types import Scale
+from germane.watching import measuring
+from germane.watching.measuring import Floats
+
+DRAWN = ("judge", "guide", "scale", "design")
+"""Kinds of line: what, once it changed, makes days another series."""
+
+
+class Shown(NamedTuple):
+    """A day as it is compared: who was sampled, their chance of being in the panel, and the lists where they are still there."""
+
+    day: Day
+    panel_probability: Floats
+    lists: Lists | None
+
+    @property
+    def panel(self) -> Day:
+        """The panel alone, with its own chances of having been drawn."""
+        return measuring.panel(self.day, self.panel_probability)
+
+
+def rows(shown: Shown) -> list[QueryRow]:
+    """The day's queries as the history keeps them."""
+    day = shown.day
+    made = []
+    for i, query in enumerate(day.query.tolist()):
+        metrics = {name: None if np.isnan(v[i]) else float(v[i]) for name, v in day.metrics.items()}
+        segments = {name: str(values[i]) for name, values in day.segments.items()}
+        odds = float(day.probability[i]), float(shown.panel_probability[i])
+        made.append(QueryRow(query, int(day.requests[i]), *odds, bool(day.panel[i]), str(day.stratum[i]), segments, metrics))
+    return made
+
+
+def day_of(date: str, found: Sequence[QueryRow], *, judge: str, guide: str) -> tuple[Day, Floats]:
+    """A day of the history as `monitor` takes it, and each query's chance of being in the panel."""
+    segments = list(found[0].segments) if found else []
+    metrics = list(found[0].metrics) if found else []
+    day = Day(
+        date,
+        np.asarray([r.query for r in found], dtype=np.str_),
+        np.asarray([r.requests for r in found], np.float64),
+        np.asarray([r.probability for r in found], np.float64),
+        np.asarray([r.stratum for r in found], dtype=np.str_),
+        np.asarray([r.panel for r in found], np.bool_),
+        {name: np.asarray([r.segments.get(name, "") for r in found], dtype=np.str_) for name in segments},
+        {name: np.asarray([_number(r.metrics.get(name)) for r in found], np.float64) for name in metrics},
+        judge,
+        guide,
+    )
+    return day, np.asarray([r.panel_probability for r in found], np.float64)
+
+
+def levels(day: Day) -> list[means.Level]:
+    """The levels of a day, without those that have no answer."""
+    return [level for level in means.levels(day) if np.isfinite(level.estimate.value)] if len(day) else []
+
+
+def changes(before: Shown, after: Shown) -> list[differences.Change]:
+    """What changed on the panel between two days, in the metrics that both have."""
+    both = [name for name in after.day.metrics if name in before.day.metrics]
+    one, two = (
+        replace(each.panel, metrics={name: each.panel.metrics[name] for name in both}, segments=_shared(before, after, each))
+        for each in (before, after)
+    )
+    if not both or not len(one) or not len(two):
+        return []
+    return [change for change in differences.changes(one, two) if np.isfinite(change.value)]
+
+
+def lines(date: str, was: Mapping[str, str], now: Mapping[str, str]) -> list[LineRow]:
+    """What changed besides search: kind -> how it was and is."""
+    return [LineRow(date, kind, was[kind], now[kind]) for kind in DRAWN if was.get(kind, now[kind]) != now[kind]]
+
+
+def detected(
+    history: Mapping[str, Sequence[ChangeRow]], drawn: Sequence[LineRow], rules: alarms.Rules
+) -> list[alarms.Alert]:
+    """Every alert of the history, as the detectors have it. history: date -> its changes, in order of date."""
+    days, dates = [], list(history)
+    for date in dates:
+        days.append([differences.Change(r.metric, r.segment, r.value, r.se, r.n, r.part) for r in history[date]])
+    return list(alarms.detect(days, dates, rules, lines=sorted({line.date for line in drawn})))
+
+
+def anchored(before: Sequence[AnchorRow], after: Sequence[AnchorRow], scale: Scale) -> splitting.Anchors | None:
+    """The anchors that both days have, as gains; None where there are none."""
+    best = max(scale.gains)
+
+    def worth(grade: int | None) -> float:
+        return float("nan") if grade is None or grade >= len(scale.gains) else scale.gains[grade] / best
+
+    then = {(r.query_id, r.doc_id): r.relevance for r in before}
+    both = [(then[key], r.relevance) for r in after if (key := (r.query_id, r.doc_id)) in then]
+    if not both:
+        return None
+    one, two = (np.asarray([worth(pair[i]) for pair in both], np.float64) for i in (0, 1))
+    return splitting.Anchors(one, two)
+
+
+def new_alert(alert: alarms.Alert, split: splitting.Split | None) -> NewAlert:
+    """An alert as the history keeps it, with what it is made of."""
+    detail: dict[str, Any] = {
+        "size": plain(alert.size),
+        "carried_by": list(alert.carried_by),
+        "also": [list(pair) for pair in alert.also],
+        "evidence": plain(alert.evidence),
+        "threshold": plain(alert.threshold),
+        "split": None if split is None else plain(split),
+    }
+    return NewAlert(alert.date, alert.since, alert.metric, alert.segment, alert.part, alert.direction, detail)
+
+
+def split(
+    before: Shown, after: Shown, anchors: splitting.Anchors | None, arrived: set[str], gone: set[str], *, metric: str, k: int
+) -> splitting.Split | None:
+    """What the change between two days is made of; None where the lists of one are not known any more."""
+    if before.lists is None or after.lists is None:
+        return None
+    one, two = (_panel_seen(each) for each in (before, after))
+    if not len(set(one.day.query.tolist()) & set(two.day.query.tolist())):
+        return None
+    return splitting.split(one, two, anchors, arrived, gone)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: dataclasses and named tuples as objects, no number as null."""
+    if hasattr(value, "_asdict"):
+        return {name: plain(item) for name, item in value._asdict().items()}
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, str):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, Sequence | set | frozenset):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def _panel_seen(shown: Shown) -> Seen:
+    """The panel and its lists."""
+    rows_of, lists = np.flatnonzero(shown.day.panel), shown.lists
+    assert lists is not None
+    kept = Lists(
+        lists.query[rows_of],
+        [lists.docs[i] for i in rows_of],
+        [lists.gains[i] for i in rows_of],
+        [lists.fingerprint[i] for i in rows_of] if lists.fingerprint else (),
+        None if lists.fresh is None else [lists.fresh[i] for i in rows_of],
+    )
+    return Seen(shown.panel, kept)
+
+
+def _shared(before: Shown, after: Shown, of: Shown) -> dict[str, Any]:
+    panel = of.panel
+    return {name: panel.segments[name] for name in after.day.segments if name in before.day.segments}
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
