@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
+from germane.monitor.days import Day
+from germane.stats.means import MINIMUM_NONZERO, t_quantile
+from germane.stats.ratios import domain_means
 from germane.types import Estimate
+
+METHOD = "mean over requests, weighted by the design"
 
 
 class Level(NamedTuple):
@@ -13,3 +20,39 @@ class Level(NamedTuple):
     metric: str
     segment: str
     estimate: Estimate
+
+
+def levels(day: Day, *, level: float = 0.95) -> list[Level]:
+    """Every metric's level in every segment, in units of the metric: "all" first, then each value of each column.
+
+    The panel and the fresh queries count alike, each with its requests divided by its probability of being drawn. A segment
+    without an answer has no level: nothing is made of nothing. Intervals are cut at 0 and 1, where the metric ends.
+    Source: see `germane.stats.ratios.domain_means`.
+
+    >>> two = np.array(["red shoes", "hat"])
+    >>> day = Day("2026-03-01", two, np.array([3.0, 1.0]), np.ones(2), np.array(["head", "head"]), np.ones(2, bool),
+    ...           metrics={"sdcg@25": np.array([1.0, 0.0])})
+    >>> [(l.metric, l.segment, l.estimate.value, l.estimate.n) for l in levels(day)]
+    [('sdcg@25', 'all', 0.75, 2)]
+    """
+    members = day.members()
+    if not len(day) or not day.metrics:
+        return []
+    values = np.stack([np.asarray(x, np.float64) for x in day.metrics.values()], axis=1)
+    mean, se, n = domain_means(values, day.weights, np.stack(list(members.values()), axis=1), strata=day.stratum)
+    names = [(metric, segment) for metric in day.metrics for segment in members]
+    return [
+        Level(*name, _estimate(m, s, k, level))
+        for name, m, s, k in zip(names, mean.tolist(), se.tolist(), n.tolist(), strict=True)
+        if np.isfinite(m)
+    ]
+
+
+def _estimate(value: float, se: float, n: int, level: float) -> Estimate:
+    if not np.isfinite(se):
+        return Estimate(value, float("nan"), 0.0, 1.0, n, METHOD, level, None, "one query: no interval but the whole scale")
+    if se == 0:
+        return Estimate(value, 0.0, value, value, n, METHOD, level, None, "nothing varied: every query has the same value")
+    margin = t_quantile((1 + level) / 2, n - 1) * se
+    caveat = f"{n} queries: too few to lean on" if n < MINIMUM_NONZERO else ""
+    return Estimate(value, se, max(value - margin, 0.0), min(value + margin, 1.0), n, METHOD, level, float(n - 1), caveat)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from germane.stats.means import t_quantile
 from germane.types import Estimate, InputError
@@ -44,3 +44,48 @@ def weighted_mean(
     margin = t_quantile((1 + level) / 2, count - 1) * se
     caveat = "nothing varied: every answer is the same" if se == 0 else ""
     return Estimate(value, se, value - margin, value + margin, x.size, method, level, float(count - 1), caveat)
+
+
+def domain_means(
+    values: ArrayLike, weights: ArrayLike, inside: ArrayLike, *, strata: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """(K,) weighted means of K domains, in units of the values, with their standard errors and numbers of answers.
+
+    values: (n, M), NaN where there is no answer. weights: (n,) or (n, M), as requests / inclusion probability. inside: (n, D)
+    who is in each domain. K = M * D, value by value. strata: (n,) of the draw. NaN where a domain has no weight with an
+    answer, and for the se of fewer than two answers.
+
+        theta = sum w x / sum w        Var = sum_h n_h / (n_h - 1) sum_i (u_hi - mean u_h)^2,   u = w (x - theta) / sum w
+
+    n_h counts all of a stratum's queries, in the domain or not; a stratum of one adds u^2.
+    Source: Särndal, Swensson, Wretman (1992), section 5.6 and 5.8 (domains, ratios), by linearisation; Cochran (1977), 5A.14.
+
+    >>> value, se, n = domain_means([[1.0], [0.0], [1.0]], [1, 1, 2], [[True], [True], [True]], strata=["a", "a", "a"])
+    >>> value.tolist(), se.round(3).tolist(), n.tolist()
+    ([0.75], [0.286], [3])
+    """
+    x, domain = np.asarray(values, np.float64), np.asarray(inside, np.bool_)
+    w = np.broadcast_to(np.asarray(weights, np.float64).reshape(len(x), -1), x.shape)
+    known = np.isfinite(x)
+    w, x = np.where(known, w, 0.0), np.where(known, x, 0.0)
+    part = domain.astype(np.float64)
+    total, count = w.T @ part, (w > 0).astype(np.float64).T @ part  # (M, D)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.where(total > 0, (w * x).T @ part / total, np.nan)
+    _, code = np.unique(np.asarray(strata).astype(str), return_inverse=True)
+    sizes = np.bincount(code).astype(np.float64)
+    variance = np.zeros_like(value)
+    for m in range(x.shape[1]):
+        u = part * (w[:, m : m + 1] * (x[:, m : m + 1] - np.nan_to_num(value[m])))
+        sums = np.zeros((sizes.size, part.shape[1]))
+        squares = np.zeros_like(sums)
+        np.add.at(sums, code, u)
+        np.add.at(squares, code, u**2)
+        several = sizes[:, None] > 1
+        spread = np.where(
+            several, (squares - sums**2 / sizes[:, None]) * sizes[:, None] / np.maximum(sizes[:, None] - 1, 1), squares
+        )
+        variance[m] = np.maximum(spread, 0).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        se = np.where(count > 1, np.sqrt(variance) / total, np.nan)
+    return value.ravel(), se.ravel(), count.astype(np.int64).ravel()

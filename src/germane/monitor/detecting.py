@@ -1,0 +1,260 @@
+"""Steps found in many series at once, day by day: what a reader of a day could have found from the days before it, no more.
+
+Each series is a chain of changes. What a weekday usually brings is taken off; the rest is a level that wanders a little and
+is seen with noise (a local level), so that its best forecast is an average that forgets. What the forecast missed is
+matched with the trace that a step leaves in it, for steps of each of the last days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from germane.stats.steps import MEMORIES, step_threshold
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+CLIP = 3.0
+"""Changes count as at most so many standard errors when noise and weekdays are learned: an incident teaches neither."""
+
+YEAR_ROUND = 0.99
+"""A day's weight in what is learned of noise and weekdays, against the day after it: about the last hundred days."""
+
+VARIANCE = 0.9
+"""The same for a query's variance, of which each day's own estimate counts as one of about ten."""
+
+DOUBT = 4.0
+"""The shortest memory is taken whose likelihood is within so much of the best: a memory too long takes drift for a step."""
+
+APART = 4
+"""Series of a group overlap: together they count as at most so many when the memory is learned."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Alarms in the order of days: (A,) day and series index, first day of the step, its size and se, z and threshold."""
+
+    day: Ints
+    series: Ints
+    since: Ints
+    size: Floats
+    se: Floats
+    z: Floats
+    threshold: Floats
+    memory: Floats
+
+
+class Snapshot(NamedTuple):
+    """Each series' evidence on a day of alarms, (window, S): first day of the step, its size, its information and z."""
+
+    day: Ints
+    size: Floats
+    den: Floats
+    z: Floats
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Day-over-day changes of S series over T days. values, variances: (T, S), NaN where there is none.
+
+    n: (T, S) queries. weekday: (T,) 0 to 6. gap: (T,) days since the day before in the series, 1 where none is missing.
+    new: (T,) True where a line is drawn: the change into this day says nothing. group: (S,) series that share their noise.
+    down, up: (S,) false alarms a day allowed to each.
+    """
+
+    values: Floats
+    variances: Floats
+    n: Floats
+    weekday: Ints
+    gap: Ints
+    new: NDArray[np.bool_]
+    group: Ints
+    down: Floats
+    up: Floats
+
+
+class Learned:
+    """What the days so far taught of each series: weekdays' usual changes, spread and autocorrelation."""
+
+    def __init__(self, series: int, group: Ints) -> None:
+        self.group, self.groups = group, int(group.max()) + 1 if series else 0
+        self.sums, self.counts = np.zeros((7, series)), np.zeros((7, series))
+        self.squares, self.days = np.zeros(series), np.zeros(series)
+        self.behind = np.zeros((len(MEMORIES), series))
+        self.likelihood = np.zeros((len(MEMORIES), self.groups))
+        self.unit, self.unit_days = np.zeros(series), np.zeros(series)
+        self.steps, self.step_days = np.zeros((0, self.groups)), 0.0
+        self.members = np.bincount(group, minlength=self.groups)
+
+    def variance(self, own: Floats, n: Floats) -> Floats:
+        """(S,) variance of today's change: a query's, as today and the days before estimate it, over today's queries."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((own * n + self.unit) / (1 + self.unit_days) / n)
+
+    def usual(self, weekday: int, gap: int) -> tuple[Floats, Floats]:
+        """(S,) what comes with this weekday, after so many days, and by how much not knowing it well widens the noise."""
+        total, spread = np.zeros_like(self.days), np.zeros_like(self.days)
+        for back in range(min(gap, 7)):
+            sums, counts = self.sums[(weekday - back) % 7], self.counts[(weekday - back) % 7]
+            known = counts >= 1.9
+            total += np.where(known, sums / np.maximum(counts, 1), 0.0)
+            spread += np.where(known, 1 / np.maximum(counts, 1), 0.0)
+        return total, 1 + spread / max(min(gap, 7), 1)
+
+    def noise(self) -> tuple[Floats, Floats]:
+        """(S,) how much larger the variance is than stated, at least 1, and (S,) the memory of the series' group."""
+        days = self._of_group(self.days)
+        shared = np.where(days > 0, self._of_group(self.squares) / np.maximum(days, 1e-9), 1.0)
+        inflation = np.maximum((self.squares + 30 * shared) / (self.days + 30), 1.0)
+        told = self.likelihood.max(0) - self.likelihood <= DOUBT
+        return inflation, np.array(MEMORIES)[told.argmax(0)][self.group]
+
+    def learn(self, change: Floats, rest: Floats, sd: Floats, weekday: int, gap: int) -> None:
+        """Take in a day: its change as it came, and what was left of it beyond its weekday's usual."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            z = np.clip(rest / sd, -CLIP, CLIP)
+            z = np.where(sd > 0, z, np.nan)
+        seen = np.isfinite(z)
+        old = YEAR_ROUND
+        self.squares = np.where(seen, old * self.squares + np.nan_to_num(z) ** 2, self.squares)
+        self.days = np.where(seen, old * self.days + 1, self.days)
+        self._weigh(np.nan_to_num(z), seen, gap)
+        if gap == 1:
+            kept = np.where(seen, change - rest + np.nan_to_num(z) * np.nan_to_num(sd), 0.0)
+            fade = old**7
+            self.sums[weekday] = np.where(seen, fade * self.sums[weekday] + kept, self.sums[weekday])
+            self.counts[weekday] = np.where(seen, fade * self.counts[weekday] + 1, self.counts[weekday])
+
+    def calibrated(self, z: Floats) -> Floats:
+        """(window, S) steps in the standard errors that such steps have had so far: noise is no local level exactly."""
+        spread = np.maximum(self.steps / max(self.step_days, 1e-9), 1.0) if len(self.steps) else np.ones((len(z), self.groups))
+        clipped = np.minimum(z**2, CLIP**2 * spread[:, self.group])
+        held = np.maximum(np.bincount(self.group, weights=z[0] != 0, minlength=self.groups), 1)
+        today = np.stack([np.bincount(self.group, weights=row, minlength=self.groups) for row in clipped]) / held
+        self.steps = YEAR_ROUND * self.steps + today if len(self.steps) else today
+        self.step_days = YEAR_ROUND * self.step_days + 1
+        return np.asarray(z / np.sqrt(spread[:, self.group]))
+
+    def _weigh(self, z: Floats, seen: NDArray[np.bool_], gap: int) -> None:
+        """Take in how well each memory would have told this day from those before it: its likelihood, by group."""
+        shared = self._of_group(self.squares) / np.maximum(self._of_group(self.days), 1e-9)
+        memory = np.array(MEMORIES)[:, None]
+        spread = np.where(shared > 0, shared, 1.0) / (1 + memory**2)
+        error = np.where(seen, self.behind + z, 0.0)
+        said = -0.5 * (np.log(spread) + np.minimum(error**2 / spread, CLIP**2)) * seen
+        share = np.minimum(self.members, APART) / np.maximum(np.bincount(self.group, weights=seen, minlength=self.groups), 1)
+        today = np.stack([np.bincount(self.group, weights=row, minlength=self.groups) for row in said]) * share
+        self.likelihood = YEAR_ROUND * self.likelihood + (today if gap == 1 else 0.0)
+        self.behind = np.where(seen, memory * error, 0.0)
+
+    def learn_variance(self, own: Floats, n: Floats) -> None:
+        seen = np.isfinite(own) & (n > 0)
+        self.unit = np.where(seen, VARIANCE * self.unit + np.nan_to_num(own * n), self.unit)
+        self.unit_days = np.where(seen, VARIANCE * self.unit_days + 1, self.unit_days)
+
+    def _of_group(self, values: Floats) -> Floats:
+        return np.asarray(np.bincount(self.group, weights=values, minlength=self.groups)[self.group])
+
+
+class Levels:
+    """The forecast of each series' level, and the evidence for a step on each of the last `window` days."""
+
+    def __init__(self, series: int, window: int) -> None:
+        self.behind = np.zeros(series)  # how far the forecast is behind the level, in units of the metric
+        self.p = np.full(series, np.nan)  # variance of that; NaN: nothing is known yet
+        self.trace, self.num, self.den = (np.zeros((window, series)) for _ in range(3))
+        self.day = np.full((window, series), -1, dtype=np.int64)
+
+    def take(self, t: int, rest: Floats, variance: Floats, memory: Floats, gap: int) -> None:
+        """A day's change: the forecast's error, what it adds to the evidence of each step, and the next forecast."""
+        r = variance * memory / (1 + memory**2)
+        q = variance * (1 - memory) ** 2 / (1 + memory**2) * gap
+        start = np.isnan(self.p)
+        p = np.where(start, r, self.p) + q
+        f = p + r
+        seen = np.isfinite(rest) & (f > 0)
+        for rows in (self.trace, self.num, self.den, self.day):
+            rows[1:] = rows[:-1]
+        self.trace[0], self.num[0], self.den[0], self.day[0] = 1.0, 0.0, 0.0, t
+        error = self.behind + np.nan_to_num(rest)
+        gain = np.where(seen, p / np.where(f > 0, f, 1.0), 0.0)
+        inverse = np.where(seen, 1 / np.where(f > 0, f, 1.0), 0.0)
+        self.num += self.trace * error * inverse
+        self.den += self.trace**2 * inverse
+        self.trace *= 1 - gain
+        self.behind = np.where(seen, error * (1 - gain), self.behind)
+        self.p = np.where(seen, p * (1 - gain), self.p)
+        self.restart(np.isnan(rest))
+
+    def restart(self, series: NDArray[np.bool_]) -> None:
+        """Forget the level of these: a line was drawn, or the chain broke."""
+        self.behind[series], self.p[series] = 0.0, np.nan
+        self.num[:, series] = self.den[:, series] = self.trace[:, series] = 0.0
+
+    def z(self) -> Floats:
+        """(window, S) each step in its standard errors."""
+        return np.asarray(self.num / np.sqrt(np.where(self.den > 0, self.den, 1.0)) * (self.den > 0))
+
+    def accept(self, series: Ints, row: Ints) -> tuple[Floats, Floats]:
+        """Size and se of these steps; from here on the level is the one after the step."""
+        den = self.den[row, series]
+        size, trace = self.num[row, series] / den, self.trace[row, series]
+        self.behind[series] -= size * trace
+        self.p[series] += trace**2 / den
+        self.num[:, series] = self.den[:, series] = self.trace[:, series] = 0.0
+        return size, 1 / np.sqrt(den)
+
+
+def scan(chains: Chains, *, window: int, learning: int, gap: int, snapshots: dict[int, Snapshot] | None = None) -> Found:
+    """Every alarm, in the order of days. A series without a change on a day starts anew, as all do at a line and after `gap`.
+
+    snapshots: filled with the evidence of all series on each day of alarms, where given.
+
+    Source: innovations and their use for level shifts: Harvey, Koopman (1992), J. Business and Economic Statistics 10;
+    window-limited likelihood ratio: Lai (1995), J. R. Statist. Soc. B 57.
+    """
+    days, series = chains.values.shape
+    learned, level = Learned(series, chains.group), Levels(series, window)
+    rows: list[tuple[NDArray[np.generic], ...]] = []
+    for t in range(days):
+        missing = int(chains.gap[t])
+        change = chains.values[t] if not (chains.new[t] or missing > gap + 1) else np.full(series, np.nan)
+        n = chains.n[t]
+        usual, wider = learned.usual(int(chains.weekday[t]), missing)
+        inflation, memory = learned.noise()
+        variance = learned.variance(chains.variances[t], n)
+        rest = change - usual
+        level.take(t, rest, variance * inflation * wider, memory, missing)
+        learned.learn(change, rest, np.sqrt(variance * wider), int(chains.weekday[t]), missing)
+        if np.isfinite(change).any():
+            learned.learn_variance(np.where(np.isfinite(change), chains.variances[t], np.nan), n)
+        z = learned.calibrated(level.z())
+        if t < learning:
+            continue
+        best = np.abs(z).argmax(0)
+        peak = z[best, np.arange(series)]
+        near = np.flatnonzero(np.abs(peak) > 2.0)
+        if not near.size:
+            continue
+        allowed = np.where(peak[near] < 0, chains.down[near], chains.up[near])
+        limits = np.array([_limit(a, m, window) for a, m in zip(allowed.tolist(), memory[near].tolist(), strict=True)])
+        over = np.abs(peak[near]) >= limits
+        if over.any():
+            who, which = near[over], best[near[over]]
+            since = level.day[which, who]
+            if snapshots is not None:
+                told = np.where(level.den > 0, level.den, 1.0)
+                snapshots[t] = Snapshot(level.day.copy(), level.num / told, level.den.copy(), z)
+            size, se = level.accept(who, which)
+            rows.append((np.full(who.size, t), who, since, size, se, peak[who], limits[over], memory[who]))
+    columns = [np.concatenate(c) for c in zip(*rows, strict=True)] if rows else [np.zeros(0)] * 8
+    whole = [c.astype(np.int64) for c in columns[:3]]
+    return Found(whole[0], whole[1], whole[2], *(c.astype(np.float64) for c in columns[3:]))
+
+
+def _limit(rate: float, memory: float, window: int) -> float:
+    return step_threshold(float(f"{rate:.3g}"), memory=memory, window=window) if rate > 0 else np.inf
