@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,21 +65,14 @@ def day_of(date: str, found: Sequence[QueryRow], *, judge: str, guide: str) -> t
     return day, np.asarray([r.panel_probability for r in found], np.float64)
 
 
-def levels(day: Day) -> list[means.Level]:
-    """The levels of a day, without those that have no answer."""
-    return [level for level in means.levels(day) if np.isfinite(level.estimate.value)] if len(day) else []
+def levels(day: Day, *, level: float) -> list[means.Level]:
+    """The levels of a day; a segment without an answer has none."""
+    return means.levels(day, level=level)
 
 
 def changes(before: Shown, after: Shown) -> list[differences.Change]:
-    """What changed on the panel between two days, in the metrics that both have."""
-    both = [name for name in after.day.metrics if name in before.day.metrics]
-    one, two = (
-        replace(each.panel, metrics={name: each.panel.metrics[name] for name in both}, segments=_shared(before, after, each))
-        for each in (before, after)
-    )
-    if not both or not len(one) or not len(two):
-        return []
-    return [change for change in differences.changes(one, two) if np.isfinite(change.value)]
+    """What changed on the panel between two days of one judge, guide and design."""
+    return differences.changes(before.panel, after.panel)
 
 
 def lines(date: str, was: Mapping[str, str], now: Mapping[str, str]) -> list[LineRow]:
@@ -89,27 +81,33 @@ def lines(date: str, was: Mapping[str, str], now: Mapping[str, str]) -> list[Lin
 
 
 def detected(
-    history: Mapping[str, Sequence[ChangeRow]], drawn: Sequence[LineRow], rules: alarms.Rules
+    dates: Sequence[str],
+    history: Mapping[str, Sequence[ChangeRow]],
+    drawn: Sequence[LineRow],
+    rules: alarms.Rules,
+    *,
+    level: float,
 ) -> list[alarms.Alert]:
-    """Every alert of the history, as the detectors have it. history: date -> its changes, in order of date."""
-    days, dates = [], list(history)
-    for date in dates:
-        days.append([differences.Change(r.metric, r.segment, r.value, r.se, r.n, r.part) for r in history[date]])
-    return list(alarms.detect(days, dates, rules, lines=sorted({line.date for line in drawn})))
+    """Every alert of the history, as the detectors have it. dates: days that are done, in order. history: date -> its changes."""
+    days = [
+        [differences.Change(r.metric, r.segment, r.value, r.se, r.n, r.part) for r in history.get(date, ())] for date in dates
+    ]
+    return list(alarms.detect(days, dates, rules, lines={line.date for line in drawn}, level=level))
+
+
+def of_anchors(before: Sequence[AnchorRow], after: Sequence[AnchorRow], scale: Scale) -> list[differences.Change]:
+    """How the judge itself changed, by the pairs that it judges again every day."""
+    then, now = ({(r.query_id, r.doc_id): _worth(r.relevance, scale) for r in each} for each in (before, after))
+    return differences.anchors(then, now)
 
 
 def anchored(before: Sequence[AnchorRow], after: Sequence[AnchorRow], scale: Scale) -> splitting.Anchors | None:
     """The anchors that both days have, as gains; None where there are none."""
-    best = max(scale.gains)
-
-    def worth(grade: int | None) -> float:
-        return float("nan") if grade is None or grade >= len(scale.gains) else scale.gains[grade] / best
-
     then = {(r.query_id, r.doc_id): r.relevance for r in before}
     both = [(then[key], r.relevance) for r in after if (key := (r.query_id, r.doc_id)) in then]
     if not both:
         return None
-    one, two = (np.asarray([worth(pair[i]) for pair in both], np.float64) for i in (0, 1))
+    one, two = (np.asarray([_worth(pair[i], scale) for pair in both], np.float64) for i in (0, 1))
     return splitting.Anchors(one, two)
 
 
@@ -169,9 +167,9 @@ def _panel_seen(shown: Shown) -> Seen:
     return Seen(shown.panel, kept)
 
 
-def _shared(before: Shown, after: Shown, of: Shown) -> dict[str, Any]:
-    panel = of.panel
-    return {name: panel.segments[name] for name in after.day.segments if name in before.day.segments}
+def _worth(grade: int | None, scale: Scale) -> float:
+    """A grade's gain, 0 to 1; NaN for no answer."""
+    return float("nan") if grade is None or grade >= len(scale.gains) else scale.gains[grade] / max(scale.gains)
 
 
 def _number(value: float | None) -> float:

@@ -28,7 +28,8 @@ from germane.types import InputError
 from germane.watching import comparing, files, measuring, texts
 from germane.watching.comparing import Shown
 from germane.watching.plan import FAKE, Plan
-from germane.watching.results import DayReport, History
+from germane.report.day import DayReport
+from germane.watching.results import History
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,20 +157,21 @@ class Work:
         """The day as the history takes it, and the history before it."""
         plan, history = self.plan, self._history(day)
         row = self._row(day, "done", facts, shown)
-        levels = [LevelRow(str(day), *level) for level in comparing.levels(shown.day)]
+        levels = [LevelRow(str(day), *level) for level in comparing.levels(shown.day, level=plan.level)]
         changes: list[ChangeRow] = []
         drawn: list[LineRow] = []
         if history.last is not None:
             before = self.past(history.last)
             drawn = comparing.lines(str(day), _of(history.last), _of(row))
-            found = comparing.changes(before, shown)
+            found = [] if drawn else comparing.changes(before, shown)
             found += comparing.of_anchors(days.anchors_of(self.registry, history.last.date), anchors, plan.scale)
             changes = [ChangeRow(str(day), history.last.date, c.metric, c.segment, c.part, c.value, c.se, c.n) for c in found]
-        every = {**history.changes, **({str(day): changes} if changes else {})}
+        every = history.changes | {str(day): changes}
         known = {(a.metric, a.segment, a.part, a.direction) for a in history.open}
+        rules, dates = Rules(per_quarter=plan.per_quarter), [*history.dates, str(day)]
         raised = [
             alert
-            for alert in comparing.detected(every, [*history.lines, *drawn], Rules(per_quarter=plan.per_quarter))
+            for alert in comparing.detected(dates, every, [*history.lines, *drawn], rules, level=plan.level)
             if alert.date == str(day) and (alert.metric, alert.segment, alert.part, alert.direction) not in known
         ]
         alerts = [comparing.new_alert(a, self._split(a.since, day, shown, anchors, history)) for a in raised]

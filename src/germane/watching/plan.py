@@ -149,7 +149,7 @@ def _within(found: Settings) -> None:
         "panel": (0.0, 1.0),
         "step": (0.0, 1.0),
         "k": (1, 1000),
-        "per_quarter": (0.001, 1000.0),
+        "per_quarter": (0.001, 90.0),
     }
     for name, (low, high) in bounds.items():
         value = getattr(said, name)
