@@ -210,7 +210,7 @@ def write(registry: Registry, new: NewDay, held: Claim) -> None:
             raise Taken(f"{held.date} was taken over by another run: this one was silent for too long")
         at = registry.clock()
         row = {**new.day._asdict(), "facts": dict(new.day.facts), "at": at}
-        number = int(connection.execute(days.insert().values(**row)).inserted_primary_key[0])
+        number = new_id(connection, days.insert().values(**row))
         found = [{"metric": r.metric, "segment": r.segment, **_of_estimate(r.estimate)} for r in new.levels]
         _put(connection, levels, number, found)
         plain = [{**_kept(r._asdict(), "date"), "value": _number(r.value), "se": _number(r.se)} for r in new.changes]
@@ -220,7 +220,7 @@ def write(registry: Registry, new: NewDay, held: Claim) -> None:
         _put(connection, lines, number, [_kept(r._asdict(), "date") for r in new.lines])
         for alert in new.alerts:
             made = {**alert._asdict(), "detail": dict(alert.detail), "day_id": number}
-            raised = int(connection.execute(alerts.insert().values(**made)).inserted_primary_key[0])
+            raised = new_id(connection, alerts.insert().values(**made))
             for sink in new.sinks:
                 connection.execute(outbox.insert().values(alert_id=raised, sink=sink, tries=0, error=""))
         connection.execute(sa.delete(claims).where(claims.c.date == held.date))
@@ -270,7 +270,8 @@ def changes_of(registry: Registry, *, first: str | None = None, last: str | None
     found: dict[str, list[ChangeRow]] = defaultdict(list)
     with steady(registry), registry.reading() as connection:
         for row in connection.execute(_between(asked, first, last)):
-            found[row.date].append(ChangeRow(*row[:5], _float(row.value), _float(row.se), row.n))
+            named = row.date, row.before, row.metric, row.segment, row.part
+            found[row.date].append(ChangeRow(*named, _float(row.value), _float(row.se), row.n))
     return dict(found)
 
 
@@ -300,6 +301,12 @@ def lines_of(registry: Registry) -> list[LineRow]:
 # --- rows --------------------------------------------------------------------------------------------------------------
 
 
+def new_id(connection: sa.Connection, inserted: sa.Insert) -> int:
+    """The number of a row that is inserted now."""
+    key: Any = connection.execute(inserted).inserted_primary_key
+    return int(key[0])
+
+
 def _put(connection: sa.Connection, table: sa.Table, day: int, rows: Sequence[Mapping[str, Any]]) -> None:
     for start in range(0, len(rows), _CHUNK):
         connection.execute(table.insert(), [{**row, "day_id": day} for row in rows[start : start + _CHUNK]])
@@ -325,8 +332,8 @@ def _of_estimate(e: Estimate) -> dict[str, Any]:
 
 
 def _estimate(row: Any) -> Estimate:
-    numbers = [_float(getattr(row, name)) for name in ("value", "se", "low", "high")]
-    return Estimate(*numbers, row.n, row.method, _float(row.level))
+    value, se, low, high = (_float(getattr(row, name)) for name in ("value", "se", "low", "high"))
+    return Estimate(value, se, low, high, row.n, row.method, _float(row.level))
 
 
 def _number(value: float) -> float | None:

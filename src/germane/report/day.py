@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane.report import charts, words
@@ -197,12 +198,13 @@ def chart(found: DayReport) -> Chart | None:
     lines = {line.date: line.kind for line in (*found.past_lines, *found.lines)}
     joined = [
         (one.x, two.x, one.y, two.y)
-        for one, two in zip(spots, spots[1:], strict=False)
+        for one, two in pairwise(spots)
         if one.y is not None and two.y is not None and two.date not in lines and _next(one.date, two.date)
     ]
     marks = tuple((tick.value, up(tick.value)) for tick in axis.ticks)
     drawn = tuple((at[date], f"{kind} changed") for date, kind in lines.items() if date in at)
-    raised = tuple(dict.fromkeys(at[a.date] for a in (*found.open, *found.alerts) if a.date in at))
+    alarms = [a.date for a in found.open] + [a.date for a in found.alerts]
+    raised = tuple(dict.fromkeys(at[date] for date in alarms if date in at))
     return Chart(axis.places, marks, tuple(spots), tuple(joined), drawn, raised, dates[0], dates[-1])
 
 
@@ -245,7 +247,8 @@ def _split(alert: NewAlert, split: Mapping[str, Any]) -> list[Grid]:
     made = [Grid(title, f"{lead} {' '.join(split.get('notes', ()))}", ("part", "change (interval)"), tuple(rows))]
     if examples := split.get("examples"):
         shown = tuple(
-            (e["query"], words.signed(e["part"]), ", ".join(e["before"][:10]), ", ".join(e["after"][:10])) for e in examples[:10]
+            (e["query"], words.signed(e["part"]), ", ".join(e["before"][:10]), ", ".join(e["after"][:10]))
+            for e in examples[:10]
         )
         heads = ("query", "its part", "shown before", "shown now")
         made.append(Grid("Queries that carry it", "With the documents that were shown, the top ten.", heads, shown))
@@ -291,8 +294,11 @@ def _changes(found: DayReport) -> Grid:
 
 def _strata(found: DayReport) -> Grid:
     rows = tuple(
-        (s["name"], words.count(s["queries"]), words.count(s["requests"]), words.count(s["drawn"]), words.count(s["drawn_panel"]))
-        + (words.percent(s["panel"] + (1 - s["panel"]) * s["fresh"]),)
+        (
+            s["name"],
+            *(words.count(s[name]) for name in ("queries", "requests", "drawn", "drawn_panel")),
+            words.percent(s["panel"] + (1 - s["panel"]) * s["fresh"]),
+        )
         for s in found.day.facts.get("strata", ())
     )
     heads = ("stratum", "queries", "requests", "sampled", "of the panel", "chance of each query")

@@ -11,9 +11,10 @@ from germane.monitor import alerts as alarms
 from germane.monitor import changes as differences
 from germane.monitor import levels as means
 from germane.monitor import splitting
+from germane.monitor.counterfactual import Anchors
 from germane.monitor.days import Day, Lists, Seen
 from germane.registry.days import AnchorRow, ChangeRow, LineRow, NewAlert, QueryRow
-from germane.types import Scale
+from germane.types import InputError, Scale
 from germane.watching import measuring
 from germane.watching.measuring import Floats
 
@@ -22,7 +23,7 @@ DRAWN = ("judge", "guide", "scale", "design")
 
 
 class Shown(NamedTuple):
-    """A day as it is compared: who was sampled, their chance of being in the panel, and the lists where they are still there."""
+    """A day as it is compared: the sample, each query's chance of being in the panel, and the lists where they still are."""
 
     day: Day
     panel_probability: Floats
@@ -88,7 +89,7 @@ def detected(
     *,
     level: float,
 ) -> list[alarms.Alert]:
-    """Every alert of the history, as the detectors have it. dates: days that are done, in order. history: date -> its changes."""
+    """Every alert of the history, as the detectors have it. dates: days that are done. history: date -> changes."""
     days = [
         [differences.Change(r.metric, r.segment, r.value, r.se, r.n, r.part) for r in history.get(date, ())] for date in dates
     ]
@@ -101,14 +102,14 @@ def of_anchors(before: Sequence[AnchorRow], after: Sequence[AnchorRow], scale: S
     return differences.anchors(then, now)
 
 
-def anchored(before: Sequence[AnchorRow], after: Sequence[AnchorRow], scale: Scale) -> splitting.Anchors | None:
+def anchored(before: Sequence[AnchorRow], after: Sequence[AnchorRow], scale: Scale) -> Anchors | None:
     """The anchors that both days have, as gains; None where there are none."""
     then = {(r.query_id, r.doc_id): r.relevance for r in before}
     both = [(then[key], r.relevance) for r in after if (key := (r.query_id, r.doc_id)) in then]
     if not both:
         return None
     one, two = (np.asarray([_worth(pair[i], scale) for pair in both], np.float64) for i in (0, 1))
-    return splitting.Anchors(one, two)
+    return Anchors(one, two)
 
 
 def new_alert(alert: alarms.Alert, split: splitting.Split | None) -> NewAlert:
@@ -125,15 +126,28 @@ def new_alert(alert: alarms.Alert, split: splitting.Split | None) -> NewAlert:
 
 
 def split(
-    before: Shown, after: Shown, anchors: splitting.Anchors | None, arrived: set[str], gone: set[str], *, metric: str, k: int
+    before: Sequence[Shown],
+    after: Sequence[Shown],
+    anchors: Anchors | None,
+    moved: tuple[set[str], set[str]],
+    *,
+    segment: str,
+    k: int,
+    level: float,
 ) -> splitting.Split | None:
-    """What the change between two days is made of; None where the lists of one are not known any more."""
-    if before.lists is None or after.lists is None:
+    """What the change between some days and later ones is made of; None where lists are not known any more.
+
+    moved: documents that came into the catalogue between, and that left it.
+    """
+    one, two = ([_panel_seen(each) for each in days if each.lists is not None] for days in (before, after))
+    if not one or not two:
         return None
-    one, two = (_panel_seen(each) for each in (before, after))
-    if not len(set(one.day.query.tolist()) & set(two.day.query.tolist())):
+    arrived, gone = moved
+    asked = {"anchors": anchors, "arrived": arrived, "gone": gone, "segment": segment, "k": k, "level": level}
+    try:
+        return splitting.split(one, two, **asked)  # type: ignore[arg-type]
+    except InputError:  # no query with all its answers on both days: then no part is known
         return None
-    return splitting.split(one, two, anchors, arrived, gone)
 
 
 def plain(value: Any) -> Any:
@@ -155,16 +169,8 @@ def plain(value: Any) -> Any:
 
 def _panel_seen(shown: Shown) -> Seen:
     """The panel and its lists."""
-    rows_of, lists = np.flatnonzero(shown.day.panel), shown.lists
-    assert lists is not None
-    kept = Lists(
-        lists.query[rows_of],
-        [lists.docs[i] for i in rows_of],
-        [lists.gains[i] for i in rows_of],
-        [lists.fingerprint[i] for i in rows_of] if lists.fingerprint else (),
-        None if lists.fresh is None else [lists.fresh[i] for i in rows_of],
-    )
-    return Seen(shown.panel, kept)
+    assert shown.lists is not None
+    return Seen(shown.panel, measuring.taken(shown.lists, np.flatnonzero(shown.day.panel).tolist()))
 
 
 def _worth(grade: int | None, scale: Scale) -> float:

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import date
 from math import floor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,7 +178,7 @@ def _table(strata: list[Stratum]) -> pa.Table:
     return pa.table({name: [getattr(s, name) for s in strata] for name in ("name", "panel", "fresh")})
 
 
-def _lists_of(log: DayLog, table: pa.Table, day: date) -> pa.Array:
+def _lists_of(log: DayLog, table: pa.Table, day: date) -> Any:
     """The list that each drawn query was shown, in the order of the table, cut at the depth that is watched."""
     import pyarrow as pa
 

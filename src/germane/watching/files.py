@@ -44,6 +44,8 @@ def sample(plan: Plan, day: date) -> Sampled:
 
     Raises: InputError for a log that cannot be read.
     """
+    import pyarrow as pa
+
     path, logs = folder(plan, day) / SAMPLE, plan.files(day)
     made_of = _digest(design(plan), [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in logs])
     if (found := _read(path, made_of)) is not None:
@@ -55,8 +57,8 @@ def sample(plan: Plan, day: date) -> Sampled:
             return Sampled(_nothing(), facts | {"strata": [], "notes": log.notes})
         drawn = drawing.draw(log, day)
         facts |= {"strata": [s._asdict() for s in drawn.strata], "notes": log.notes}
-    ids = [query_id(text) for text in drawn.table["query"].to_pylist()]
-    table = drawn.table.append_column("query_id", [ids])
+    ids: Any = pa.array([query_id(str(text)) for text in drawn.table["query"].to_pylist()], pa.string())
+    table = drawn.table.append_column("query_id", ids)
     _write(path, table, {"made_of": made_of, "facts": facts})
     return Sampled(table, facts)
 
@@ -74,18 +76,23 @@ def pairs(plan: Plan, day: date, drawn: Sampled, fingerprint: str) -> Mapping[st
     made_of = _digest([documents.name, stat.st_size, stat.st_mtime_ns, fingerprint], drawn.table["query"].to_pylist())
     if (found := _read(path, made_of)) is not None:
         return found.facts
-    ids = sorted({doc for docs in drawn.table["shown"].to_pylist() for doc in docs})
+    columns: list[list[Any]] = [drawn.table[name].to_pylist() for name in ("query_id", "query", "shown")]
+    ids = sorted({doc for docs in columns[2] for doc in docs})
     said = texts.texts(plan, documents, ids)
-    columns = (drawn.table[name].to_pylist() for name in ("query_id", "query", "shown"))
     rows = [(qid, query, doc, said[doc]) for qid, query, docs in zip(*columns, strict=True) for doc in docs if doc in said]
     names = ("query_id", "query", "doc_id", "text")
     table = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)})
     missing = [doc for doc in ids if doc not in said]
-    facts = {"documents": len(ids), "missing": len(missing), "missing_example": missing[0] if missing else "", "pairs": len(rows)}
+    facts = {
+        "documents": len(ids),
+        "missing": len(missing),
+        "missing_example": missing[0] if missing else "",
+        "pairs": len(rows),
+    }
     there = texts.catalogue(plan, documents)
     with store.replacing(folder(plan, day) / CATALOGUE) as file:
         np.save(file, there)
-    _write(path, table.append_column("known", [_known(plan, table, fingerprint)]), {"made_of": made_of, "facts": facts})
+    _write(path, table.append_column("known", _known(plan, table, fingerprint)), {"made_of": made_of, "facts": facts})
     return facts
 
 
@@ -144,7 +151,7 @@ def design(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _known(plan: Plan, table: pa.Table, fingerprint: str) -> pa.Array:
+def _known(plan: Plan, table: pa.Table, fingerprint: str) -> Any:
     """(n,) Whether the judgment store has the label of each pair."""
     import pyarrow as pa
 

@@ -19,16 +19,16 @@ import numpy as np
 from germane import store
 from germane.judges import folder as judge_folder
 from germane.judges.loading import locate
-from germane.monitor.alerts import Rules
+from germane.monitor.alerts import Alert, Rules
 from germane.monitor.days import Lists
 from germane.registry import alerting, days
 from germane.registry.database import Registry
 from germane.registry.days import AnchorRow, ChangeRow, Claim, DayRow, LevelRow, LineRow, NewDay
+from germane.report.day import DayReport
 from germane.types import InputError
 from germane.watching import comparing, files, measuring, texts
 from germane.watching.comparing import Shown
 from germane.watching.plan import FAKE, Plan
-from germane.report.day import DayReport
 from germane.watching.results import History
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("germane")
 ANCHORS = "anchors.parquet"
+STEADY = 3
+"""Days on either side of a change that its split is averaged over, at most."""
+
 SHOWN_DAYS = 90
 """Of the history, in a day's report."""
 
@@ -123,15 +126,15 @@ class Work:
         judge = str(facts.get("judge", {}).get("fingerprint", ""))
         said = store.SCHEMAS["judgments"].arrow().empty_table() if said is None else said
         seen, lists = measuring.day(str(day), table, said, self.plan, judge=judge)
-        return Shown(seen, np.asarray(table["panel_probability"].to_numpy(), np.float64), self._with_fresh(str(day), table, lists))
+        return Shown(
+            seen, np.asarray(table["panel_probability"].to_numpy(), np.float64), self._with_fresh(str(day), table, lists)
+        )
 
     def _with_fresh(self, day: str, table: pa.Table, lists: Lists) -> Lists:
         """The lists, with which labels were made that day."""
         old = files.known(self.plan, day)
-        ids: list[str] = table["query_id"].to_pylist()
-        fresh = [
-            np.array([(qid, doc) not in old for doc in docs], np.bool_) for qid, docs in zip(ids, lists.docs, strict=True)
-        ]
+        ids: list[Any] = table["query_id"].to_pylist()
+        fresh = [np.array([(qid, doc) not in old for doc in docs], np.bool_) for qid, docs in zip(ids, lists.docs, strict=True)]
         return Lists(lists.query, lists.docs, lists.gains, lists.fingerprint, fresh)
 
     def past(self, row: DayRow) -> Shown:
@@ -140,20 +143,15 @@ class Work:
         day, odds = comparing.day_of(row.date, found, judge=row.fingerprint, guide=row.guide_version)
         table, said = files.shown(self.plan, row.date), files.labels(self.plan, row.date)
         lists = None
-        same = table is not None and table.num_rows and sorted(table["query"].to_pylist()) == sorted(day.query.tolist())
-        if table is not None and said is not None and same:
+        queries = set() if table is None else {str(query) for query in table["query"].to_pylist()}
+        if table is not None and said is not None and queries == set(day.query.tolist()):
             again, lists = measuring.day(row.date, table, said, self.plan, judge=row.fingerprint)
             order = {query: i for i, query in enumerate(again.query.tolist())}
             rows = [order[query] for query in day.query.tolist()]
-            lists = self._with_fresh(row.date, table, lists)
-            assert lists.fresh is not None
-            picked = [[each[i] for i in rows] for each in (lists.docs, lists.gains, lists.fingerprint, lists.fresh)]
-            lists = Lists(day.query, picked[0], picked[1], picked[2], picked[3])
+            lists = measuring.taken(self._with_fresh(row.date, table, lists), rows)
         return Shown(day, odds, lists)
 
-    def _compared(
-        self, day: date, shown: Shown, anchors: list[AnchorRow], facts: dict[str, Any]
-    ) -> tuple[NewDay, History]:
+    def _compared(self, day: date, shown: Shown, anchors: list[AnchorRow], facts: dict[str, Any]) -> tuple[NewDay, History]:
         """The day as the history takes it, and the history before it."""
         plan, history = self.plan, self._history(day)
         row = self._row(day, "done", facts, shown)
@@ -166,7 +164,7 @@ class Work:
             found = [] if drawn else comparing.changes(before, shown)
             found += comparing.of_anchors(days.anchors_of(self.registry, history.last.date), anchors, plan.scale)
             changes = [ChangeRow(str(day), history.last.date, c.metric, c.segment, c.part, c.value, c.se, c.n) for c in found]
-        every = history.changes | {str(day): changes}
+        every = {**history.changes, str(day): changes}
         known = {(a.metric, a.segment, a.part, a.direction) for a in history.open}
         rules, dates = Rules(per_quarter=plan.per_quarter), [*history.dates, str(day)]
         raised = [
@@ -174,27 +172,30 @@ class Work:
             for alert in comparing.detected(dates, every, [*history.lines, *drawn], rules, level=plan.level)
             if alert.date == str(day) and (alert.metric, alert.segment, alert.part, alert.direction) not in known
         ]
-        alerts = [comparing.new_alert(a, self._split(a.since, day, shown, anchors, history)) for a in raised]
+        alerts = [comparing.new_alert(a, self._split(a, day, shown, anchors, history)) for a in raised]
         queries = comparing.rows(shown)
         return NewDay(row, levels, changes, queries, anchors, drawn, alerts, sinks_of(plan)), history
 
-    def _split(self, since: str, day: date, shown: Shown, anchors: Sequence[AnchorRow], history: History) -> Any:
-        """What the change from the last day before `since` is made of."""
-        rows = [row for row in history.days if row.state == days.DONE and row.date < since] or [history.last]
-        if (then := rows[-1]) is None:
+    def _split(self, alert: Alert, day: date, shown: Shown, anchors: Sequence[AnchorRow], history: History) -> Any:
+        """What an alert's change is made of: some days from its beginning on against some before it, of one judge."""
+        drawn = max((line.date for line in history.lines), default="")
+        done = [row for row in history.days if row.state == days.DONE and row.date >= drawn]
+        before = [row for row in done if row.date < alert.since][-STEADY:]
+        if not before:
             return None
-        before = self.past(then)
-        both = comparing.anchored(days.anchors_of(self.registry, then.date), anchors, self.plan.scale)
-        arrived, gone = self._moved(then.date, str(day), before.lists, shown.lists)
-        return comparing.split(before, shown, both, arrived, gone, metric=f"sdcg@{self.plan.k}", k=self.plan.k)
+        after = [row for row in done if row.date >= alert.since][1 - STEADY :]
+        then, now = [self.past(row) for row in before], [*(self.past(row) for row in after), shown]
+        both = comparing.anchored(days.anchors_of(self.registry, before[-1].date), anchors, self.plan.scale)
+        moved = self._moved(before[-1].date, str(day), then, now)
+        asked: dict[str, Any] = {"segment": alert.segment, "k": self.plan.k, "level": self.plan.level}
+        return comparing.split(then, now, both, moved, **asked)
 
-    def _moved(self, then: str, now: str, before: Lists | None, after: Lists | None) -> tuple[set[str], set[str]]:
+    def _moved(self, then: str, now: str, before: Sequence[Shown], after: Sequence[Shown]) -> tuple[set[str], set[str]]:
         """Documents of the lists that came to the catalogue between two days, and that left it."""
         was, there = files.catalogue(self.plan, then), files.catalogue(self.plan, now)
-        if was is None or there is None or before is None or after is None:
+        if was is None or there is None:
             return set(), set()
-        new = sorted({doc for docs in after.docs for doc in docs})
-        old = sorted({doc for docs in before.docs for doc in docs})
+        old, new = (sorted({d for s in some if s.lists for docs in s.lists.docs for d in docs}) for some in (before, after))
         arrived = {doc for doc, known in zip(new, texts.among(new, was), strict=True) if not known}
         gone = {doc for doc, known in zip(old, texts.among(old, there), strict=True) if not known}
         return arrived, gone

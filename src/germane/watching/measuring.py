@@ -63,8 +63,9 @@ def measured(grades: Sequence[Sequence[int | None]], scale: Scale, k: int, relev
 def day(date: str, sample: pa.Table, labels: pa.Table, plan: Plan, *, judge: str) -> tuple[Day, Lists]:
     """The day and what it showed. sample: as `drawing.draw` made it, with `query_id`; labels: its judgments."""
     said = _grades(labels)
-    ids: list[str] = sample["query_id"].to_pylist()
-    shown = [tuple(docs) for docs in sample["shown"].to_pylist()]
+    ids: list[Any] = sample["query_id"].to_pylist()
+    rows: list[Any] = sample["shown"].to_pylist()
+    shown = [tuple(docs) for docs in rows]
     grades = [[said.get((query_id, doc), (None, ""))[0] for doc in docs] for query_id, docs in zip(ids, shown, strict=True)]
     best, gains = max(plan.scale.gains), np.asarray(plan.scale.gains)
     worth = [np.array([np.nan if g is None else gains[g] / best for g in row], np.float64) for row in grades]
@@ -99,6 +100,17 @@ def panel(of: Day, probability: Floats) -> Day:
         {name: values[rows] for name, values in of.metrics.items()},
         of.judge,
         of.guide,
+    )
+
+
+def taken(lists: Lists, rows: Sequence[int]) -> Lists:
+    """These rows of lists, in this order."""
+    return Lists(
+        lists.query[list(rows)],
+        [lists.docs[i] for i in rows],
+        [lists.gains[i] for i in rows],
+        [lists.fingerprint[i] for i in rows] if lists.fingerprint else (),
+        None if lists.fresh is None else [lists.fresh[i] for i in rows],
     )
 
 

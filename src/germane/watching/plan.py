@@ -34,7 +34,8 @@ class Columns:
 class Plan:
     """What is watched: as `settings.Watch` has it, with paths from here and zones that are there.
 
-    scale: of the judge's grades. relevant: grades from this one on are relevant. folder: where each day's files lie.
+    scale: of the judge's grades; scale_name: as the settings have it. relevant: grades from this one on are relevant. folder:
+    where each day's files lie.
     """
 
     root: Path
@@ -45,6 +46,7 @@ class Plan:
     pairs: str
     judge: str
     scale: Scale
+    scale_name: str
     relevant: int
     anchors: Path | None
     labels: Path
@@ -111,6 +113,7 @@ def of(found: Settings, *, needed: bool = True) -> Plan:
         said.pairs,
         said.judge if said.judge == FAKE or said.judge.startswith("llm:") else str(root / said.judge),
         scale,
+        found.scale or scale.name,
         _relevant(said.relevant, scale),
         root / said.anchors if said.anchors else None,
         root / said.labels if said.labels else found.folder("labels"),

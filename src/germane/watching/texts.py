@@ -38,10 +38,8 @@ def texts(plan: Plan, file: Path, ids: Sequence[str]) -> dict[str, str]:
     if not plan.docs:
         said: list[Any] = table["text"].to_pylist()
         return {str(doc_id): str(text) for doc_id, text in zip(table["doc_id"].to_pylist(), said, strict=True) if text}
-    if text_fields(table) == ["text"]:
-        made = table["text"].to_pylist()
-    else:
-        made = compose_table(table, learned(plan)).text.to_pylist()
+    plain = text_fields(table) == ["text"]
+    made: list[Any] = table["text"].to_pylist() if plain else compose_table(table, learned(plan)).text.to_pylist()
     return {str(doc_id): str(text) for doc_id, text in zip(table["doc_id"].to_pylist(), made, strict=True) if text}
 
 
