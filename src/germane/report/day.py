@@ -111,7 +111,7 @@ def html(found: DayReport) -> str:
         chart=chart(found),
         height=HEIGHT,
         left=LEFT,
-        metric=found.metric,
+        metric=name(found.metric),
         facts=facts,
         foot="Levels are weighted by requests and by the design. A day without traffic is a gap, and no zero. Intervals are of "
         "that day alone; alerts allow for having looked at every series on every day.",
@@ -135,7 +135,10 @@ def answer(found: DayReport) -> str:
         kinds = " and ".join(line.kind for line in found.lines)
         said += f". The {kinds} changed that day, so it is not compared with {found.before}"
     elif (c := found.change(found.metric)) is not None:
-        said += f"; {words.signed(c.value)} ({words.interval(c)}) from {found.before} on the same queries"
+        if c.value == 0 and c.se == 0:
+            said += f", the same as on {found.before} for the same queries"
+        else:
+            said += f"; {words.signed(c.value)} ({words.interval(c)}) from {found.before} on the same queries"
     if not found.alerts:
         return f"{said}. No alert."
     return f"{said}. {words.many(len(found.alerts), 'alert')}: {'; '.join(sentence(a) for a in found.alerts[:3])}."
@@ -226,25 +229,28 @@ def estimate(row: ChangeRow, level: float = 0.95) -> Estimate:
 
 
 def _alerts(found: DayReport) -> list[Grid]:
-    rows = [(sentence(a), a.date, "raised today") for a in found.alerts]
-    rows += [(sentence(a), a.date, f"{a.state}{f' by {a.by}' if a.by else ''}") for a in found.open]
+    rows = [(f"{name(a.metric)}, {a.segment}", a.date, "raised today", sentence(a)) for a in found.alerts]
+    for a in found.open:
+        state = f"{a.state} by {a.by}" if a.by else a.state
+        rows.append((f"{name(a.metric)}, {a.segment}", a.date, state, sentence(a)))
     made = []
     if rows:
-        lead = "Those of this day first; older ones stay until they are resolved (germane watch alerts --resolve)."
-        made.append(Grid("Alerts", lead, ("what moved", "raised", "state"), tuple(rows)))
-    for alert in found.alerts:
-        if split := alert.detail.get("split"):
-            made += _split(alert, split)
+        lead = "Those of this day first; older ones stay until somebody resolves them."
+        made.append(Grid("Alerts", lead, ("series", "raised", "state", "what moved"), tuple(rows)))
+    splits = {(a.segment, a.since): a.detail["split"] for a in found.alerts if a.detail.get("split")}
+    for (segment, since), split in splits.items():
+        made += _split(f"{name(found.metric)}, {segment}, since {since}", split)
     return made
 
 
-def _split(alert: NewAlert, split: Mapping[str, Any]) -> list[Grid]:
+def _split(of: str, split: Mapping[str, Any]) -> list[Grid]:
     """What a change is made of, and the queries that carry it with both lists."""
     rows = [(f"{cause}: {CAUSE_WORDS[cause]}", _of(split[cause])) for cause in CAUSES]
     lead = "The four parts add up to the total (Shapley's shares over the order in which they may change)."
-    title = f"What the change is made of: {name(alert.metric)}, {alert.segment}"
+    title = f"What the change is made of: {of}"
+    lead += "".join(f" {note[:1].upper()}{note[1:]}." for note in split.get("notes", ()))
     rows.append(("total", _of(split["total"])))
-    made = [Grid(title, f"{lead} {' '.join(split.get('notes', ()))}", ("part", "change (interval)"), tuple(rows))]
+    made = [Grid(title, lead, ("part", "change (interval)"), tuple(rows))]
     if examples := split.get("examples"):
         shown = tuple(
             (e["query"], words.signed(e["part"]), ", ".join(e["before"][:10]), ", ".join(e["after"][:10]))

@@ -172,7 +172,8 @@ class Work:
             for alert in comparing.detected(dates, every, [*history.lines, *drawn], rules, level=plan.level)
             if alert.date == str(day) and (alert.metric, alert.segment, alert.part, alert.direction) not in known
         ]
-        alerts = [comparing.new_alert(a, self._split(a, day, shown, anchors, history)) for a in raised]
+        splits = {(a.since, a.segment): self._split(a, day, shown, anchors, history) for a in raised}
+        alerts = [comparing.new_alert(a, splits[a.since, a.segment]) for a in raised]
         queries = comparing.rows(shown)
         return NewDay(row, levels, changes, queries, anchors, drawn, alerts, sinks_of(plan)), history
 

@@ -85,10 +85,14 @@ def _asked(log: DayLog, day: date, files: Sequence[Path]) -> None:
     time = named(columns.time)
     when, inside = _times(time, there[columns.time], day, log.plan.zone, log.plan.log_zone)
     kept = [
-        f"CAST({named(columns.query)} AS VARCHAR) AS query",
+        f"replace(CAST({named(columns.query)} AS VARCHAR), chr(0), ' ') AS query",  # no database keeps a zero
         f"{_shown(named(columns.shown), there[columns.shown])} AS shown",
     ]
-    kept += [f"CAST({named(columns.query_id)} AS VARCHAR) AS query_id"] if columns.query_id else ["NULL AS query_id"]
+    kept += (
+        [f"replace(CAST({named(columns.query_id)} AS VARCHAR), chr(0), ' ') AS query_id"]
+        if columns.query_id
+        else ["NULL AS query_id"]
+    )
     kept += [f"replace(coalesce(CAST({named(c)} AS VARCHAR), ''), chr(0), ' ') AS s{i}" for i, c in enumerate(columns.segments)]
     connection.execute(f"CREATE VIEW asked AS SELECT {', '.join(kept)} FROM files WHERE {inside}")
     if when != time:  # times that may be none
