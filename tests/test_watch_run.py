@@ -1,11 +1,14 @@
 """The daily job: each day once, whoever runs it, killed where it may; gaps, missed days, faults of disk and database."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -90,6 +93,7 @@ KILLED = """
 import logging, os, signal, sys
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from pathlib import Path
 from germane.registry import database, days
 from germane.pipeline import watch
@@ -289,6 +293,26 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(tmp_path, whole):
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stderr.startswith("germane: ")
+    watch.run(folder)
+    assert history(folder) == history(whole)
+
+
+@pytest.mark.parametrize("name", ["sample.parquet", "catalogue.npy", "pairs.parquet", "labels.parquet", "report.html"])
+def test_a_disk_that_fills_at_any_file_leaves_no_half_of_it(tmp_path, whole, monkeypatch, capsys, name):
+    folder = project(tmp_path / "p", days=3, anchors=True)
+    real = os.replace
+
+    def full(draft, target):
+        if Path(target).name == name and "2026-03-03" in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(draft, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    code, _, err = called(folder, "watch", "run", monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, len(err.strip().splitlines())) == (2, 1)
+    assert "the disk is full" in err
+    assert not (folder / "watch/2026-03-03" / name).exists()
+    monkeypatch.setattr(os, "replace", real)
     watch.run(folder)
     assert history(folder) == history(whole)
 
