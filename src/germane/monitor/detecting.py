@@ -24,6 +24,9 @@ CLIP = 3.0
 YEAR_ROUND = 0.99
 """A day's weight in what is learned of noise and weekdays, against the day after it: about the last hundred days."""
 
+WEEKS = 12
+"""Weeks from which a weekday's usual change is learned."""
+
 VARIANCE = 0.9
 """The same for a query's variance, of which each day's own estimate counts as one of about ten."""
 
@@ -32,6 +35,9 @@ DOUBT = 4.0
 
 APART = 4
 """Series of a group overlap: together they count as at most so many when the memory is learned."""
+
+PRIOR, LEAST = 20, 0.8
+"""Days for which the model's own variance of a step counts, and the least part of it that days may show."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,12 @@ class Chains:
 class Learned:
     """What the days so far taught of each series: weekdays' usual changes, spread and autocorrelation."""
 
-    def __init__(self, series: int, group: Ints) -> None:
+    def __init__(self, series: int, group: Ints, weeks: int) -> None:
+        self.least = weeks
         self.group, self.groups = group, int(group.max()) + 1 if series else 0
-        self.sums, self.counts = np.zeros((7, series)), np.zeros((7, series))
+        self.weeks = np.full((7, WEEKS, series), np.nan)
+        self.known: dict[int, tuple[Floats, Floats]] = {}
+        self.sd = np.zeros(series)
         self.squares, self.days = np.zeros(series), np.zeros(series)
         self.behind = np.zeros((len(MEMORIES), series))
         self.likelihood = np.zeros((len(MEMORIES), self.groups))
@@ -99,11 +108,40 @@ class Learned:
         """(S,) what comes with this weekday, after so many days, and by how much not knowing it well widens the noise."""
         total, spread = np.zeros_like(self.days), np.zeros_like(self.days)
         for back in range(min(gap, 7)):
-            sums, counts = self.sums[(weekday - back) % 7], self.counts[(weekday - back) % 7]
-            known = counts >= 1.9
-            total += np.where(known, sums / np.maximum(counts, 1), 0.0)
-            spread += np.where(known, 1 / np.maximum(counts, 1), 0.0)
+            mean, count = self._weekday((weekday - back) % 7)
+            total += np.where(count >= 2, mean, 0.0)
+            spread += np.where(count >= 2, 1 / np.maximum(count, 1), 0.0)
         return total, 1 + spread / max(min(gap, 7), 1)
+
+    def settled(self, weekday: int, gap: int) -> NDArray[np.bool_]:
+        """(S,) whether the weekday's usual change is known: before, what is left of a day is no evidence.
+
+        After missing days it is read as it is, less what is known of those days: else a job that rests on Sundays would
+        never know its Mondays.
+        """
+        return (self._weekday(weekday)[1] >= self.least) | (gap > 1)
+
+    def forget(self, weekday: int, back: int, series: Ints) -> None:
+        """An incident began on that weekday, so many weeks ago: it is no usual change."""
+        known = np.isfinite(self.weeks[weekday][:, series]).sum(0) > 2
+        self.weeks[weekday, back, series[known]] = np.nan
+        self.known.pop(weekday, None)
+
+    def _weekday(self, weekday: int) -> tuple[Floats, Floats]:
+        """(S,) a weekday's mean change over the last weeks, and of how many; those `CLIP` off are left out."""
+        if weekday not in self.known:
+            weeks = self.weeks[weekday]
+            count = np.isfinite(weeks).sum(0).astype(np.float64)
+            order = np.sort(weeks, axis=0)  # NaN last
+            middle = np.maximum((count - 1) / 2, 0)
+            low, high = (np.take_along_axis(order, f(middle).astype(np.int64)[None], 0)[0] for f in (np.floor, np.ceil))
+            reach = CLIP * np.nan_to_num(self.sd)
+            nearer = np.where(np.abs(low) < np.abs(high), low, high)  # two middle weeks that disagree: the quieter one
+            median = np.where(high - low > reach, nearer, (low + high) / 2)
+            usual = np.isfinite(weeks) & (np.abs(weeks - median) <= np.maximum(reach, 1e-15))
+            mean = np.where(usual, weeks, 0.0).sum(0) / np.maximum(usual.sum(0), 1)
+            self.known[weekday] = (mean, count)
+        return self.known[weekday]
 
     def noise(self) -> tuple[Floats, Floats]:
         """(S,) how much larger the variance is than stated, at least 1, and (S,) the memory of the series' group."""
@@ -118,24 +156,24 @@ class Learned:
         with np.errstate(invalid="ignore", divide="ignore"):
             z = np.clip(rest / sd, -CLIP, CLIP)
             z = np.where(sd > 0, z, np.nan)
-        seen = np.isfinite(z)
-        old = YEAR_ROUND
-        self.squares = np.where(seen, old * self.squares + np.nan_to_num(z) ** 2, self.squares)
-        self.days = np.where(seen, old * self.days + 1, self.days)
+        self.sd = np.where(np.isfinite(sd), sd, self.sd)
+        seen = np.isfinite(z) & self.settled(weekday, gap)
+        self.squares = np.where(seen, YEAR_ROUND * self.squares + np.nan_to_num(z) ** 2, self.squares)
+        self.days = np.where(seen, YEAR_ROUND * self.days + 1, self.days)
         self._weigh(np.nan_to_num(z), seen, gap)
         if gap == 1:
-            kept = np.where(seen, change - rest + np.nan_to_num(z) * np.nan_to_num(sd), 0.0)
-            fade = old**7
-            self.sums[weekday] = np.where(seen, fade * self.sums[weekday] + kept, self.sums[weekday])
-            self.counts[weekday] = np.where(seen, fade * self.counts[weekday] + 1, self.counts[weekday])
+            self.weeks[weekday, 1:] = self.weeks[weekday, :-1]
+            self.weeks[weekday, 0] = change
+            self.known.pop(weekday, None)
 
     def calibrated(self, z: Floats) -> Floats:
         """(window, S) steps in the standard errors that such steps have had so far: noise is no local level exactly."""
-        spread = np.maximum(self.steps / max(self.step_days, 1e-9), 1.0) if len(self.steps) else np.ones((len(z), self.groups))
+        steps = self.steps if len(self.steps) else np.zeros((len(z), self.groups))
+        spread = np.maximum((steps + PRIOR) / (self.step_days + PRIOR), LEAST)
         clipped = np.minimum(z**2, CLIP**2 * spread[:, self.group])
         held = np.maximum(np.bincount(self.group, weights=z[0] != 0, minlength=self.groups), 1)
         today = np.stack([np.bincount(self.group, weights=row, minlength=self.groups) for row in clipped]) / held
-        self.steps = YEAR_ROUND * self.steps + today if len(self.steps) else today
+        self.steps = YEAR_ROUND * steps + today
         self.step_days = YEAR_ROUND * self.step_days + 1
         return np.asarray(z / np.sqrt(spread[:, self.group]))
 
@@ -218,7 +256,8 @@ def scan(chains: Chains, *, window: int, learning: int, gap: int, snapshots: dic
     window-limited likelihood ratio: Lai (1995), J. R. Statist. Soc. B 57.
     """
     days, series = chains.values.shape
-    learned, level = Learned(series, chains.group), Levels(series, window)
+    learned = Learned(series, chains.group, min(learning // 7, 2))
+    level = Levels(series, window)
     rows: list[tuple[NDArray[np.generic], ...]] = []
     for t in range(days):
         missing = int(chains.gap[t])
@@ -228,7 +267,8 @@ def scan(chains: Chains, *, window: int, learning: int, gap: int, snapshots: dic
         inflation, memory = learned.noise()
         variance = learned.variance(chains.variances[t], n)
         rest = change - usual
-        level.take(t, rest, variance * inflation * wider, memory, missing)
+        known = learned.settled(int(chains.weekday[t]), missing)
+        level.take(t, np.where(known, rest, np.nan), variance * inflation * wider, memory, missing)
         learned.learn(change, rest, np.sqrt(variance * wider), int(chains.weekday[t]), missing)
         if np.isfinite(change).any():
             learned.learn_variance(np.where(np.isfinite(change), chains.variances[t], np.nan), n)
@@ -250,6 +290,9 @@ def scan(chains: Chains, *, window: int, learning: int, gap: int, snapshots: dic
                 told = np.where(level.den > 0, level.den, 1.0)
                 snapshots[t] = Snapshot(level.day.copy(), level.num / told, level.den.copy(), z)
             size, se = level.accept(who, which)
+            for day in np.unique(since).tolist():
+                if chains.gap[day] == 1 and (chains.gap[day + 1 : t + 1] == 1).all():
+                    learned.forget(int(chains.weekday[day]), 0, who[since == day])
             rows.append((np.full(who.size, t), who, since, size, se, peak[who], limits[over], memory[who]))
     columns = [np.concatenate(c) for c in zip(*rows, strict=True)] if rows else [np.zeros(0)] * 8
     whole = [c.astype(np.int64) for c in columns[:3]]

@@ -19,6 +19,9 @@ from germane.types import Estimate, InputError
 Floats = NDArray[np.float64]
 CAUSES = ("search", "traffic", "catalogue", "judge")
 EXAMPLES = 5
+MAIN = 0.6
+"""The least share of the total that a named cause accounts for."""
+
 GROUPS = 20
 """Groups of anchors that are left out in turn, for what the judge's map may be wrong by."""
 
@@ -37,7 +40,7 @@ class Split:
     """A change in its four parts, in units of the metric; they add up to the total exactly.
 
     cause: the part that the intervals support as the main one, "" where none is: it and the total exclude 0 on the same
-    side, it is half of the total or more, and it exceeds the next one clearly.
+    side, it is `MAIN` of the total or more, and it exceeds the next one clearly.
     """
 
     search: Estimate
@@ -63,18 +66,19 @@ def split(
 ) -> Split:
     """The change of sDCG@k from before to after, over the panel's queries of a segment, in four parts with intervals.
 
-    before, after: a day and its lists, or a few: then each of the one is split from each of the other, and the parts are
-    averaged, which steadies them. anchors: fixed pairs judged on both days past the store. arrived, gone: ids that came into
+    before, after: a day and its lists, or as many days on both sides: then each is split from the one in its place, and the
+    parts are averaged, which steadies them. Take the same weekdays, a week apart, so that no weekday's mix is read as a
+    change. anchors: fixed pairs judged on both days past the store. arrived, gone: ids that came into
     the catalogue, or left it, between. A part is Shapley's: what its factor changes, averaged over all orders in which the
     four may change. Search is order and choice among documents there on both days. Queries asked on one day only count as
     traffic; a document without an answer takes its answer of the other day, else its query is left out, and it is said.
     Source: Shapley (1953); for changes over time: Shorrocks (2013), J. Economic Inequality 11; docs/statistics/split.md.
-    Raises: InputError for days whose lists are of other queries, and where no query has an answer.
+    Raises: InputError for unequal numbers of days, days whose lists are of other queries, and where no query has an answer.
     """
     befores, afters = ([s] if isinstance(s, Seen) else list(s) for s in (before, after))
-    if not befores or not afters:
-        raise InputError("no days: give at least one day before the change, and one after it")
-    pairs = [_Pair.of(old, new, set(arrived), set(gone), segment, k) for old, new in product(befores, afters)]
+    if not befores or len(befores) != len(afters):
+        raise InputError(f"{len(befores)} days before and {len(afters)} after: give as many of each, one at least")
+    pairs = [_Pair.of(old, new, set(arrived), set(gone), segment, k) for old, new in zip(befores, afters, strict=True)]
     judged = anchors or Anchors(np.empty(0), np.empty(0))
     parts, influence = _averaged(pairs, judged)
     variance = _of_anchors(pairs, judged, parts)
@@ -219,7 +223,7 @@ def _cause(each: Sequence[Estimate], total: Estimate, gap: Callable[[int, int], 
     clear = part.low > 0 if sign > 0 else part.high < 0
     apart = gap(first, second)
     ahead = apart.low > 0 if sign > 0 else apart.high < 0
-    return CAUSES[first] if clear and ahead and sign * part.value >= abs(total.value) / 2 else ""
+    return CAUSES[first] if clear and ahead and sign * part.value >= MAIN * abs(total.value) else ""
 
 
 def _examples(pair: _Pair) -> tuple[Example, ...]:
