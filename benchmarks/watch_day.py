@@ -127,7 +127,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.tool:
         found = TOOLS[given.tool](given.folder)
-        print(json.dumps(found | {"peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        print(json.dumps(found | {"processor_s": used.ru_utime + used.ru_stime, "peak_gb": used.ru_maxrss / 2**20}))
         return
     print(f"{surroundings()}\n{given.requests:,} requests a day")
     with tempfile.TemporaryDirectory(prefix="germane-watch-") as name:

@@ -283,6 +283,13 @@ def queries_of(registry: Registry, date: str) -> list[QueryRow]:
         return [QueryRow(*row) for row in connection.execute(asked)]
 
 
+def texts_of(registry: Registry, date: str) -> list[str]:
+    """The sampled queries of a day, as texts alone."""
+    asked = sa.select(sampled.c.query).join(days, days.c.id == sampled.c.day_id).where(days.c.date == date)
+    with steady(registry), registry.reading() as connection:
+        return [str(text) for text in connection.scalars(asked)]
+
+
 def anchors_of(registry: Registry, date: str) -> list[AnchorRow]:
     """What the judge said of the anchors on a day."""
     names = [anchors.c[name] for name in AnchorRow._fields]

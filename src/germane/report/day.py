@@ -214,7 +214,7 @@ def chart(found: DayReport) -> Chart | None:
 def grids(found: DayReport) -> tuple[Grid, ...]:
     """The tables: alerts and what they are made of, history, levels, changes, the design."""
     made = [*_alerts(found), *([_history(found)] if found.history else []), *_levels(found)]
-    return tuple(made + [grid for grid in (_changes(found), _strata(found)) if grid.rows])
+    return tuple(made + [grid for grid in (_changes(found), _drift(found), _strata(found)) if grid.rows])
 
 
 def estimate(row: ChangeRow, level: float = 0.95) -> Estimate:
@@ -296,6 +296,18 @@ def _changes(found: DayReport) -> Grid:
     )
     lead = f"From {found.before}; a level moves with the same queries and with the mix of queries."
     return Grid("Changes", lead, ("metric", "part", "change", "95% interval", "n"), rows)
+
+
+def _drift(found: DayReport) -> Grid:
+    rows = []
+    for each in found.day.facts.get("drift", ()):
+        e, about = each["estimate"], each["about"]
+        if e["low"] is not None and e["high"] is not None:
+            told = f"{words.percent(e['low'])} to {words.percent(e['high'])}"
+            what = "requests with words not seen before" if about == "new words" else f"{about}: share that moved"
+            rows.append((what, words.percent(e["value"]), told, words.count(e["n"]), e["caveat"]))
+    lead = f"Against {found.before}; words against the queries of the last weeks. Drift is no alert."
+    return Grid("Drift", lead, ("what", "share", "interval", "n", ""), tuple(rows))
 
 
 def _strata(found: DayReport) -> Grid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -85,6 +85,17 @@ def file_days(day: date, of: ZoneInfo, files: ZoneInfo) -> list[date]:
     found = span(day, of)
     last = (found.end - timedelta(microseconds=1)).astimezone(files).date()
     return list(days(found.start.astimezone(files).date(), last))
+
+
+def week_before(day: str, since: str, known: Container[str]) -> str:
+    """The last day of the same weekday before `since` among those that are known, at most five weeks back; "" for none.
+
+    >>> week_before("2026-03-16", "2026-03-12", {"2026-03-02", "2026-03-09"})
+    '2026-03-09'
+    """
+    then = date.fromisoformat(day)
+    weeks = (str(then - 7 * n * DAY) for n in range(1, 6))
+    return next((each for each in weeks if each < since and each in known), "")
 
 
 def ranges(of: Iterable[date]) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from germane.monitor import alerts as alarms
 from germane.monitor import changes as differences
+from germane.monitor import drift, splitting
 from germane.monitor import levels as means
-from germane.monitor import splitting
 from germane.monitor.counterfactual import Anchors
 from germane.monitor.days import Day, Lists, Seen
 from germane.registry.days import AnchorRow, ChangeRow, LineRow, NewAlert, QueryRow
-from germane.types import InputError, Scale
+from germane.types import Estimate, InputError, Scale
 from germane.watching import measuring
 from germane.watching.measuring import Floats
 
@@ -110,6 +110,32 @@ def anchored(before: Sequence[AnchorRow], after: Sequence[AnchorRow], scale: Sca
         return None
     one, two = (np.asarray([_worth(pair[i], scale) for pair in both], np.float64) for i in (0, 1))
     return Anchors(one, two)
+
+
+def vocabulary(queries: Iterable[str]) -> set[str]:
+    """All words of these queries."""
+    return drift.vocabulary(queries)
+
+
+def drifted(before: Day, after: Day, known: set[str], *, level: float) -> list[dict[str, Any]]:
+    """What moved without an alert: grades, traffic by segment, and words that were not seen before; each with an estimate."""
+    found: list[drift.Drifted] = []
+    grades = [name for name in after.metrics if name.startswith("grade@")]
+    if grades and all(name in before.metrics for name in grades):
+        found += _drift("grades", lambda: drift.labels_moved(before, after, grades, level=level))
+    for column in after.segments:
+        if column in before.segments:
+            found += _drift(column, lambda column=column: drift.moved(before, after, column, level=level))  # type: ignore[misc]
+    if known:
+        found += _drift("new words", lambda: drift.new_words(after, known, level=level))
+    return [{"about": each.about, "estimate": plain(each.estimate)} for each in found]
+
+
+def _drift(about: str, measure: Callable[[], Estimate]) -> list[drift.Drifted]:
+    try:
+        return [drift.Drifted(about, measure())]
+    except InputError:  # a day without an answer has no drift
+        return []
 
 
 def new_alert(alert: alarms.Alert, split: splitting.Split | None) -> NewAlert:

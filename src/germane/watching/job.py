@@ -26,7 +26,7 @@ from germane.registry.database import Registry
 from germane.registry.days import AnchorRow, ChangeRow, Claim, DayRow, LevelRow, LineRow, NewDay
 from germane.report.day import DayReport
 from germane.types import InputError
-from germane.watching import comparing, files, measuring, texts
+from germane.watching import calendar, comparing, files, measuring, texts
 from germane.watching.comparing import Shown
 from germane.watching.plan import FAKE, Plan
 from germane.watching.results import History
@@ -38,6 +38,9 @@ _LOG = logging.getLogger("germane")
 ANCHORS = "anchors.parquet"
 STEADY = 3
 """Days on either side of a change that its split is averaged over, at most."""
+
+VOCABULARY = 28
+"""Days whose sampled queries say which words are known."""
 
 SHOWN_DAYS = 90
 """Of the history, in a day's report."""
@@ -154,14 +157,14 @@ class Work:
     def _compared(self, day: date, shown: Shown, anchors: list[AnchorRow], facts: dict[str, Any]) -> tuple[NewDay, History]:
         """The day as the history takes it, and the history before it."""
         plan, history = self.plan, self._history(day)
-        row = self._row(day, "done", facts, shown)
         levels = [LevelRow(str(day), *level) for level in comparing.levels(shown.day, level=plan.level)]
         changes: list[ChangeRow] = []
         drawn: list[LineRow] = []
         if history.last is not None:
             before = self.past(history.last)
-            drawn = comparing.lines(str(day), _of(history.last), _of(row))
+            drawn = comparing.lines(str(day), _of(history.last), _of(self._row(day, "done", facts, shown)))
             found = [] if drawn else comparing.changes(before, shown)
+            facts["drift"] = comparing.drifted(before.day, shown.day, self._words(history), level=plan.level)
             found += comparing.of_anchors(days.anchors_of(self.registry, history.last.date), anchors, plan.scale)
             changes = [ChangeRow(str(day), history.last.date, c.metric, c.segment, c.part, c.value, c.se, c.n) for c in found]
         every = {**history.changes, str(day): changes}
@@ -175,19 +178,28 @@ class Work:
         splits = {(a.since, a.segment): self._split(a, day, shown, anchors, history) for a in raised}
         alerts = [comparing.new_alert(a, splits[a.since, a.segment]) for a in raised]
         queries = comparing.rows(shown)
+        row = self._row(day, "done", facts, shown)
         return NewDay(row, levels, changes, queries, anchors, drawn, alerts, sinks_of(plan)), history
+
+    def _words(self, history: History) -> set[str]:
+        """The words of the queries that were sampled on the last days: what is not new."""
+        last = history.dates[-VOCABULARY:]
+        return comparing.vocabulary(query for date in last for query in days.texts_of(self.registry, date))
 
     def _split(self, alert: Alert, day: date, shown: Shown, anchors: Sequence[AnchorRow], history: History) -> Any:
         """What an alert's change is made of: some days from its beginning on against some before it, of one judge."""
         drawn = max((line.date for line in history.lines), default="")
-        done = [row for row in history.days if row.state == days.DONE and row.date >= drawn]
-        before = [row for row in done if row.date < alert.since][-STEADY:]
+        done = {row.date: row for row in history.days if row.state == days.DONE and row.date >= drawn}
+        before = [row for date, row in done.items() if date < alert.since]
         if not before:
             return None
-        after = [row for row in done if row.date >= alert.since][1 - STEADY :]
-        then, now = [self.past(row) for row in before], [*(self.past(row) for row in after), shown]
-        both = comparing.anchored(days.anchors_of(self.registry, before[-1].date), anchors, self.plan.scale)
-        moved = self._moved(before[-1].date, str(day), then, now)
+        after = [date for date in done if date >= alert.since][1 - STEADY :]
+        pairs = [(calendar.week_before(date, alert.since, done), date) for date in (*after, str(day))]
+        rows = [done[then] if then else before[-1] for then, _ in pairs]  # the same weekday, where it is known
+        then, now = [self.past(row) for row in rows], [*(self.past(done[date]) for date in after), shown]
+        first = min(row.date for row in rows)
+        both = comparing.anchored(days.anchors_of(self.registry, first), anchors, self.plan.scale)
+        moved = self._moved(first, str(day), then, now)
         asked: dict[str, Any] = {"segment": alert.segment, "k": self.plan.k, "level": self.plan.level}
         return comparing.split(then, now, both, moved, **asked)
 
