@@ -356,6 +356,7 @@ def test_a_postgresql_server_that_is_away_is_one_line_without_its_password(tmp_p
         (("segments = ", "segment = "), "unknown key 'watch.segment': did you mean 'watch.segments'?"),
         (('judge = "fake"', 'judge = "no/such"'), "no/such is no judge"),
         (('docs = "docs.parquet"', 'docs = "none.parquet"'), "watch.docs: no files named none.parquet"),
+        (("k = 5", 'registry = "postgresql://me:secret@host/db"'), "watch.registry holds a password"),
         (("k = 5", 'registry_env = "NOT_SET"'), "names the variable NOT_SET, which is not set"),
         (('log = "logs/{date}.parquet"', 'log = "logs/{date}.log"'), "the log of 2026-03-02 is not there"),
         (('scale = "five-level"', 'scale = "six"'), "no scale 'six'"),

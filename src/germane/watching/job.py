@@ -39,6 +39,9 @@ ANCHORS = "anchors.parquet"
 STEADY = 3
 """Days on either side of a change that its split is averaged over, at most."""
 
+LEARNED = 400
+"""Days of the history that the detectors are shown: weekdays and noise are learned in some weeks."""
+
 VOCABULARY = 28
 """Days whose sampled queries say which words are known."""
 
@@ -169,7 +172,8 @@ class Work:
             changes = [ChangeRow(str(day), history.last.date, c.metric, c.segment, c.part, c.value, c.se, c.n) for c in found]
         every = {**history.changes, str(day): changes}
         known = {(a.metric, a.segment, a.part, a.direction) for a in history.open}
-        rules, dates = Rules(per_quarter=plan.per_quarter), [*history.dates, str(day)]
+        learned = [date for date in history.dates if date >= str(day - LEARNED * calendar.DAY)]
+        rules, dates = Rules(per_quarter=plan.per_quarter), [*learned, str(day)]
         raised = [
             alert
             for alert in comparing.detected(dates, every, [*history.lines, *drawn], rules, level=plan.level)
@@ -223,7 +227,7 @@ class Work:
         return History(
             rows,
             done[-1] if done else None,
-            days.changes_of(self.registry, last=last),
+            days.changes_of(self.registry, first=str(day - LEARNED * calendar.DAY), last=last),
             [line for line in days.lines_of(self.registry) if line.date < str(day)],
             alerting.listed(self.registry, open_only=True),
             days.levels_of(self.registry, metric=f"sdcg@{self.plan.k}", segment="all", last=last),

@@ -198,7 +198,11 @@ def _registry(found: Settings, root: Path) -> str:
         if not os.environ.get(name):
             raise InputError(f"watch.registry_env names the variable {name}, which is not set: give it the registry's URL")
         return os.environ[name]
-    return found.watch.registry if "://" in found.watch.registry else str(root / found.watch.registry)
+    if "://" not in (text := found.watch.registry):
+        return str(root / text)
+    if "@" in text and ":" in text.partition("://")[2].partition("@")[0]:
+        raise InputError(f"{found.path}: watch.registry holds a password: put the URL into a variable, named by registry_env")
+    return text
 
 
 def _found(root: Path, named: str, day: date) -> list[Path]:

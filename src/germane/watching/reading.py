@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from germane.store.checks import MAX_CHARACTERS
 from germane.store.duck import connected
 from germane.text.normal import MAY_CHANGE, NORMAL, normal, steps_of
 from germane.types import InputError
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 
 MEMORY = 1 << 30
 """Bytes that DuckDB may hold; what does not fit lies on disk meanwhile."""
+
+LONGEST, LONGEST_VALUE = 1_000, 200
+"""Characters of a query, and of a segment's value, of which the rest is cut. A longer query is none that people type."""
 
 PIECE = 50_000
 """Spellings that are normalised at once."""
@@ -93,7 +95,10 @@ def _asked(log: DayLog, day: date, files: Sequence[Path]) -> None:
         if columns.query_id
         else ["NULL AS query_id"]
     )
-    kept += [f"replace(coalesce(CAST({named(c)} AS VARCHAR), ''), chr(0), ' ') AS s{i}" for i, c in enumerate(columns.segments)]
+    kept += [
+        f"left(replace(coalesce(CAST({named(c)} AS VARCHAR), ''), chr(0), ' '), {LONGEST_VALUE}) AS s{i}"
+        for i, c in enumerate(columns.segments)
+    ]
     connection.execute(f"CREATE VIEW asked AS SELECT {', '.join(kept)} FROM files WHERE {inside}")
     if when != time:  # times that may be none
         log.undated = _one(connection, f"SELECT count(*) FROM files WHERE {when} IS NULL")
@@ -175,7 +180,7 @@ def _counted(log: DayLog) -> None:
         f"sum(w.n)::BIGINT AS n FROM written w LEFT JOIN spelled s ON w.query = s.written GROUP BY ALL"
     )
     connection.execute("DROP TABLE written")
-    long = f"length(query) > {MAX_CHARACTERS}"
+    long = f"length(query) > {LONGEST}"
     log.empty = _one(connection, "SELECT coalesce(sum(n), 0)::BIGINT FROM cells WHERE query = ''")
     log.overlong = _one(connection, f"SELECT coalesce(sum(n), 0)::BIGINT FROM cells WHERE {long}")
     held = "".join(f", 's{i}': s{i}" for i in range(number))

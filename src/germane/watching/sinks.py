@@ -136,7 +136,8 @@ def _to_webhook(alert: AlertRow, plan: Plan) -> None:
         raise _Failed(f"it answered HTTP {problem.code}") from None
     except (OSError, ValueError, http.client.HTTPException) as problem:
         reason = getattr(problem, "reason", problem)
-        raise _Failed(f"no answer ({type(reason).__name__})") from None
+        late = isinstance(reason, TimeoutError)
+        raise _Failed(_late(plan.sinks.seconds) if late else f"no answer ({type(reason).__name__})") from None
 
 
 def _to_email(alert: AlertRow, plan: Plan) -> None:
@@ -183,9 +184,13 @@ def _in_time(send: Callable[[], None], seconds: float) -> None:
     thread.start()
     thread.join(seconds)
     if not found:
-        raise _Failed(f"no answer within {seconds:g} s")
+        raise _Failed(_late(seconds))
     if found[0] is not None:
         raise found[0]
+
+
+def _late(seconds: float) -> str:
+    return f"no answer within {seconds:g} s"
 
 
 def _secret(variable: str) -> str:
