@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
@@ -237,6 +238,21 @@ def test_days_of_a_zone_follow_its_midnight(tmp_path, clock):
     kept = history(folder)["days"]
     assert sum(requests for _, _, requests, _ in kept) < 3 * 600  # the last hours of the last day are of a day to come
     assert kept[0][2] < 600  # and those before the first log were never written
+
+
+def test_a_day_on_which_search_showed_nothing_is_zero_and_no_gap_and_of_the_same_judge(tmp_path):
+    folder = project(tmp_path, days=3)
+    log = pq.read_table(folder / "logs/2026-03-03.parquet")
+    nothing = pa.array([[]] * log.num_rows, pa.list_(pa.string()))
+    pq.write_table(log.set_column(log.column_names.index("shown"), "shown", nothing), folder / "logs/2026-03-03.parquet")
+    found = watch.run(folder)
+    assert [day.state for day in found.days] == ["done"] * 3
+    kept = history(folder)
+    level = {(date, metric): value for date, metric, segment, value in kept["levels"] if segment == "all"}
+    assert level["2026-03-03", "sdcg@5"] == 0.0
+    assert ("2026-03-03", "relevant@5") not in level  # a share of nothing
+    assert watch.status(folder).lines == ()
+    assert {row.before for row in kept["changes"]["2026-03-04"]} == {"2026-03-03"}
 
 
 # --- lines, judges ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 
 from germane.settings import Settings, Watch, load
 from germane.types import InputError
-from germane.watching import calendar, drawing, plan, reading
+from germane.watching import calendar, drawing, plan, reading, texts
 from germane.watching.measuring import measured
 
 DAY = date(2026, 3, 2)
@@ -275,3 +275,33 @@ def test_a_list_with_too_little_judged_has_no_answer_and_an_empty_one_is_zero():
     assert found["sdcg@5"][3] == 0.0
     assert np.isnan(found["relevant@5"][3])
     assert found["grade@5:E"][1] == 1.0
+
+
+# --- documents --------------------------------------------------------------------------------------------------------
+
+
+def test_documents_that_came_and_went_are_known_by_the_catalogues_of_two_days(tmp_path):
+    of = planned(tmp_path, docs="docs-{date}.parquet")
+    for day, ids in ((DAY, ["d1", "d2"]), (DAY + timedelta(days=1), ["d2", "d3", "d'4"])):
+        pq.write_table(pa.table({"doc_id": ids, "title": [f"title of {i}" for i in ids]}), tmp_path / f"docs-{day}.parquet")
+    before, after = (texts.catalogue(of, of.documents(DAY + timedelta(days=d))) for d in (0, 1))
+    assert texts.among(["d1", "d2", "d3", "d'4"], before).tolist() == [True, True, False, False]
+    assert texts.among(["d1", "d2", "d3", "d'4"], after).tolist() == [False, True, True, True]
+    found = texts.texts(of, of.documents(DAY + timedelta(days=1)), ["d'4", "d1"])
+    assert found == {"d'4": "title: title of d'4"}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_texts_may_come_from_a_file_of_pairs_in_any_format(tmp_path, suffix):
+    rows = [("q1", "red", "d1", "one"), ("q2", "blue", "d1", "one"), ("q1", "red", "d2", "two")]
+    names = ("query_id", "query", "doc_id", "text")
+    path = tmp_path / f"pairs{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)}), path)
+    elif suffix == ".csv":
+        path.write_text("\n".join(",".join(row) for row in (names, *rows)) + "\n")
+    else:
+        path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows))
+    of = planned(tmp_path, docs="", pairs=path.name)
+    assert texts.texts(of, of.documents(DAY), ["d1", "d2", "d3"]) == {"d1": "one", "d2": "two"}
+    assert texts.catalogue(of, path).size == 0

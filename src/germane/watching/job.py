@@ -74,6 +74,7 @@ class Work:
         facts = dict(drawn.facts) | {"documents": files.pairs(self.plan, day, drawn, self._fingerprint())}
         said = self._labelled(day, facts)
         anchors = self._anchored(day, facts)
+        facts.setdefault("judge", self._last_judge(day))
         _LOG.info("%s: figures", day)
         shown = self._shown(day, drawn.table, said, facts)
         new, history = self._compared(day, shown, anchors, facts)
@@ -125,6 +126,11 @@ class Work:
         said = store.read_parquet(out)
         columns: list[Any] = [said[name].to_pylist() for name in AnchorRow._fields]
         return [AnchorRow(*row) for row in zip(*columns, strict=True)]
+
+    def _last_judge(self, day: date) -> dict[str, str]:
+        """Who judged last, for a day that shows nothing to judge: it is of no other judge."""
+        done = [row for row in days.listed(self.registry) if row.state == days.DONE and row.date < str(day)]
+        return {"judge": done[-1].judge, "fingerprint": done[-1].fingerprint} if done else {"judge": "", "fingerprint": ""}
 
     # --- figures --------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,13 @@ def texts(plan: Plan, file: Path, ids: Sequence[str]) -> dict[str, str]:
 
     Raises: InputError for a file that cannot be read.
     """
-    table = _wanted(file, ids)
+    table = _wanted(file, ids, sources.read_docs if plan.docs else sources.read_pairs)
     if not table.num_rows:
         return {}
+    if not plan.docs and "text" not in table.column_names:
+        raise InputError(
+            f"{file} has no column 'text': found {', '.join(table.column_names)}; expected pairs, with their texts"
+        )
     if not plan.docs:
         said: list[Any] = table["text"].to_pylist()
         return {str(doc_id): str(text) for doc_id, text in zip(table["doc_id"].to_pylist(), said, strict=True) if text}
@@ -78,12 +82,12 @@ def among(ids: Sequence[str], known: Hashes) -> NDArray[np.bool_]:
     return np.isin(hashes(ids), known)
 
 
-def _wanted(file: Path, ids: Sequence[str]) -> pa.Table:
-    """The rows of these documents, each once."""
+def _wanted(file: Path, ids: Sequence[str], read: Callable[[Path], pa.Table]) -> pa.Table:
+    """The rows of these documents, each once. read: a file that is no parquet."""
     import pyarrow as pa
 
     if file.suffix.lower() != ".parquet":
-        found = sources.read_docs(file)
+        found = read(file)
         return _first(found.filter(_compute().is_in(found["doc_id"], value_set=pa.array(ids, pa.string()))))
     with _explained(file), connected(MEMORY) as connection:
         columns = _columns(connection, file)
