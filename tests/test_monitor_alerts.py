@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sample_days import dates, history
 
-from germane.monitor.alerts import Rules, _allowed, detect
-from germane.monitor.changes import MIX, PAIRED, Change
+from germane.monitor.alerts import SPENT, Rules, _allowed, detect
+from germane.monitor.changes import MIX, PAIRED, TAILS, Change
 from germane.simulate.years import Incident, Market, year
 from germane.stats.steps import false_alarms, step_threshold
 from germane.types import InputError
@@ -158,7 +158,7 @@ def test_the_false_alarms_allowed_add_up():
     order = [(part, metric, segment) for part in (PAIRED, MIX) for metric in "ab" for segment in ("all", "x=1", "x=2")]
     for series in (order, order[:6], order[:1], [("judge", "judge", "all"), *order]):
         down, up = _allowed(series, Rules(per_quarter=2))
-        assert (down.sum() + up.sum()) * 90 == pytest.approx(2)
+        assert (down.sum() + up.sum()) * 90 == pytest.approx(2 * SPENT)
         assert down.sum() == pytest.approx(4 * up.sum())
 
 
@@ -256,3 +256,20 @@ def test_drops_are_found_in_time(repetitions):
                 for a in detect(history(y), when)
             )
         assert found >= 0.8 * times - 3 * np.sqrt(times * 0.16)
+
+
+@pytest.mark.simulation
+def test_metrics_of_which_few_queries_move_alarm_no_more_often(repetitions):
+    """One query of 200 moves on an average day, by 0.3, and back on the next; 26 series; tolerance: 3 Poisson SDs."""
+    years, series, n = repetitions(reduced=3, whole=40), 26, 200
+    count, when = 0, dates(365)
+    for seed in range(years):
+        rng = np.random.default_rng(seed)
+        up, down = rng.poisson(0.5, (2, 365, series))
+        change = np.diff((up - down) * 0.3 / n, axis=0, prepend=np.nan)
+        moved = np.diff(np.cumsum(up + down, axis=0), axis=0, prepend=0) + np.vstack([np.zeros((1, series)), (up + down)[:-1]])
+        se = np.sqrt(moved) * 0.3 / n * (1 + TAILS / np.maximum(moved, 1))
+        days = [[Change("m", f"x={s}", change[t, s], se[t, s], n) for s in range(series)] if t else [] for t in range(365)]
+        count += len(detect(days, when))
+    quarters = years * 365 / 90
+    assert count <= quarters + 3 * np.sqrt(quarters)

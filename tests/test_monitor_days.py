@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_days import day
 
-from germane.monitor.changes import MIX, PAIRED, anchors, changes
+from germane.monitor.changes import MIX, PAIRED, TAILS, anchors, changes
 from germane.monitor.days import JUDGE, Day, Lists
 from germane.monitor.levels import levels
 from germane.stats.ratios import domain_means, weighted_mean
@@ -45,7 +45,7 @@ def test_a_segment_without_an_answer_has_no_level():
 def test_without_strata_the_level_is_the_weighted_mean_of_stats():
     rng = np.random.default_rng(1)
     x, w = rng.random(50), rng.random(50) + 0.1
-    value, se, n = domain_means(x[:, None], w, np.ones((50, 1), bool), strata=np.full(50, "a"))
+    value, se, n, _ = domain_means(x[:, None], w, np.ones((50, 1), bool), strata=np.full(50, "a"))
     one = weighted_mean(x, w, clusters=np.arange(50))
     assert (value[0], se[0], n[0]) == (pytest.approx(one.value), pytest.approx(one.se), 50)
 
@@ -67,7 +67,7 @@ def test_the_standard_error_of_a_domain_s_mean_is_its_spread_over_samples(repeti
         rows = {h: rng.choice(size[h], m[h]) for h in size}  # with replacement: no finite correction
         x, w, d = (np.concatenate([pop[h][i][rows[h]] for h in size]) for i in range(3))
         w = w * np.repeat([size[h] / m[h] for h in size], list(m.values()))
-        value, se, _ = domain_means(x[:, None], w, d[:, None], strata=strata)
+        value, se, *_ = domain_means(x[:, None], w, d[:, None], strata=strata)
         found.append((value[0], se[0]))
     estimate, se = np.array(found).T
     assert (se**2).mean() / estimate.var() == pytest.approx(1, abs=4 * np.sqrt(2 / times) + 0.05)
@@ -78,7 +78,9 @@ def test_the_panel_is_compared_query_by_query():
     paired, mix = changes(before, after)
     assert (paired.part, paired.value, paired.n) == (PAIRED, pytest.approx(-0.1), 3)
     d = np.array([-0.1, -0.2, 0.0])
-    assert paired.se == pytest.approx(np.std(d, ddof=1) / np.sqrt(3))
+    u = d - d.mean()
+    moving = (u**2).sum() ** 2 / (u**4).sum()
+    assert paired.se == pytest.approx(np.std(d, ddof=1) / np.sqrt(3) * (1 + TAILS / moving))
     assert (mix.part, mix.value) == (MIX, pytest.approx(0.0))
 
 

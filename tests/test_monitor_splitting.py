@@ -165,7 +165,9 @@ def test_a_change_that_noise_explains_has_no_cause():
 def test_two_causes_alike_are_not_one():
     docs = ranked(POOL, first=1)
     loss = level(gains(POOL, docs)) / level(gains(POOL, ranked(POOL)))
-    found = split(BEFORE, seen("2026-01-12", docs, gains(POOL, docs, loss)), k=K)
+    after = seen("2026-01-12", docs, gains(POOL, docs, loss))
+    said = np.linspace(0, 1, 400)
+    found = split(BEFORE, after, anchors=Anchors(said, loss * said), k=K)
     assert found.search.high < 0
     assert found.judge.high < 0
     assert found.cause == ""

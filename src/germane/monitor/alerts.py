@@ -22,6 +22,11 @@ Direction = Literal["down", "up"]
 Series = tuple[str, str, str]  # part, metric, segment
 
 QUARTER = 90
+SPENT = 0.7
+"""Of the false alarms allowed, the share that thresholds spend: they take the noise as known, and it is learned, which costs
+the rest. Source: our simulations, docs/statistics/alerts.md.
+"""
+
 CARRIES = 2.5
 """A segment carries an alert if it shows the step by itself with so many standard errors."""
 
@@ -226,7 +231,7 @@ def _chains(
 
 
 def _allowed(order: Sequence[Series], rules: Rules) -> tuple[Floats, Floats]:
-    """(S,) false drops and rises a day that each series may have: the budget, shared out, so that they add up to it.
+    """(S,) false drops and rises a day that each series may have: what is spent of the budget, shared out.
 
     A share that no series claims goes to those there are.
     """
@@ -235,7 +240,7 @@ def _allowed(order: Sequence[Series], rules: Rules) -> tuple[Floats, Floats]:
     weights = {(part, whole): share.get(part, 1.0) * (rules.overall if whole else 1 - rules.overall) for part, whole in parts}
     claimed = sum(weights.values())
     each = np.array([weights[part, segment == ALL] / claimed / parts[part, segment == ALL] for part, _, segment in order])
-    daily = rules.per_quarter / QUARTER * each
+    daily = SPENT * rules.per_quarter / QUARTER * each
     return daily * rules.down, daily * (1 - rules.down)
 
 

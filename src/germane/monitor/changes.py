@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from germane.monitor.days import ALL, JUDGE, Day
-from germane.stats.ratios import domain_means
+from germane.stats.ratios import Domains, domain_means, effective
 from germane.types import InputError
 
 Floats = NDArray[np.float64]
@@ -17,9 +17,21 @@ Floats = NDArray[np.float64]
 PAIRED = "same queries"
 MIX = "mix of queries"
 
+TAILS = 0.57
+"""By how much a standard error is widened where m queries carry a change: 1 + TAILS / m.
+
+A sum of m jumps has excess kurtosis 1 / m, and exceeds h (1 + h^2 / 24 m) standard errors as often as a normal one h;
+alarms take an h of about 3.7. Source: Daniels (1954), the saddlepoint of a difference of two Poisson counts, first order.
+"""
+
+ROUNDING = 1e-12
+"""Less than this is rounding, and not a change: else a day's last digits would be evidence where nothing ever moves."""
+
 
 class Change(NamedTuple):
     """A metric's change between two days in a segment, in units of the metric, with its standard error over n queries.
+
+    The standard error is widened where few of them move (`TAILS`).
 
     part: "same queries" is the mean paired difference of queries asked on both days, at the mean of both days' traffic.
     "mix of queries" is what the traffic's move between queries adds, those that came and went included, each at its mean
@@ -126,27 +138,29 @@ def _taken(values: NDArray[Any], rows: NDArray[np.int64], missing: object) -> ND
     return np.where(rows >= 0, np.asarray(values)[rows], np.asarray(missing))
 
 
-def _mix(x0: Floats, x1: Floats, w0: Floats, w1: Floats, inside: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """(K,) what the traffic's move adds, its se and n: each query at the mean of its days' metric, weighed as on each day."""
+def _mix(x0: Floats, x1: Floats, w0: Floats, w1: Floats, inside: NDArray[np.bool_]) -> Domains:
+    """What the traffic's move adds: each query at the mean of its days' metric, weighed as on each day."""
     known0, known1 = np.isfinite(x0), np.isfinite(x1)
     x = np.where(known0 & known1, (np.nan_to_num(x0) + np.nan_to_num(x1)) / 2, np.where(known0, x0, x1))
     known = np.isfinite(x)
     x = np.where(known, x, 0.0)
     part = inside.astype(np.float64)
-    value, se = np.zeros((x.shape[1], part.shape[1])), np.zeros((x.shape[1], part.shape[1]))
+    value, se, carried = (np.zeros((x.shape[1], part.shape[1])) for _ in range(3))
     for m in range(x.shape[1]):
         a, b = (part * (w * known[:, m])[:, None] for w in (w0, w1))
         with np.errstate(invalid="ignore", divide="ignore"):
             a, b = a / a.sum(0), b / b.sum(0)
         old, new = x[:, m] @ a, x[:, m] @ b
         u = b * (x[:, m : m + 1] - new) - a * (x[:, m : m + 1] - old)
-        value[m], se[m] = new - old, np.sqrt((u**2).sum(0))
-    return value.ravel(), se.ravel(), (known.astype(np.float64).T @ part).astype(np.int64).ravel()
+        value[m], se[m], carried[m] = new - old, np.sqrt((u**2).sum(0)), effective(u)
+    n = (known.astype(np.float64).T @ part).astype(np.int64)
+    return Domains(value.ravel(), se.ravel(), n.ravel(), carried.ravel())
 
 
-def _told(names: list[tuple[str, str]], found: tuple[Floats, Floats, NDArray[np.int64]], part: str) -> list[Change]:
+def _told(names: list[tuple[str, str]], found: Domains, part: str) -> list[Change]:
+    wide = found._replace(se=found.se * (1 + TAILS / np.maximum(found.effective, 1.0)))
     return [
-        Change(metric, segment, value, se, n, part)
-        for (metric, segment), value, se, n in zip(names, *(column.tolist() for column in found), strict=True)
+        Change(metric, segment, value if abs(value) > ROUNDING else 0.0, se if se > ROUNDING else 0.0, n, part)
+        for (metric, segment), value, se, n in zip(names, wide.value.tolist(), wide.se.tolist(), wide.n.tolist(), strict=True)
         if np.isfinite(value) and np.isfinite(se) and n > 1
     ]

@@ -39,7 +39,7 @@ def levels(day: Day, *, level: float = 0.95) -> list[Level]:
     if not len(day) or not day.metrics:
         return []
     values = np.stack([np.asarray(x, np.float64) for x in day.metrics.values()], axis=1)
-    mean, se, n = domain_means(values, day.weights, np.stack(list(members.values()), axis=1), strata=day.stratum)
+    mean, se, n, _ = domain_means(values, day.weights, np.stack(list(members.values()), axis=1), strata=day.stratum)
     names = [(metric, segment) for metric in day.metrics for segment in members]
     return [
         Level(*name, _estimate(m, s, k, level))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,10 +47,30 @@ def weighted_mean(
     return Estimate(value, se, value - margin, value + margin, x.size, method, level, float(count - 1), caveat)
 
 
-def domain_means(
-    values: ArrayLike, weights: ArrayLike, inside: ArrayLike, *, strata: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """(K,) weighted means of K domains, in units of the values, with their standard errors and numbers of answers.
+class Domains(NamedTuple):
+    """Means of K domains, (K,) each: value and se in units of the values, answers n, and how many of them it rests on.
+
+    effective: (sum u^2)^2 / sum u^4 of the influences, 0 where none has any: few, and the mean is not near normal.
+    """
+
+    value: NDArray[np.float64]
+    se: NDArray[np.float64]
+    n: NDArray[np.int64]
+    effective: NDArray[np.float64]
+
+
+def effective(u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(D,) how many of the rows' influences (n, D) carry the variance: 1 / the excess kurtosis of a sum of so many jumps.
+
+    >>> effective(np.array([[1.0, 3.0], [-1.0, 0.0], [1.0, 0.0]])).tolist()
+    [3.0, 1.0]
+    """
+    fourth = (u**4).sum(0)
+    return np.asarray((u**2).sum(0) ** 2 / np.where(fourth > 0, fourth, 1.0))
+
+
+def domain_means(values: ArrayLike, weights: ArrayLike, inside: ArrayLike, *, strata: ArrayLike) -> Domains:
+    """Weighted means of K domains, in units of the values, with their standard errors and numbers of answers.
 
     values: (n, M), NaN where there is no answer. weights: (n,) or (n, M), as requests / inclusion probability. inside: (n, D)
     who is in each domain. K = M * D, value by value. strata: (n,) of the draw. NaN where a domain has no weight with an
@@ -60,7 +81,7 @@ def domain_means(
     n_h counts all of a stratum's queries, in the domain or not; a stratum of one adds u^2.
     Source: Särndal, Swensson, Wretman (1992), section 5.6 and 5.8 (domains, ratios), by linearisation; Cochran (1977), 5A.14.
 
-    >>> value, se, n = domain_means([[1.0], [0.0], [1.0]], [1, 1, 2], [[True], [True], [True]], strata=["a", "a", "a"])
+    >>> value, se, n, _ = domain_means([[1.0], [0.0], [1.0]], [1, 1, 2], [[True], [True], [True]], strata=["a", "a", "a"])
     >>> value.tolist(), se.round(3).tolist(), n.tolist()
     ([0.75], [0.286], [3])
     """
@@ -74,9 +95,10 @@ def domain_means(
         value = np.where(total > 0, (w * x).T @ part / total, np.nan)
     _, code = np.unique(np.asarray(strata).astype(str), return_inverse=True)
     sizes = np.bincount(code).astype(np.float64)
-    variance = np.zeros_like(value)
+    variance, carried = np.zeros_like(value), np.zeros_like(value)
     for m in range(x.shape[1]):
         u = part * (w[:, m : m + 1] * (x[:, m : m + 1] - np.nan_to_num(value[m])))
+        carried[m] = effective(u)
         sums = np.zeros((sizes.size, part.shape[1]))
         squares = np.zeros_like(sums)
         np.add.at(sums, code, u)
@@ -88,4 +110,4 @@ def domain_means(
         variance[m] = np.maximum(spread, 0).sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         se = np.where(count > 1, np.sqrt(variance) / total, np.nan)
-    return value.ravel(), se.ravel(), count.astype(np.int64).ravel()
+    return Domains(value.ravel(), se.ravel(), count.astype(np.int64).ravel(), carried.ravel())

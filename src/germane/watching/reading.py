@@ -50,6 +50,7 @@ class DayLog:
     undated: int = 0
     queries: int = 0
     notes: list[str] = field(default_factory=list)
+    shown: str = "shown"  # SQL for a list as text
 
 
 @contextmanager
@@ -84,11 +85,12 @@ def _asked(log: DayLog, day: date, files: Sequence[Path]) -> None:
             raise InputError(
                 f"the log {files[0]} has no column {name!r}: found {', '.join(there)}; see [watch] in germane.toml"
             )
+    log.shown = _shown("shown", there[columns.shown])
     time = named(columns.time)
     when, inside = _times(time, there[columns.time], day, log.plan.zone, log.plan.log_zone)
     kept = [
         f"replace(CAST({named(columns.query)} AS VARCHAR), chr(0), ' ') AS query",  # no database keeps a zero
-        f"{_shown(named(columns.shown), there[columns.shown])} AS shown",
+        f"{named(columns.shown)} AS shown",
     ]
     kept += (
         [f"replace(CAST({named(columns.query_id)} AS VARCHAR), chr(0), ' ') AS query_id"]
@@ -232,8 +234,8 @@ def lists(log: DayLog, drawn: pa.Table, *, seed: int, day: date) -> pa.Table:
         "UNION ALL SELECT written, text AS query FROM spelled WHERE text IN (SELECT query FROM drawn)"
     )
     asked = "SELECT spellings.query, asked.shown FROM asked JOIN spellings ON asked.query = spellings.written"
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE shown_lists AS SELECT query, md5_number_lower(shown) AS list, count(*) AS n "
+    connection.execute(  # by DuckDB's own hash, which reads lists as they are; a day is done once, so by one version of it
+        "CREATE OR REPLACE TEMP TABLE shown_lists AS SELECT query, hash(shown) AS list, count(*) AS n "
         f"FROM ({asked}) GROUP BY ALL"
     )
     odds = uniform(f"{seed}", "'list'", f"'{day}'", "query", "CAST(list AS VARCHAR)")
@@ -242,8 +244,8 @@ def lists(log: DayLog, drawn: pa.Table, *, seed: int, day: date) -> pa.Table:
         "FROM shown_lists GROUP BY query"
     )
     found: pa.Table = connection.sql(
-        f"SELECT query, any_value(shown) AS shown FROM (SELECT a.query, a.shown FROM ({asked}) a JOIN chosen "
-        "ON a.query = chosen.query AND md5_number_lower(a.shown) = chosen.list) GROUP BY query ORDER BY query"
+        f"SELECT query, {log.shown} AS shown FROM (SELECT query, any_value(shown) AS shown FROM (SELECT a.query, a.shown "
+        f"FROM ({asked}) a JOIN chosen ON a.query = chosen.query AND hash(a.shown) = chosen.list) GROUP BY query) ORDER BY query"
     ).to_arrow_table()
     return found
 
