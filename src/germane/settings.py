@@ -73,7 +73,67 @@ class Serve:
     keys_file: str = ""
 
 
+@dataclass(frozen=True)
+class Watch:
+    """Of `watch`: a day's log, who judges it, and how it is sampled. Paths are relative to germane.toml.
+
+    log: a path, in which {date} is the day and * any text. time, query, query_id, shown: its columns; shown has ids of
+    documents in order, as a list or as text with commas. segments: columns by which levels are told; strata: those by which
+    the sample is drawn, beside popularity. docs (a catalogue) or pairs (texts of documents), either with {date}. relevant: the
+    least grade that counts as relevant; "" for those with more than half of the best gain. anchors: pairs that are judged
+    again every day. labels: the judgment store. registry: a file, or the variable of registry_env holds a URL. zone: of the
+    days; log_zone: of {date} and of times without a zone. start: the first day. sample: queries a day. panel: share of them
+    that is the same day over day; step: share of the panel that is new each day. per_quarter: false alarms, at most. url:
+    where reports are read, for messages.
+    """
+
+    log: str = ""
+    time: str = "time"
+    query: str = "query"
+    query_id: str = ""
+    shown: str = "shown"
+    segments: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+    docs: str = ""
+    pairs: str = ""
+    judge: str = ""
+    relevant: str = ""
+    anchors: str = ""
+    labels: str = ""
+    folder: str = "watch"
+    registry: str = "registry.sqlite"
+    registry_env: str = ""
+    zone: str = "UTC"
+    log_zone: str = "UTC"
+    start: str = ""
+    sample: int = 2000
+    panel: float = 0.5
+    step: float = 0.02
+    k: int = 25
+    per_quarter: float = 1.0
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Sinks:
+    """Where `watch` sends its alerts. file: lines of JSON, relative to germane.toml. webhook_env, password_env: variables with
+    the webhook's address and the mail server's password, which are no settings. seconds: that one message may take.
+    """
+
+    file: str = ""
+    webhook_env: str = ""
+    seconds: float = 10.0
+    email_to: tuple[str, ...] = ()
+    email_from: str = ""
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_tls: bool = True
+    smtp_user: str = ""
+    password_env: str = ""
+
+
 TABLES: dict[str, type] = {"folders": Folders, "ray": Ray, "opensearch": OpenSearch, "postgres": Postgres, "serve": Serve}
+TABLES |= {"watch": Watch, "sinks": Sinks}
 """The tables of germane.toml."""
 
 
@@ -98,6 +158,8 @@ class Settings:
     opensearch: OpenSearch = field(default_factory=OpenSearch)
     postgres: Postgres = field(default_factory=Postgres)
     serve: Serve = field(default_factory=Serve)
+    watch: Watch = field(default_factory=Watch)
+    sinks: Sinks = field(default_factory=Sinks)
     path: Path | None = None
 
     def folder(self, kind: str) -> Path:
@@ -132,7 +194,8 @@ def read(path: Path) -> Settings:
     for name, kind in TABLES.items():
         if not isinstance(given := found.pop(name, {}), dict):
             raise InputError(f"{path}: {name!r} must be a table ([{name}]), found {given!r}")
-        tables[name] = kind(**_checked(path, kind, given, inside=f"{name}."))
+        checked = _checked(path, kind, given, inside=f"{name}.")
+        tables[name] = kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in checked.items()})
     values = _checked(path, Settings, found)
     if str(values.get("scale", "")).endswith(".toml"):  # a user's own, named relative to germane.toml
         values["scale"] = str(path.parent / values["scale"])
@@ -152,7 +215,11 @@ def _checked(path: Path, kind: type, found: dict[str, Any], *, inside: str = "")
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {inside + near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise InputError(f"{path}: unknown key {inside + key!r}: {hint}")
-        wanted = {"int": (int,), "float": (int, float)}.get(known[key], (str,))
-        if not isinstance(value, wanted) or isinstance(value, bool):
+        if known[key].startswith("tuple"):
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise InputError(f"{path}: {inside + key!r} must be a list of texts, found {value!r}")
+            continue
+        wanted = {"int": (int,), "float": (int, float), "bool": (bool,)}.get(known[key], (str,))
+        if not isinstance(value, wanted) or (isinstance(value, bool) and known[key] != "bool"):
             raise InputError(f"{path}: {inside + key!r} must be of type {wanted[-1].__name__}, found {value!r}")
     return found

@@ -27,6 +27,7 @@ from germane.cli import (  # noqa: F401  (their commands join the app)
     signal,
     tour,
     train,
+    watch,
 )
 from germane.cli.app import EXIT_CODES, VERBS, app
 from germane.types import InputError

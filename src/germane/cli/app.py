@@ -44,6 +44,7 @@ VERBS = {
     "serve": "germane.serve.serving:prepare",
     "export": "germane.pipeline.export:export",
     "bridge": "germane.pipeline.bridge:bridge",
+    "watch": "germane.pipeline.watch:run",
     "demo": "germane.pipeline.demo:demo",
     "tour": "germane.pipeline.tour:tour",
     "doctor": "germane.pipeline.doctor:doctor",
@@ -72,6 +73,8 @@ SIGNAL = {
     "policy": "germane.pipeline.signal_policy:learn",
 }
 
+WATCH = {name: f"germane.pipeline.watch:{name}" for name in ("run", "init", "status", "alerts", "history")}
+
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
 PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
 PARTS |= {"demo --serve": "germane.serve.search_page:prepare"}
@@ -84,6 +87,8 @@ PARTS |= {"sample --for golden": "germane.pipeline.sample_golden:sample"}
 PARTS |= {f"guide {what}": function for what, function in GUIDE.items()}
 PARTS |= {f"golden {what}": function for what, function in GOLDEN.items()}
 PARTS |= {f"signal {what}": function for what, function in SIGNAL.items()}
+PARTS |= {f"watch {what}": function for what, function in WATCH.items()}
+PARTS |= {"watch alerts as text": "germane.pipeline.watch:listed"}
 PARTS |= {"signal --apply": "germane.pipeline.signal_apply:apply"}
 PARTS |= {"signal features --to opensearch": "germane.pipeline.signal_features:feature_set"}
 PARTS |= {f"train {what}": function for what, function in TRAIN.items()}

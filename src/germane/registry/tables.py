@@ -1,4 +1,7 @@
-"""The registry's tables: accounts, tasks, pairs, who was given what, and every vote. Votes and log are only added to."""
+"""The registry's tables: accounts, tasks, pairs, who was given what, every vote; watched days and what was found on them.
+
+Votes, log, days and all that is of a day are only added to.
+"""
 
 from __future__ import annotations
 
@@ -215,4 +218,168 @@ log = sa.Table(
     sa.Column("detail", sa.JSON, nullable=False),
 )
 
-NOT_KEPT = ("sessions", "attempts")  # left out of backups
+# --- watching search ---------------------------------------------------------------------------------------------------
+
+
+def _date(name: str = "date") -> sa.Column[str]:
+    return sa.Column(name, sa.String(10), nullable=False)  # ISO, of the zone of the days: a day is no moment
+
+
+def _number(name: str, *, needed: bool = False) -> sa.Column[float]:
+    return sa.Column(name, sa.Float, nullable=not needed)
+
+
+def _json(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.JSON, nullable=False)
+
+
+def _number_of(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False)
+
+
+def _estimate() -> list[sa.Column[Any]]:
+    """The columns of an estimate; no number where there is no answer."""
+    return [*(_number(name) for name in ("value", "se", "low", "high")), _number_of("n"), _text("method"), _number("level")]
+
+
+days = sa.Table(
+    "days",
+    metadata,
+    _id(),
+    sa.Column("date", sa.String(10), nullable=False, unique=True),  # what makes the job idempotent, whoever runs it
+    _text("state"),  # done, or gap: no traffic, or no log
+    _text("zone"),
+    _number_of("requests"),
+    _number_of("queries"),
+    _number_of("sampled"),
+    _number_of("panel"),
+    _text("judge"),
+    _text("fingerprint"),
+    _text("guide_version"),
+    _text("scale"),
+    _text("report"),  # its path, relative to the project
+    _json("facts"),  # the design, coverage, costs, notes
+    _moment("at"),
+    sa.CheckConstraint("state IN ('done', 'gap')", name="state"),
+)
+
+levels = sa.Table(
+    "levels",
+    metadata,
+    _id(),
+    _of("days"),
+    _text("metric"),
+    _text("segment"),
+    *_estimate(),
+    sa.UniqueConstraint("day_id", "metric", "segment"),
+    sa.Index(None, "metric", "segment", "day_id"),
+)
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    _id(),
+    _of("days"),
+    _date("before"),  # the day that it is compared with
+    _text("metric"),
+    _text("segment"),
+    _text("part"),
+    _number("value"),
+    _number("se"),
+    _number_of("n"),
+    sa.UniqueConstraint("day_id", "metric", "segment", "part"),
+)
+
+sampled = sa.Table(
+    "sampled",
+    metadata,
+    _id(),
+    _of("days"),
+    _text("query"),
+    _number_of("requests"),
+    _number("probability", needed=True),
+    _number("panel_probability", needed=True),
+    sa.Column("panel", sa.Boolean, nullable=False),
+    _text("stratum"),
+    _json("segments"),
+    _json("metrics"),  # null where there is no answer
+    sa.UniqueConstraint("day_id", "query"),
+)
+
+anchors = sa.Table(
+    "anchors",
+    metadata,
+    _id(),
+    _of("days"),
+    _text("query_id"),
+    _text("doc_id"),
+    sa.Column("relevance", sa.Integer),
+    _text("outcome"),
+    _text("fingerprint"),
+    sa.UniqueConstraint("day_id", "query_id", "doc_id"),
+)
+
+lines = sa.Table(
+    "lines",
+    metadata,
+    _id(),
+    _of("days"),
+    _text("kind"),  # judge, guide, scale or design: from this day on, figures are of another
+    _text("was"),
+    _text("now"),
+    sa.UniqueConstraint("day_id", "kind"),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    _id(),
+    _of("days"),
+    _date("date"),
+    _date("since"),
+    _text("metric"),
+    _text("segment"),
+    _text("part"),
+    _text("direction"),
+    _json("detail"),  # size, segments that carry it, the split and its examples
+    sa.UniqueConstraint("date", "metric", "segment", "part", "direction"),
+)
+
+alert_events = sa.Table(
+    "alert_events",
+    metadata,
+    _id(),
+    _of("alerts"),
+    _text("kind"),
+    _text("actor"),
+    _text("note"),
+    _moment("at"),
+    sa.UniqueConstraint("alert_id", "kind"),  # each once; resolved is for good
+    sa.CheckConstraint("kind IN ('acknowledged', 'resolved')", name="kind"),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    _id(),
+    _of("alerts"),
+    _text("sink"),
+    sa.Column("tries", sa.Integer, nullable=False),
+    _text("error"),  # of the last try, without the address
+    _moment("taken_until", needed=False),  # somebody is sending it
+    _moment("sent_at", needed=False),
+    sa.UniqueConstraint("alert_id", "sink"),
+)
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    _id(),
+    sa.Column("date", sa.String(10), nullable=False, unique=True),
+    _text("token"),  # of the run that is at this day
+    _text("host"),
+    sa.Column("process", sa.Integer, nullable=False),
+    _moment("until"),
+)
+
+NOT_KEPT = ("sessions", "attempts", "claims")  # left out of backups

@@ -1,0 +1,159 @@
+"""A day of ten million requests: `germane watch run`, sampled, labels from the store, estimated and reported, beside pandas
+reading the whole log, each in a process of its own.
+
+    python benchmarks/watch_day.py                     # ten million requests: some minutes
+    python benchmarks/watch_day.py --requests 1000000
+
+A log of one parquet file is written to a temporary folder (seeded): queries by a Zipf law over a growing vocabulary, five
+languages, and 25 document ids each, of which some 3 % of requests have another order. The judge is the fake one, since labels
+of a sample are as many whatever the log's size. germane does a second day as well, so that changes are estimated; the time of
+that day alone is told too. pandas reads three columns and counts requests by query, and no more: it draws nothing and
+judges nothing. Up to two million requests it reads the lists as well, in a third run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from germane.labelling.speed import surroundings
+
+K, CATALOGUE, STEP = 25, 200_000, 250_000
+LISTS_AT_MOST = 2_000_000  # pandas takes some 0.7 KB a list
+FIRST = date(2026, 3, 2)
+SETTINGS = """\
+scale = "five-level"
+[watch]
+log = "{{date}}.parquet"
+docs = "docs.parquet"
+judge = "fake"
+segments = ["language"]
+strata = ["language"]
+sample = 2000
+start = "{first}"
+"""
+
+
+def make(folder: Path, requests: int) -> None:
+    """Two days' logs, a catalogue and settings."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (folder / "germane.toml").write_text(SETTINGS.format(first=FIRST), encoding="utf-8")
+    docs = {
+        "doc_id": [f"item-{i:07d}" for i in range(CATALOGUE)],
+        "title": [f"a thing of kind {i % 997}" for i in range(CATALOGUE)],
+    }
+    pq.write_table(pa.table(docs), folder / "docs.parquet")
+    names = pa.array(docs["doc_id"])
+    for number in range(2):
+        day, rng = FIRST + timedelta(days=number), np.random.default_rng(number)
+        path, schema = folder / f"{day}.parquet", None
+        writer: Any = None
+        for at in range(0, requests, STEP):
+            table = _piece(pa, rng, day, min(STEP, requests - at), names)
+            if writer is None:
+                schema = table.schema
+                writer = pq.ParquetWriter(path, schema, compression="zstd")
+            writer.write_table(table)
+        writer.close()
+
+
+def _piece(pa: Any, rng: np.random.Generator, day: date, n: int, names: Any) -> Any:
+    query = np.minimum(rng.zipf(1.2, n), 50_000_000)  # a long tail: a quarter of the queries is asked once
+    rank = np.arange(1, K + 1)
+    shown = (query[:, None] * 2_654_435_761 + rank * 40_503 * (query[:, None] % 7919 + 1)) % CATALOGUE
+    other = rng.random(n) < 0.03
+    shown[other, :2] = shown[other, 1::-1]
+    lists = pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * K, names.take(pa.array(shown.ravel())))
+    begin = np.datetime64(datetime(day.year, day.month, day.day), "us")
+    times = begin + np.sort(rng.integers(0, 86_400_000_000, n)).astype("timedelta64[us]")
+    return pa.table(
+        {
+            "time": pa.array(times),
+            "query": pa.array([f"Query number {q}" for q in query.tolist()]),
+            "language": pa.array(np.array(["de", "en", "fr", "es", "it"])[query % 5].tolist()),
+            "shown": lists,
+        }
+    )
+
+
+def watched(folder: Path) -> dict[str, Any]:
+    """germane: two days, of which the second is timed alone as well."""
+    from germane.pipeline import watch
+    from germane.registry import database
+
+    moment = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=2, hours=5)
+    database.open_registry = partial(database.open_registry, clock=lambda: moment)  # type: ignore[assignment]
+    took = []
+    for number in range(2):
+        began = time.perf_counter()
+        found = watch.run(folder, day=str(FIRST + timedelta(days=number)))
+        took.append(time.perf_counter() - began)
+    print(found.days[0].answer, file=sys.stderr)
+    return {"first_day_s": took[0], "second_day_s": took[1]}
+
+
+def counted(folder: Path, *, lists: bool = False) -> dict[str, Any]:
+    """pandas: requests by query and language. lists: the lists are read too, and one is taken for each query."""
+    import pandas as pd
+
+    began = time.perf_counter()
+    frame = pd.read_parquet(folder / f"{FIRST}.parquet", columns=["time", "query", "language", *(["shown"] if lists else [])])
+    inside = frame[(frame["time"] >= str(FIRST)) & (frame["time"] < str(FIRST + timedelta(days=1)))]
+    rows = inside.groupby([inside["query"].str.lower(), "language"]).size()
+    if lists:
+        inside.groupby(inside["query"].str.lower())["shown"].first()
+    return {"first_day_s": time.perf_counter() - began, "queries": len(rows)}
+
+
+TOOLS = {"germane": watched, "pandas": counted, "pandas with the lists": partial(counted, lists=True)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--requests", type=int, default=10_000_000)
+    parser.add_argument("--tool")
+    parser.add_argument("--folder", type=Path)
+    given = parser.parse_args()
+    if given.tool:
+        found = TOOLS[given.tool](given.folder)
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        print(json.dumps(found | {"processor_s": used.ru_utime + used.ru_stime, "peak_gb": used.ru_maxrss / 2**20}))
+        return
+    print(f"{surroundings()}\n{given.requests:,} requests a day")
+    with tempfile.TemporaryDirectory(prefix="germane-watch-") as name:
+        make(Path(name), given.requests)
+        size = (Path(name) / f"{FIRST}.parquet").stat().st_size / 2**30
+        print(f"a log of {size:.2f} GiB a day")
+        for tool in TOOLS:
+            if tool == "pandas with the lists" and given.requests > LISTS_AT_MOST:
+                print(f"{tool}: left out above {LISTS_AT_MOST:,} requests")
+                continue
+            command = [sys.executable, __file__, "--tool", tool, "--folder", name]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+            if done.returncode:
+                print(f"{tool}: ended with {done.returncode} (killed for memory, where it is -9)")
+                continue
+            found = json.loads(done.stdout.splitlines()[-1])
+            days = ", ".join(
+                f"{key.removesuffix('_s').replace('_', ' ')} {value:.1f} s"
+                for key, value in found.items()
+                if key.endswith("_s")
+            )
+            print(f"{tool}: {days}, peak {found['peak_gb']:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""What is watched, from the settings: checked once, before anything is read."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from datetime import date
+from glob import escape, glob
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from germane import scales
+from germane.settings import Settings, Sinks
+from germane.types import InputError, Scale
+from germane.watching import calendar
+
+DATE = "{date}"
+FAKE = "fake"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the log's columns are called. query_id: "" for none. segments: every column that tells requests apart."""
+
+    time: str
+    query: str
+    query_id: str
+    shown: str
+    segments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is watched: as `settings.Watch` has it, with paths from here and zones that are there.
+
+    scale: of the judge's grades; scale_name: as the settings have it. relevant: grades from this one on are relevant. folder:
+    where each day's files lie.
+    """
+
+    root: Path
+    log: str
+    columns: Columns
+    strata: tuple[str, ...]
+    docs: str
+    pairs: str
+    judge: str
+    scale: Scale
+    scale_name: str
+    relevant: int
+    anchors: Path | None
+    labels: Path
+    folder: Path
+    registry: str
+    zone: ZoneInfo
+    log_zone: ZoneInfo
+    start: date | None
+    sample: int
+    panel: float
+    step: float
+    k: int
+    per_quarter: float
+    seed: int
+    level: float
+    url: str
+    sinks: Sinks
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Columns by which levels are told; those of the strata are among them."""
+        return self.columns.segments
+
+    def files(self, day: date) -> list[Path]:
+        """The files that may hold requests of a day, by name; none where none is there."""
+        days = calendar.file_days(day, self.zone, self.log_zone) if DATE in self.log else [day]
+        found = dict.fromkeys(path for each in days for path in _found(self.root, self.log, each))
+        return list(found)
+
+    def has_log(self, day: date) -> bool:
+        """Whether the log of a day is there: the file that is named after it, or the one file of all days."""
+        return bool(_found(self.root, self.log, day))
+
+    def documents(self, day: date) -> Path:
+        """The file of documents, or of pairs, of a day.
+
+        Raises: InputError where it is not there, or several are.
+        """
+        named = self.docs or self.pairs
+        found = _found(self.root, named, day)
+        if len(found) != 1:
+            what = "watch.docs" if self.docs else "watch.pairs"
+            text = named.replace(DATE, str(day))
+            raise InputError(f"{what}: {len(found) or 'no'} files named {text}; expected one: documents, with their texts")
+        return found[0]
+
+
+def of(found: Settings, *, needed: bool = True) -> Plan:
+    """What the settings say is watched. needed: log, documents and judge must be named.
+
+    Raises: InputError for a setting that is missing or wrong: its name, what was found, what was expected.
+    """
+    said, root = found.watch, found.path.parent if found.path else Path()
+    if needed:
+        _needed(found)
+    _within(found)
+    scale = _scale(found, root)
+    return Plan(
+        root,
+        said.log,
+        Columns(said.time, said.query, said.query_id, said.shown, tuple(dict.fromkeys((*said.strata, *said.segments)))),
+        said.strata,
+        said.docs,
+        said.pairs,
+        said.judge if said.judge == FAKE or said.judge.startswith("llm:") else str(root / said.judge),
+        scale,
+        found.scale or scale.name,
+        _relevant(said.relevant, scale),
+        root / said.anchors if said.anchors else None,
+        root / said.labels if said.labels else found.folder("labels"),
+        root / said.folder,
+        _registry(found, root),
+        calendar.zone(said.zone, what="watch.zone"),
+        calendar.zone(said.log_zone, what="watch.log_zone"),
+        calendar.day_of(said.start, what="watch.start") if said.start else None,
+        said.sample,
+        said.panel,
+        said.step,
+        said.k,
+        said.per_quarter,
+        found.seed,
+        found.level,
+        said.url,
+        found.sinks,
+    )
+
+
+def _needed(found: Settings) -> None:
+    said = found.watch
+    if found.path is None:
+        raise InputError("there is no germane.toml here: make a project with `germane init`, then `germane watch init`")
+    for name in ("log", "judge", "time", "query", "shown"):
+        if not getattr(said, name):
+            raise InputError(f"{found.path}: watch.{name} is not set; `germane watch init` writes the settings to fill in")
+    if bool(said.docs) == bool(said.pairs):
+        raise InputError(f"{found.path}: set one of watch.docs (a catalogue) and watch.pairs (documents' texts)")
+
+
+def _within(found: Settings) -> None:
+    said, where = found.watch, found.path
+    bounds = {
+        "sample": (10, 1_000_000),
+        "panel": (0.0, 1.0),
+        "step": (0.0, 1.0),
+        "k": (1, 1000),
+        "per_quarter": (0.001, 90.0),
+    }
+    for name, (low, high) in bounds.items():
+        value = getattr(said, name)
+        if not (math.isfinite(value) and low <= value <= high):
+            raise InputError(f"{where}: watch.{name} is {value}; expected {low:g} to {high:g}")
+    if not 0 < found.sinks.seconds <= 300:
+        raise InputError(f"{where}: sinks.seconds is {found.sinks.seconds:g}; expected above 0 and up to 300")
+    if bool(found.sinks.email_to) != bool(found.sinks.smtp_host):
+        raise InputError(f"{where}: sinks.email_to and sinks.smtp_host go together: set both, or neither")
+    named = {name: getattr(said, name) for name in ("time", "query", "shown")}
+    columns = [*named.values(), *dict.fromkeys((*said.strata, *said.segments))]
+    if twice := next((c for c in columns if columns.count(c) > 1), None):
+        raise InputError(f"{where}: the column {twice!r} of the log is named for two things under [watch]: name it once")
+
+
+def _scale(found: Settings, root: Path) -> Scale:
+    """The judge's own scale, else the project's.
+
+    Raises: InputError where neither is known.
+    """
+    judge = found.watch.judge
+    if judge and judge != FAKE and not judge.startswith("llm:"):
+        from germane.judges import folder
+        from germane.judges.loading import locate
+
+        return folder.read(locate(str(root / judge))).scale
+    if found.scale is None:
+        raise InputError(f"{found.path}: 'scale' is not set: name a built-in scale, or the path of a TOML file")
+    return scales.get(found.scale)
+
+
+def _relevant(label: str, scale: Scale) -> int:
+    """The least grade that counts as relevant."""
+    if label:
+        return scale.relevance(label)
+    best = max(scale.gains)
+    return next(i for i, gain in enumerate(scale.gains) if gain > best / 2)
+
+
+def _registry(found: Settings, root: Path) -> str:
+    """Where the history is kept: a URL from the environment, or a file of the project."""
+    if name := found.watch.registry_env:
+        if not os.environ.get(name):
+            raise InputError(f"watch.registry_env names the variable {name}, which is not set: give it the registry's URL")
+        return os.environ[name]
+    if "://" not in (text := found.watch.registry):
+        return str(root / text)
+    if "@" in text and ":" in text.partition("://")[2].partition("@")[0]:
+        raise InputError(f"{found.path}: watch.registry holds a password: put the URL into a variable, named by registry_env")
+    return text
+
+
+def _found(root: Path, named: str, day: date) -> list[Path]:
+    """The files that a path names, once {date} is the day and * is any text."""
+    text = named.replace(DATE, str(day))
+    if "*" not in text:
+        return [root / text] if (root / text).is_file() else []
+    pattern = (
+        escape(str(root)) + "/" + "*".join(escape(part) for part in text.split("*")) if not Path(text).is_absolute() else text
+    )
+    return [Path(path) for path in sorted(glob(pattern, recursive=True)) if Path(path).is_file()]
