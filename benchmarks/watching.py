@@ -295,7 +295,7 @@ def print_evidently(python: str) -> None:
                     incidents=[Incident(day, "search", segment, drop)],
                     days=POWER_DAYS,
                     metrics=2,
-                    seed=10_000 + first + seed,
+                    seed=10_000 + seed,
                 )
                 keep(struck, day, day + within)
         asked, told = Path(folder, "in.json"), Path(folder, "out.json")
