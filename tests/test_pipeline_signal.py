@@ -155,6 +155,15 @@ def test_an_arm_that_used_the_student_is_not_measured_by_its_teacher(paths):
         compare(boosted, paths["run"], labels, scale="esci", card=card)
 
 
+def test_a_copy_without_its_manifest_still_says_what_ranked_it(paths):
+    import shutil
+
+    boosted, labels, card = measured(paths, TEACHER)
+    shutil.copy(boosted, copy := paths["out"] / "laundered.parquet")
+    with pytest.raises(Refusal, match=f"laundered was ranked with model {TEACHER}"):
+        compare(paths["run"], copy, labels, scale="esci", card=card)
+
+
 def test_people_and_a_judge_of_another_line_measure_it_freely(paths):
     boosted, labels, card = measured(paths, "a stranger")
     assert compare(paths["run"], boosted, labels, scale="esci", card=card).overrides == ()

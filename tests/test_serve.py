@@ -148,6 +148,15 @@ def test_wrong_requests_are_refused_in_one_line_without_their_words(service, bod
     assert len(found.text) < 200
 
 
+def test_a_query_is_no_book_and_a_path_that_is_not_there_is_said_as_other_faults_are(service):
+    assert ask(service, query="w" * 2_000, doc_ids=IDS).status_code == 200
+    refused = ask(service, query="w" * 2_001, doc_ids=IDS)
+    assert (refused.status_code, list(refused.json())) == (422, ["error"])
+    assert "2000 characters" in refused.json()["error"]
+    assert (service.post("/v1/nothing").status_code, service.post("/v1/nothing").json()) == (404, {"error": "not found"})
+    assert service.get("/v1/score").json() == {"error": "method not allowed"}
+
+
 def test_a_body_that_hides_its_size_is_refused_once_it_is_too_large(service):
     def parts():
         for _ in range(20):
@@ -291,6 +300,49 @@ def test_a_fault_in_a_batch_reaches_who_waits_and_the_next_query_is_answered(jud
     assert made.now.encoder.submit("red")().shape == (32,)
     made.close()
     assert made.now.encoder.submit("green")().shape == (32,)  # of a request that began before a reload
+
+
+def test_an_int8_query_for_which_nobody_waits_is_answered_the_next_time(judge, tmp_path, monkeypatch):
+    where = stocked(judge, tmp_path / "v", store="int8", engine="onnx-int8")
+    made = Generations(judge, where, engine="onnx-int8", limits=Limits(deadline_ms=5_000, threads=1))
+    client = TestClient(create_app(made))
+    assert ask(client, query="blue table", doc_ids=["unknown"]).json()["reason"] == "no_known_documents"
+    assert ask(client, query="blue table", doc_ids=IDS).json()["no_signal"] is False
+    with monkeypatch.context() as patched:  # what breaks between the beginning of a query and the wait for it
+        patched.setattr(TwoTower, "_features_of", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ask(client, query="green sofa", doc_ids=IDS)
+        patched.setattr(TwoTower, "begin_query", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ask(client, query="green lamp", doc_ids=IDS)
+    for query in ("green sofa", "green lamp"):
+        assert ask(client, query=query, doc_ids=IDS).json()["no_signal"] is False
+    made.close()
+
+
+def test_an_int8_query_that_was_too_late_is_answered_when_it_comes_again(judge, tmp_path, monkeypatch):
+    from germane.serve import scoring
+
+    where = stocked(judge, tmp_path / "v", store="int8", engine="onnx-int8")
+    made = Generations(judge, where, engine="onnx-int8", limits=Limits(deadline_ms=5_000, threads=1))
+    client = TestClient(create_app(made))
+    with monkeypatch.context() as patched:
+        passed = iter([False, True])
+        patched.setattr(scoring.Deadline, "passed", property(lambda _: next(passed, True)))
+        found = ask(client, query="oak desk", texts=[{"text": f"new {n}"} for n in range(9)]).json()
+        assert found["reason"] == "deadline"
+    assert ask(client, query="oak desk", doc_ids=IDS).json()["no_signal"] is False
+    made.close()
+
+
+def test_what_a_table_says_and_what_a_search_says_differ_by_a_millionth_at_most(judge, tmp_path):
+    where = stocked(judge, tmp_path / "v", store="int8", engine="onnx-int8")
+    student = TwoTower(judge, engine="onnx-int8", vectors=where)
+    logits = student.score(["red chair"] * len(TEXTS), TEXTS)
+    from germane.judges.saying import probabilities
+
+    said = student.score_docs("red chair", IDS, student.documents(where))
+    np.testing.assert_allclose(probabilities(logits, student.about.temperature), said.probs, atol=1e-6)
 
 
 class Dropping:

@@ -13,11 +13,11 @@ AHEAD = 16
 def compiled(loop: Callable[..., None]) -> Callable[..., None] | None:
     """The loop, compiled when it is first called: some seconds, and once for a machine where the compiler can keep it.
 
-    None where numba is not there.
+    None where numba is not there, or cannot be loaded.
     """
     try:
         from numba import njit
-    except ImportError:
+    except Exception:  # whatever a broken compiler raises: what it would compile runs without it
         return None
     made: Any
     try:

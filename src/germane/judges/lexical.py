@@ -273,7 +273,7 @@ def asked_of(query: str) -> Query:
     negated = tuple(dict.fromkeys([words[i] for i in places] + list(inside.values())))
     left_out = {*negators, *places, *inside}
     asked = tuple(dict.fromkeys(word for i, word in enumerate(words) if i not in left_out)) or tuple(dict.fromkeys(words))
-    trigrams = tuple({f" {word} "[i : i + 3] for word in asked for i in range(len(word))})
+    trigrams = tuple({padded[i : i + 3] for padded in (f" {word} " for word in asked) for i in range(len(padded) - 2)})
     codes = tuple(w for w in asked if not w.isdigit() and not w.isalpha() and not w[0].isdigit())
     fixed = (float(len(words)), log1p(sum(map(len, words))))
     phrase = f" {' '.join(words)} "

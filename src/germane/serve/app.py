@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 import orjson
 from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from germane import __version__
@@ -98,6 +99,7 @@ def create_app(generations: Generations, *, keys: Sequence[str] = (), log_querie
     service = Service(generations, log_queries=log_queries)
     app = FastAPI(title="germane serve", version=__version__, description=ABOUT, redoc_url=None)
     app.state.service = service
+    app.add_exception_handler(HTTPException, _not_there)
     _scoring(app, service)
     _reranking(app, service)
     _standing(app, service)
@@ -105,6 +107,12 @@ def create_app(generations: Generations, *, keys: Sequence[str] = (), log_querie
     more: dict[str, Any] = {"routes": routes, "keys": tuple(keys), "full": lambda: service.places.full}
     app.add_middleware(Gate, limits=service.limits, metrics=service.metrics, **more)
     return app
+
+
+async def _not_there(_: Request, problem: Exception) -> Response:
+    """A path or method that there is none of, said as every other fault is."""
+    status, said = getattr(problem, "status_code", 500), getattr(problem, "detail", "")
+    return fault(status, str(said).lower(), dict(getattr(problem, "headers", None) or {}))
 
 
 def fault(status: int, message: str, headers: dict[str, str] | None = None) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -19,8 +19,8 @@ class QueryEncoder:
     """The vectors of one student's queries. Nobody waits for a batch to fill: what waits when a thread is free is one.
 
     most: queries that are encoded together. Of int8 it is one: activations are scaled by what stands in a batch, and a
-    grade must not depend on who else asks. Such a query is begun by whoever asks, without a thread of ours to wake up. Two
-    requests for one query at the same time encode it once.
+    grade must not depend on who else asks. Such a query is begun by whoever asks, without a thread of ours to wake up; of the
+    others, two requests for one query at the same time encode it once.
     """
 
     def __init__(self, student: TwoTower, metrics: Metrics, *, cache: int = 20_000) -> None:
@@ -34,7 +34,7 @@ class QueryEncoder:
             Thread(target=self._work, name="germane-query", daemon=True).start()
 
     def submit(self, query: str) -> Callable[[], Vectors]:
-        """What waits for the query's vector (d,), which is being encoded."""
+        """What waits for the query's vector (d,), which is being encoded; nobody has to wait for it."""
         with self._lock:
             vector = self._kept.get(query)
             if vector is not None:
@@ -43,24 +43,24 @@ class QueryEncoder:
             else:
                 found = self._waiting.get(query)
                 how = "miss" if found is None else "shared"
-                if how == "miss" and not self._closed:
+                if found is None and self.most > 1 and not self._closed:
                     found = self._waiting[query] = Future()
+                    self._queue.put(query)
         self._metrics.cache.labels(how).inc()
         if vector is not None:
             return lambda: vector
-        if found is None:  # a request that began before a new generation took over
+        if found is not None:
+            return found.result
+        if self.most > 1:  # a request that began before a new generation took over
             return lambda: self._student.encode_queries([query])[0]
-        if how == "shared":
-            return found.result
-        if self.most > 1:
-            self._queue.put(query)
-            return found.result
         self._metrics.batch.observe(1)
         begun = self._student.begin_query(query)
 
         def waited() -> Vectors:
-            self._tell([query], lambda: [begun()])
-            return found.result()
+            made = begun()
+            with self._lock:
+                self._keep(query, made)
+            return made
 
         return waited
 
@@ -86,22 +86,22 @@ class QueryEncoder:
 
     def _encode(self, queries: list[str]) -> None:
         self._metrics.batch.observe(len(queries))
-        self._tell(queries, lambda: self._student.encode_queries(queries))
-
-    def _tell(self, queries: list[str], made: Callable[[], Vectors | Sequence[Vectors]]) -> None:
-        """Keeps the vectors of queries, and gives them to whoever waits."""
         try:
-            vectors, problem = list(made()), None
+            vectors, problem = self._student.encode_queries(queries), None
         except Exception as fault:  # whoever waits is told
-            vectors, problem = [], fault
+            vectors, problem = None, fault
         with self._lock:
             waiting = [self._waiting.pop(query) for query in queries]
-            for query, vector in zip(queries, vectors, strict=False):
-                self._kept[query] = vector
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            if vectors is not None:
+                for query, vector in zip(queries, vectors, strict=True):
+                    self._keep(query, vector)
         for i, future in enumerate(waiting):
             if problem is not None:
                 future.set_exception(problem)
-            else:
+            elif vectors is not None:
                 future.set_result(vectors[i])
+
+    def _keep(self, query: str, vector: Vectors) -> None:
+        self._kept[query] = vector
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)

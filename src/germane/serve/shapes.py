@@ -6,6 +6,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+MOST_QUERY = 2_000
+"""Characters of a query; more are no query, and would take seconds to read."""
+
 
 class Text(BaseModel):
     """A document that the service does not know, or by its text."""
@@ -18,7 +21,7 @@ class ScoreRequest(BaseModel):
     """A query, and documents by their ids or by their texts."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": "red garden chair", "doc_ids": ["d1", "d2"]}]})
-    query: str
+    query: str = Field(max_length=MOST_QUERY)
     doc_ids: list[str] | None = Field(None, description="Documents whose vectors are stored.")
     texts: list[Text] | None = Field(None, description="Documents by their text: each one that has no vector is encoded now.")
     scores: list[float | None] | None = Field(None, description="The engine's scores, for policies that use them.")
@@ -77,7 +80,7 @@ class RerankRequest(BaseModel):
             "examples": [{"model": "student", "query": "red chair", "documents": ["A chair", "A lamp"], "top_n": 1}]
         }
     )
-    query: str
+    query: str = Field(max_length=MOST_QUERY)
     documents: list[str | RerankText]
     model: str | None = Field(None, description="Is not read: the service has one student.")
     top_n: int | None = Field(None, ge=1)

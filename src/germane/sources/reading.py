@@ -9,7 +9,7 @@ from germane.sources import esci, ubi
 from germane.sources.loading import load
 from germane.sources.names import DOC_ID, QUERY, QUERY_ID
 from germane.sources.raw import Raw, digest
-from germane.store import SCHEMAS, Column, attributed, attribution, conform, ranked, sha256
+from germane.store import SCHEMAS, Column, attributed, attribution, conform, models, ranked, sha256
 from germane.store.checks import compute, conform_column
 from germane.text import document_texts
 from germane.types import InputError, Run
@@ -199,6 +199,8 @@ def origin_of(raw: Raw, table: pa.Table) -> dict[str, Any]:
     origin = dict(raw.origin)
     if raw.manifest:
         origin |= dict(raw.manifest.extra) | {"verb": raw.manifest.verb}
+    if not origin.get("models") and (ranked_by := models(raw.table)):  # a copy without its manifest
+        origin["models"] = ranked_by
     known = raw.manifest.sha256 if raw.manifest else None
     return origin | {
         "path": raw.path or origin.get("path", ""),

@@ -9,7 +9,7 @@ from germane.store.manifests import InputFile, Manifest, manifest_path, not_amon
 from germane.store.ranking import graded, rank, ranked
 from germane.store.schemas import SCHEMA_VERSION, SCHEMAS, Column, Schema
 from germane.store.stored import Stored, kinds_of
-from germane.store.tables import attributed, attribution, check_kind, read_parquet, read_table, write_table
+from germane.store.tables import attributed, attribution, check_kind, models, read_parquet, read_table, write_table
 
 __all__ = [
     "SCHEMAS",
@@ -22,6 +22,7 @@ __all__ = [
     "Stored",
     "attributed",
     "attribution",
+    "models",
     "check_kind",
     "conform",
     "database",

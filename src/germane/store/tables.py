@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _KIND, _VERSION = b"germane.kind", b"germane.schema_version"
-_ATTRIBUTION = b"germane.attribution"
+_ATTRIBUTION, _MODELS = b"germane.attribution", b"germane.models"
 DICTIONARY = 2**26  # bytes: a text that many rows have is written once
 
 
@@ -110,6 +111,8 @@ def write_table(
     schema = SCHEMAS[kind]
     table = conform(table, kind, name=str(path))
     said = {_KIND: kind.encode(), _VERSION: str(schema.version).encode()}
+    if (extra or {}).get("models"):  # whoever copies the file without its manifest still says what ranked it
+        said[_MODELS] = json.dumps(sorted(map(str, (extra or {})["models"]))).encode()
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **said})
     with replacing(path) as file:
         pq.write_table(table, file, compression="zstd", write_page_checksum=True, dictionary_pagesize_limit=DICTIONARY)
@@ -125,6 +128,15 @@ def write_table(
         extra={**given, **(extra or {})},
     )
     return Path(path)
+
+
+def models(table: pa.Table) -> list[str]:
+    """Fingerprints of the models that had a part in a run, as its own file says; none where it says nothing."""
+    said = (table.schema.metadata or {}).get(_MODELS)
+    try:
+        return [str(model) for model in json.loads(said)] if said else []
+    except ValueError:
+        return []
 
 
 def attribution(source: pa.Table | str | Path) -> str:
