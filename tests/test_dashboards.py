@@ -13,7 +13,6 @@ import pytest
 import sqlalchemy as sa
 from histories import HOSTILE
 from registries import PASSWORD, Clock, team
-from watched import project as a_project
 
 from germane import cli
 from germane.registry import accounts, alerting, looking, telling
@@ -350,13 +349,6 @@ def test_the_api_is_described_with_every_path_and_type(browser):
 # --- the command ---------------------------------------------------------------------------------------------------------
 
 
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as done:
-        cli.app(["web", *arguments], standalone_mode=False)
-        raise SystemExit(0)
-    return done.value.code, capsys.readouterr()
-
-
 @pytest.mark.parametrize(
     ("make", "options", "says"),
     [
@@ -367,7 +359,7 @@ def run(capsys, *arguments):
 )
 def test_a_wrong_project_is_one_clear_line(tmp_path, make, options, says):
     if make:
-        a_project(tmp_path)
+        (tmp_path / "germane.toml").write_text('scale = "five-level"\n')
     with pytest.raises(InputError, match=says) as problem:
         serving.prepare(tmp_path, **options)
     assert "\n" not in str(problem.value)
@@ -386,7 +378,7 @@ def test_the_command_ends_with_2_for_a_wrong_project(tmp_path, monkeypatch, caps
 
 
 def test_without_accounts_it_serves_this_machine_alone_and_says_so(tmp_path):
-    a_project(tmp_path)
+    (tmp_path / "germane.toml").write_text('scale = "five-level"\n')
     registry = open_registry(tmp_path / "registry.sqlite")
     facts, _ = serving.prepare(tmp_path)
     assert "served on 127.0.0.1 only" in facts.notes[0]
