@@ -86,7 +86,9 @@ def measure(registry: Any, folder: Path, last: str, times: int) -> None:
             assert answer.status_code == 200, (path, answer.text[:200])
             return 1000 * (time.perf_counter() - began), len(answer.content)
 
-        print("| page | KB | ms, median | ms, slowest | ms, median of 20 readers at once | slowest |\n|---|---|---|---|---|---|")
+        print(
+            "| page | KB | ms, median | ms, slowest | ms, median of 20 readers at once | slowest |\n|---|---|---|---|---|---|"
+        )
         for path in PATHS:
             ask(path)
             alone = [ask(path) for _ in range(times)]

@@ -1,4 +1,4 @@
-"""The dashboards in a real browser: alerts by keyboard, and contrast, names, headings and width, wide and narrow, light and dark."""
+"""The dashboards in a real browser: alerts by keyboard; contrast, names and width, wide and narrow, light and dark."""
 
 import subprocess
 import sys

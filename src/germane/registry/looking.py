@@ -170,7 +170,8 @@ def alerts_of(
     if open_only:
         asked = asked.where(sa.or_(alert_events.c.kind.is_(None), alert_events.c.kind != RESOLVED))
     with steady(registry), registry.reading() as connection:
-        return [AlertRow(*row[:8], row[8] or RAISED, row[9] or "", row[10] or "") for row in connection.execute(asked)]
+        rows = [tuple(row) for row in connection.execute(asked)]
+    return [AlertRow._make((*row[:8], row[8] or RAISED, row[9] or "", row[10] or "")) for row in rows]
 
 
 def counted(registry: Registry) -> dict[str, int]:

@@ -55,7 +55,7 @@ def alert(row: AlertRow) -> views.Alert:
         views.Example(str(e.get("query", "")), float(e.get("part") or 0), _ids(e.get("before")), _ids(e.get("after")))
         for e in list(split.get("examples") or ())[:10]
     ]
-    ends = {name: size.get(name) for name in ("value", "low", "high", "n")}
+    ends: dict[str, Any] = {name: size.get(name) for name in ("value", "low", "high", "n")}
     named = {name: getattr(row, name) for name in ("id", "date", "since", "metric", "segment", "part", "direction")}
     return views.Alert(
         **named,

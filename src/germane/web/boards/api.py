@@ -48,7 +48,7 @@ def of_segments(found: views.Segments) -> Iterable[list[Any]]:
 
 
 _HEADS = ("value", "low", "high", "se", "n", "level")
-_WINDOW = {
+_WINDOW: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "metric": ({"type": "string"}, "As sdcg@25; by default the first two."),
     "segment": ({"type": "string"}, "As language=de; by default all."),
     "days": ({"type": "integer", "enum": list(gathering.WINDOWS)}, "So many days, 90 by default."),

@@ -46,14 +46,14 @@ def overview(call: Call) -> views.Overview:
     marks = [views.Mark(*mark) for mark in looking.raised(of, first, last, shown) if segment in ("all", mark.segment)]
     days = []
     for each in map(str, calendar.days(date.fromisoformat(first), date.fromisoformat(last))):
-        row, levels = found.get(each), by_day.get(each, {})
+        known, of_day = found.get(each), by_day.get(each, {})
         days.append(
             views.Point(
                 each,
-                "missing" if row is None else row.state,
-                None if row is None else row.requests,
-                None if row is None else row.sampled,
-                {name: _answered(levels.get(name)) for name in shown},
+                "missing" if known is None else known.state,
+                None if known is None else known.requests,
+                None if known is None else known.sampled,
+                {name: _answered(of_day.get(name)) for name in shown},
                 [line.kind for line in lines if line.date == each],
                 [mark.id for mark in marks if mark.date == each],
             )
