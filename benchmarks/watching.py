@@ -39,6 +39,7 @@ from germane.stats.sequential import e_detector
 METRICS = ("sdcg@25", "relevant@25")
 TENTH = "interest=toys"
 POWER_DAYS, STRUCK = 120, 90
+WEEKS = (1, 2, 3)
 CAUSES = ("search", "traffic", "catalogue", "judge")
 EVIDENTLY_YEARS, EVIDENTLY_CASES = 1, 10
 
@@ -187,18 +188,19 @@ def case(cause: str, segment: str, drop: float, seed: int, store: bool) -> tuple
 
 
 def named(alert: Alert, raw: Sequence[ShownDay], when: list[str]) -> str:
-    """The cause of an alert: its days since it began, each split from the same weekday a week before."""
+    """The cause of an alert: its days since it began, each split from the same weekday of three weeks before."""
     if alert.metric == JUDGE:
         return "judge"
     since, now = when.index(alert.since), when.index(alert.date)
-    after = list(range(since, now + 1))
-    before = [t - 7 for t in after]
+    before = [t - 7 * week for t in range(since, now + 1) for week in WEEKS]
+    after = [t for t in range(since, now + 1) for _ in WEEKS]
     return split(
         [seen(raw[t], when[t]) for t in before],
         [seen(raw[t], when[t]) for t in after],
-        anchors=Anchors(raw[before[0]].anchors, raw[now].anchors),
-        gone=[str(d) for d in raw[now].gone - raw[before[0]].gone],
+        anchors=Anchors(raw[since - 1].anchors, raw[now].anchors),
+        gone=[str(d) for d in raw[now].gone - raw[since - 1].gone],
         segment=alert.segment,
+        part=alert.part,
         k=10,
     ).cause
 

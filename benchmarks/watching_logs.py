@@ -101,7 +101,7 @@ def explained(days: list[Seen], alert: Alert) -> Split:
     """The alert's days since it began beside the same weekdays of the week before."""
     when = [d.day.date for d in days]
     after = list(range(when.index(alert.since), when.index(alert.date) + 1))
-    return split([days[t - 7] for t in after], [days[t] for t in after], segment=alert.segment, k=SHOWN)
+    return split([days[t - 7] for t in after], [days[t] for t in after], segment=alert.segment, part=alert.part, k=SHOWN)
 
 
 def main() -> None:

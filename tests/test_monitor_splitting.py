@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_days import seen
 
+from germane.monitor.changes import MIX, PAIRED
 from germane.monitor.counterfactual import Anchors, mapped, merged
 from germane.monitor.splitting import CAUSES, Split, split
 from germane.types import InputError
@@ -218,3 +219,16 @@ def test_gains_are_mapped_as_the_anchors_moved():
     assert mapped(np.array([0.0, 0.5, 1.0, 0.5]), said, became) == pytest.approx([0.0, 0.25, 1.0, 0.25])
     assert mapped(np.array([0.3]), said, said).tolist() == [0.3]
     assert mapped(np.array([0.3]), np.empty(0), np.empty(0)).tolist() == [0.3]
+
+
+def test_an_alert_of_the_same_queries_is_not_excused_by_traffic():
+    """Search became worse while traffic moved to what it serves well: the level hardly moved, the same queries did."""
+    own = np.array([level([g]) for g in gains(POOL, ranked(POOL))])
+    docs = ranked(POOL, first=1)
+    loss = level(gains(POOL, ranked(POOL))) - level(gains(POOL, docs))
+    heavy = np.where(own > np.median(own), 1.0 + 8 * loss, 1.0).tolist()
+    after = seen("2026-01-12", docs, gains(POOL, docs), heavy)
+    found = split(BEFORE, after, k=K)
+    assert found.traffic.value > 0
+    assert split(BEFORE, after, part=PAIRED, k=K).cause == "search"
+    assert split(BEFORE, after, part=MIX, k=K).cause == "traffic"

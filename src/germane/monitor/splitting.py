@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import factorial
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from germane.monitor.changes import MIX, PAIRED
 from germane.monitor.counterfactual import Anchors, Listed, Shown, rejudged, shown
 from germane.monitor.days import ALL, Day, Lists, Seen
 from germane.stats.means import t_quantile
@@ -18,6 +19,9 @@ from germane.types import Estimate, InputError
 
 Floats = NDArray[np.float64]
 CAUSES = ("search", "traffic", "catalogue", "judge")
+ABLE = {"": (0, 1, 2, 3), PAIRED: (0, 2, 3), MIX: (1,)}
+"""Which causes can show in which part of a change: of the same queries, traffic does not."""
+
 EXAMPLES = 5
 MAIN = 0.6
 """The least share of the total that a named cause accounts for."""
@@ -39,8 +43,8 @@ class Example(NamedTuple):
 class Split:
     """A change in its four parts, in units of the metric; they add up to the total exactly.
 
-    cause: the part that the intervals support as the main one, "" where none is: it and the total exclude 0 on the same
-    side, it is `MAIN` of the total or more, and it exceeds the next one clearly.
+    cause: the part that the intervals support as the main one, "" where none is: it and the change that the alert is of
+    exclude 0 on the same side, it is `MAIN` of that change or more, and it exceeds the next one clearly.
     """
 
     search: Estimate
@@ -61,6 +65,7 @@ def split(
     arrived: Collection[str] = (),
     gone: Collection[str] = (),
     segment: str = ALL,
+    part: str = "",
     k: int = 25,
     level: float = 0.95,
 ) -> Split:
@@ -72,6 +77,8 @@ def split(
     the catalogue, or left it, between. A part is Shapley's: what its factor changes, averaged over all orders in which the
     four may change. Search is order and choice among documents there on both days. Queries asked on one day only count as
     traffic; a document without an answer takes its answer of the other day, else its query is left out, and it is said.
+    part: of the alert, "same queries" or "mix of queries": the cause is then sought where such an alert can have one, search,
+    catalogue and judge or traffic, and weighed against their sum; "" takes all four.
     Source: Shapley (1953); for changes over time: Shorrocks (2013), J. Economic Inequality 11; docs/statistics/split.md.
     Raises: InputError for unequal numbers of days, days whose lists are of other queries, and where no query has an answer.
     """
@@ -98,12 +105,14 @@ def split(
     unit = np.eye(4).tolist()
     each = [told(unit[i], CAUSES[i], level) for i in range(4)]
     total = told([1.0] * 4, "change of the panel's level", level)
-    strict = 1 - (1 - level) / 4
-    cause = _cause(
-        [told(unit[i], CAUSES[i], strict) for i in range(4)],
-        total,
-        lambda i, j: told((np.array(unit[i]) - np.array(unit[j])).tolist(), "difference of two parts", level),
-    )
+    strict, able = 1 - (1 - level) / 4, ABLE[part]
+    whole = told([float(i in able) for i in range(4)], "change that the alert is of", level)
+    candidates = {i: told(unit[i], CAUSES[i], strict) for i in able}
+
+    def ahead(i: int, j: int) -> Estimate:
+        return told((np.array(unit[i]) - np.array(unit[j])).tolist(), "difference of two parts", level)
+
+    cause = _cause(candidates, whole, ahead)
     notes = [*dict.fromkeys(note for pair in pairs for note in pair.notes)]
     if anchors is None:
         notes.append("no anchors: the judge's part is only what documents of both days show")
@@ -212,18 +221,17 @@ def _variance(u: Floats, code: NDArray[np.int64]) -> float:
     return float(np.maximum(spread, 0).sum())
 
 
-def _cause(each: Sequence[Estimate], total: Estimate, gap: Callable[[int, int], Estimate]) -> str:
+def _cause(candidates: Mapping[int, Estimate], whole: Estimate, ahead: Callable[[int, int], Estimate]) -> str:
     """The main part, "" if the intervals do not support one."""
-    sign = 1.0 if total.value > 0 else -1.0
-    if not (total.low > 0 or total.high < 0):
-        return ""
-    order = sorted(range(len(each)), key=lambda i: -sign * each[i].value)
-    first, second = order[0], order[1]
-    part = each[first]
-    clear = part.low > 0 if sign > 0 else part.high < 0
-    apart = gap(first, second)
-    ahead = apart.low > 0 if sign > 0 else apart.high < 0
-    return CAUSES[first] if clear and ahead and sign * part.value >= MAIN * abs(total.value) else ""
+    sign = 1.0 if whole.value > 0 else -1.0
+
+    def clear(e: Estimate) -> bool:
+        return e.low > 0 if sign > 0 else e.high < 0
+
+    order = sorted(candidates, key=lambda i: -sign * candidates[i].value)
+    first = order[0]
+    named = clear(whole) and clear(candidates[first]) and sign * candidates[first].value >= MAIN * abs(whole.value)
+    return CAUSES[first] if named and all(clear(ahead(first, other)) for other in order[1:2]) else ""
 
 
 def _examples(pair: _Pair) -> tuple[Example, ...]:

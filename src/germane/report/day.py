@@ -237,9 +237,9 @@ def _alerts(found: DayReport) -> list[Grid]:
     if rows:
         lead = "Those of this day first; older ones stay until somebody resolves them."
         made.append(Grid("Alerts", lead, ("series", "raised", "state", "what moved"), tuple(rows)))
-    splits = {(a.segment, a.since): a.detail["split"] for a in found.alerts if a.detail.get("split")}
-    for (segment, since), split in splits.items():
-        made += _split(f"{name(found.metric)}, {segment}, since {since}", split)
+    splits = {(a.segment, a.since, a.part): a.detail["split"] for a in found.alerts if a.detail.get("split")}
+    for (segment, since, part), split in splits.items():
+        made += _split(f"{name(found.metric)}, {segment}, {part}, since {since}", split)
     return made
 
 

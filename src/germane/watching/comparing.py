@@ -158,6 +158,7 @@ def split(
     moved: tuple[set[str], set[str]],
     *,
     segment: str,
+    part: str,
     k: int,
     level: float,
 ) -> splitting.Split | None:
@@ -169,7 +170,7 @@ def split(
     if not one or not two:
         return None
     arrived, gone = moved
-    asked = {"anchors": anchors, "arrived": arrived, "gone": gone, "segment": segment, "k": k, "level": level}
+    asked = {"anchors": anchors, "arrived": arrived, "gone": gone, "segment": segment, "part": part, "k": k, "level": level}
     try:
         return splitting.split(one, two, **asked)  # type: ignore[arg-type]
     except InputError:  # no query with all its answers on both days: then no part is known

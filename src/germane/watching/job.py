@@ -185,8 +185,8 @@ class Work:
             for alert in comparing.detected(dates, every, [*history.lines, *drawn], rules, level=plan.level)
             if alert.date == str(day) and (alert.metric, alert.segment, alert.part, alert.direction) not in known
         ]
-        splits = {(a.since, a.segment): self._split(a, day, shown, anchors, history) for a in raised}
-        alerts = [comparing.new_alert(a, splits[a.since, a.segment]) for a in raised]
+        splits = {(a.since, a.segment, a.part): self._split(a, day, shown, anchors, history) for a in raised}
+        alerts = [comparing.new_alert(a, splits[a.since, a.segment, a.part]) for a in raised]
         queries = comparing.rows(shown)
         row = self._row(day, "done", facts, shown)
         return NewDay(row, levels, changes, queries, anchors, drawn, alerts, sinks_of(plan)), history
@@ -210,7 +210,7 @@ class Work:
         first = min(row.date for row in rows)
         both = comparing.anchored(days.anchors_of(self.registry, first), anchors, self.plan.scale)
         moved = self._moved(first, str(day), then, now)
-        asked: dict[str, Any] = {"segment": alert.segment, "k": self.plan.k, "level": self.plan.level}
+        asked: dict[str, Any] = {"segment": alert.segment, "part": alert.part, "k": self.plan.k, "level": self.plan.level}
         return comparing.split(then, now, both, moved, **asked)
 
     def _moved(self, then: str, now: str, before: Sequence[Shown], after: Sequence[Shown]) -> tuple[set[str], set[str]]:

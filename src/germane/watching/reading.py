@@ -245,7 +245,8 @@ def lists(log: DayLog, drawn: pa.Table, *, seed: int, day: date) -> pa.Table:
     )
     found: pa.Table = connection.sql(
         f"SELECT query, {log.shown} AS shown FROM (SELECT query, any_value(shown) AS shown FROM (SELECT a.query, a.shown "
-        f"FROM ({asked}) a JOIN chosen ON a.query = chosen.query AND hash(a.shown) = chosen.list) GROUP BY query) ORDER BY query"
+        f"FROM ({asked}) a JOIN chosen ON a.query = chosen.query AND hash(a.shown) = chosen.list) GROUP BY query) "
+        "ORDER BY query"
     ).to_arrow_table()
     return found
 
