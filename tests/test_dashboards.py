@@ -163,7 +163,7 @@ def test_an_alert_says_its_size_its_parts_and_its_queries(browser, history):
             "(−0.0240 to −0.0160; n\u00a0800)",
             "2026-03-25",
             "other results for the same queries",
-            "made up",
+            "Made up.",
         ):
             assert text in page, (path, text)
     found = browser.get("/api/alerts").json()
@@ -388,7 +388,7 @@ def test_without_accounts_it_serves_this_machine_alone_and_says_so(tmp_path):
     with pytest.raises(InputError, match="has no accounts"):
         serving.prepare(tmp_path, public_url="https://search.example.org")
     team(registry, olga="owner")
-    facts, app = serving.prepare(tmp_path, host="0.0.0.0", public_url="https://search.example.org")
+    facts, _ = serving.prepare(tmp_path, host="0.0.0.0", public_url="https://search.example.org")
     assert (facts.accounts, "accounts" in " ".join(facts.notes)) == (1, False)
     registry.close()
 

@@ -68,7 +68,8 @@ def prepare(project: Path | None = None, *, host: str = "127.0.0.1", public_url:
     except InputError:
         registry.close()
         raise
-    notes: tuple[str, ...] = () if people else ("no accounts: whoever is on this machine reads and resolves; served on 127.0.0.1 only",)
+    alone = "no accounts: whoever is on this machine may read and resolve; served on 127.0.0.1 only"
+    notes: tuple[str, ...] = () if people else (alone,)
     notes += () if span else ("no day is in the history yet: `germane watch run` does the first",)
     facts = Ready(str(root), registry.name, span.done if span else 0, span.last if span else "", len(people), notes)
     return facts, create_app(board, pages.PAGES)
