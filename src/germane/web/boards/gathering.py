@@ -44,6 +44,12 @@ def overview(call: Call) -> views.Overview:
         by_day.setdefault(row.date, {})[row.metric] = row.estimate
     lines = [views.Line(*line) for line in looking.drawn(of, first, last)]
     marks = [views.Mark(*mark) for mark in looking.raised(of, first, last, shown) if segment in ("all", mark.segment)]
+    changed: dict[str, list[str]] = {}
+    raised: dict[str, list[int]] = {}
+    for line in lines:
+        changed.setdefault(line.date, []).append(line.kind)
+    for mark in marks:
+        raised.setdefault(mark.date, []).append(mark.id)
     days = []
     for each in map(str, calendar.days(date.fromisoformat(first), date.fromisoformat(last))):
         known, of_day = found.get(each), by_day.get(each, {})
@@ -54,8 +60,8 @@ def overview(call: Call) -> views.Overview:
                 None if known is None else known.requests,
                 None if known is None else known.sampled,
                 {name: _answered(of_day.get(name)) for name in shown},
-                [line.kind for line in lines if line.date == each],
-                [mark.id for mark in marks if mark.date == each],
+                changed.get(each, []),
+                raised.get(each, []),
             )
         )
     notes += _late(call, span)
