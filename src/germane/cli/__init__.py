@@ -28,6 +28,7 @@ from germane.cli import (  # noqa: F401  (their commands join the app)
     tour,
     train,
     watch,
+    web,
 )
 from germane.cli.app import EXIT_CODES, VERBS, app
 from germane.types import InputError

@@ -45,6 +45,7 @@ VERBS = {
     "export": "germane.pipeline.export:export",
     "bridge": "germane.pipeline.bridge:bridge",
     "watch": "germane.pipeline.watch:run",
+    "web": "germane.web.boards.serving:prepare",
     "demo": "germane.pipeline.demo:demo",
     "tour": "germane.pipeline.tour:tour",
     "doctor": "germane.pipeline.doctor:doctor",

@@ -118,7 +118,7 @@ def of(found: Settings, *, needed: bool = True) -> Plan:
         root / said.anchors if said.anchors else None,
         root / said.labels if said.labels else found.folder("labels"),
         root / said.folder,
-        _registry(found, root),
+        registry(found, root),
         calendar.zone(said.zone, what="watch.zone"),
         calendar.zone(said.log_zone, what="watch.log_zone"),
         calendar.day_of(said.start, what="watch.start") if said.start else None,
@@ -192,8 +192,11 @@ def _relevant(label: str, scale: Scale) -> int:
     return next(i for i, gain in enumerate(scale.gains) if gain > best / 2)
 
 
-def _registry(found: Settings, root: Path) -> str:
-    """Where the history is kept: a URL from the environment, or a file of the project."""
+def registry(found: Settings, root: Path) -> str:
+    """Where the history is kept: a URL from the environment, or a file of the project.
+
+    Raises: InputError for a variable that is not set, and for a password in the settings.
+    """
     if name := found.watch.registry_env:
         if not os.environ.get(name):
             raise InputError(f"watch.registry_env names the variable {name}, which is not set: give it the registry's URL")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from germane.registry import accounts, tasks
 from germane.registry.accounts import Account, Role, Session
@@ -35,11 +35,16 @@ LOGIN_COOKIE = "germane-login"
 
 @dataclass(frozen=True)
 class Site:
-    """What the pages are served with. images: a folder. public_url: how browsers reach it, where that is not this address."""
+    """What the pages are served with. images: a folder. public_url: how browsers reach it, where that is not this address.
+
+    frame: the template around pages. guest: who calls as long as the registry has no account; None: nobody does.
+    """
 
     registry: Registry
     images: Path | None = None
     public_url: str = ""
+    frame: str = "page.html.j2"
+    guest: Session | None = None
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(8))  # more of them only wait for each other
     slow: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
 
@@ -50,7 +55,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Call:
-    """One request: who asks (None before login), for what, and the form that came with it."""
+    """One request: who asks (None before login), for what, and the form that came with it.
+
+    machine: a program asks, and is answered in JSON. base: what stands before every address of a shared page. origin: the
+    address that was asked, as https://golden.example.org.
+    """
 
     site: Site
     session: Session | None
@@ -59,6 +68,9 @@ class Call:
     query: Mapping[str, str]
     cookies: Mapping[str, str]
     address: str
+    machine: bool = False
+    base: str = ""
+    origin: str = ""
 
     @property
     def registry(self) -> Registry:
@@ -87,7 +99,7 @@ class Call:
 
     def page(self, template: str, **values: Any) -> Response:
         """A page with what every page needs."""
-        return page(template, session=self.session, **values)
+        return page(template, session=self.session, frame=self.site.frame, base=self.base, **values)
 
 
 class Missing(Exception):
@@ -96,13 +108,14 @@ class Missing(Exception):
 
 class Page(NamedTuple):
     """An entry of the table of pages. roles: who may call it; NOBODY for those that need no login. hashes: passwords,
-    which takes long: such calls wait for each other, and no vote waits for them."""
+    which takes long: such calls wait for each other, and no vote waits for them. machine: of the API, answered in JSON."""
 
     method: str
     path: str
     roles: frozenset[Role]
     handle: Callable[[Call], Response]
     hashes: bool = False
+    machine: bool = False
 
 
 def endpoint(entry: Page, site: Site) -> Callable[[Request], Any]:
@@ -123,9 +136,14 @@ def endpoint(entry: Page, site: Site) -> Callable[[Request], Any]:
 def _answer(entry: Page, site: Site, request: Request, form: Mapping[str, str]) -> Response:
     cookie = request.cookies.get(cookie_name(site))
     session = accounts.session_of(site.registry, cookie) if cookie else None
+    if session is None and site.guest is not None and not accounts.listed(site.registry):
+        session = site.guest
     address = request.client.host if request.client else ""
     call = Call(site, session, form, dict(request.path_params), dict(request.query_params), request.cookies, address)
+    call = replace(call, machine=entry.machine, origin=f"{request.url.scheme}://{request.url.netloc}")
     if entry.roles:
+        if session is None and entry.machine:
+            return refused(call, 401, "Log in, or ask by a share link.")
         if session is None:
             return away("/login" if entry.method == "GET" else "/login?lost=1")
         if session.account.role not in entry.roles:
@@ -148,7 +166,9 @@ def _answer(entry: Page, site: Site, request: Request, form: Mapping[str, str]) 
 
 
 def refused(call: Call, status: int, why: str, **more: Any) -> Response:
-    """A page that says why not."""
+    """A page that says why not; JSON for a program."""
+    if call.machine:
+        return JSONResponse({"error": why}, status, {"Cache-Control": "no-store"})
     return call.page("refused.html.j2", status=status, why=why, **more)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,21 +26,21 @@ def _alive(call: Call) -> Response:
         return PlainTextResponse("ok")
 
 
-PAGES: tuple[Page, ...] = (
-    *entering.PAGES,
-    *judging.PAGES,
-    *deciding.PAGES,
-    *owning.PAGES,
+COMMON: tuple[Page, ...] = (
     *(_static(name) for name in STATIC),
     Page("GET", "/alive", NOBODY, _alive),
     Page("GET", "/favicon.ico", NOBODY, lambda call: Response(status_code=204)),
 )
+"""Pages of every application."""
+
+PAGES: tuple[Page, ...] = (*entering.PAGES, *judging.PAGES, *deciding.PAGES, *owning.PAGES, *COMMON)
+"""Pages of the annotation application."""
 
 
-def create_app(site: Site) -> Any:
-    """The application that a server runs."""
+def create_app(site: Site, pages: Iterable[Page] = PAGES) -> Any:
+    """The application that a server runs: these pages, and nothing else."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    for entry in PAGES:
+    for entry in pages:
         app.add_route(entry.path, endpoint(entry, site), methods=[entry.method])
     app.add_middleware(Gate, site=site)
     return app

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from germane.report import words
+from germane.report.day import name as named
 from germane.report.render import environment
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 STATIC = {"app.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8"}
+STATIC |= {"board.css": "text/css; charset=utf-8"}
 HEADERS = {
     "Referrer-Policy": "same-origin",  # shops that serve images do not learn what is judged; our forms say where they are from
     "X-Content-Type-Options": "nosniff",
@@ -88,5 +91,7 @@ def _markdown() -> Any:
 def _environment() -> jinja2.Environment:
     made = environment(HERE / "templates")
     made.filters["moment"] = lambda at: at.strftime("%Y-%m-%d %H:%M UTC")
+    made.filters |= {name: getattr(words, name) for name in ("plain", "signed", "count", "interval", "many")}
+    made.filters["metric"] = named
     made.globals["static"] = static_path
     return made

@@ -1,0 +1,137 @@
+"""A metric over time as a chart: where its line, its band and its marks go. A day that is missing is a gap, and no zero."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from typing import NamedTuple
+
+from germane.report import charts
+from germane.types import Estimate
+
+WIDE, HIGH = 1000, 220
+"""Of the field, in units that are stretched to the page."""
+
+
+class Run(NamedTuple):
+    """Days that follow each other without a gap or a change of judge: their line and their band, as points of the field."""
+
+    line: str
+    band: str
+
+
+class Dot(NamedTuple):
+    """A day's level: percent of the width, units of the height, and the ends of its interval."""
+
+    date: str
+    x: float
+    y: float
+    top: float
+    bottom: float
+    estimate: Estimate
+    alone: bool
+
+
+class At(NamedTuple):
+    """Something that happened on a day: percent of the width, and what it was."""
+
+    x: float
+    text: str
+    number: int = 0
+
+
+class Timeline(NamedTuple):
+    """A chart of days. marks: of the axis, (value, units from above). months: of the calendar. missing: how many days have
+    no level."""
+
+    places: int
+    marks: tuple[tuple[float, float], ...]
+    runs: tuple[Run, ...]
+    dots: tuple[Dot, ...]
+    drawn: tuple[At, ...]
+    raised: tuple[At, ...]
+    months: tuple[At, ...]
+    missing: int
+
+
+def timeline(
+    first: str,
+    last: str,
+    levels: Mapping[str, Estimate],
+    *,
+    drawn: Iterable[tuple[str, str]] = (),
+    raised: Iterable[tuple[str, str, int]] = (),
+) -> Timeline | None:
+    """The chart of the days from the first to the last; None where no day has a level.
+
+    levels: of days that have one. drawn: days on which the judge, guide, scale or design changed, and which of them: no line
+    goes across. raised: days of alerts, what they say, and their numbers.
+    """
+    known = {day: e for day, e in sorted(levels.items()) if math.isfinite(e.value) and first <= day <= last}
+    if not known:
+        return None
+    start, days = _number(first), _number(last) - _number(first) + 1
+    ends = [x for e in known.values() for x in (e.value, e.low, e.high)]
+    axis = charts.axis(ends, room=0.08, zero=False)
+
+    def x(day: str) -> float:
+        return round(100 * (_number(day) - start + 0.5) / days, 3)
+
+    def y(value: float, other: float) -> float:
+        return round(HIGH * (1 - axis.at(value if math.isfinite(value) else other) / 100), 1)
+
+    lines = [(day, kind) for day, kind in drawn if first <= day <= last]
+    runs = _runs(list(known), {day for day, _ in lines})
+    single = {run[0] for run in runs if len(run) == 1}
+    dots = tuple(
+        Dot(day, x(day), y(e.value, e.value), y(e.high, e.value), y(e.low, e.value), e, day in single)
+        for day, e in known.items()
+    )
+    by_day = {dot.date: dot for dot in dots}
+    return Timeline(
+        axis.places,
+        tuple((tick.value, y(tick.value, tick.value)) for tick in axis.ticks),
+        tuple(_run([by_day[day] for day in run]) for run in runs if len(run) > 1),
+        dots,
+        tuple(At(x(day), f"{kind} changed") for day, kind in lines),
+        tuple(At(x(day), text, number) for day, text, number in raised if first <= day <= last),
+        _months(first, last, x),
+        days - len(known),
+    )
+
+
+def _runs(days: Sequence[str], broken: set[str]) -> list[list[str]]:
+    """Days in runs of neighbours; a day on which a line is drawn begins a new one."""
+    runs: list[list[str]] = []
+    for day in days:
+        if runs and _number(day) - _number(runs[-1][-1]) == 1 and day not in broken:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return runs
+
+
+def _run(dots: Sequence[Dot]) -> Run:
+    def points(pairs: Iterable[tuple[float, float]]) -> str:
+        return " ".join(f"{x * WIDE / 100:g},{y:g}" for x, y in pairs)
+
+    above, below = [(d.x, d.top) for d in dots], [(d.x, d.bottom) for d in reversed(dots)]
+    return Run(points((d.x, d.y) for d in dots), points([*above, *below]))
+
+
+def _months(first: str, last: str, x: Callable[[str], float]) -> tuple[At, ...]:
+    """Marks of the calendar: each first of a month, fewer of them over years; the first day of a short time."""
+    one, end = date.fromisoformat(first), date.fromisoformat(last)
+    every = max(1, (end - one).days // 120)
+    made = []
+    month = one.year * 12 + one.month - 1
+    while (day := date(month // 12, month % 12 + 1, 1)) <= end:
+        if day >= one and month % every == 0:
+            made.append(At(x(str(day)), f"{day:%Y-%m}"))
+        month += 1
+    return tuple(made) or (At(x(first), first),)
+
+
+def _number(day: str) -> int:
+    return date.fromisoformat(day).toordinal()
