@@ -104,8 +104,9 @@ def _grades(labels: Path, of: Any) -> dict[tuple[str, str], int]:
 
 def _told(out: Path, made: bool, form: str, extra: Any) -> Featured:
     facts = extra["featured"]
-    notes = ["unverified against a live server: it follows the documented schema"] * (form in SETS)
-    return Featured(
-        str(out), made, form, facts["rows"], facts["queries"], facts["labelled"], facts["unknown"], tuple(facts["features"]),
-        tuple(notes),
-    )  # fmt: skip
+    notes = (
+        "unverified against a live server: it follows the documented schema",
+        "a feature set names features and has no rows: judgments, run and labels were not read for it",
+    )
+    counts = facts["rows"], facts["queries"], facts["labelled"], facts["unknown"]
+    return Featured(str(out), made, form, *counts, tuple(facts["features"]), notes if form in SETS else ())
