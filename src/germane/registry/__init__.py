@@ -1,1 +1,5 @@
-"""What people did, one by one and only added to: accounts, tasks, votes, decisions; SQLite, or PostgreSQL by one setting."""
+"""What people and jobs did, one by one and only added to: accounts, tasks, votes, decisions, days, alerts; SQLite, or PostgreSQL by one setting."""
+
+from germane.extras import needs
+
+needs("web", "sqlalchemy", "alembic", by="the registry")  # whatever of it is wanted, and wherever it is asked for
