@@ -1,4 +1,4 @@
-"""What people and jobs did, one by one and only added to: accounts, tasks, votes, decisions, days, alerts; SQLite, or PostgreSQL by one setting."""
+"""What people and jobs did, one by one and only added to: votes, decisions, days, alerts; SQLite, or PostgreSQL by a setting."""
 
 from germane.extras import needs
 
