@@ -1,4 +1,4 @@
-"""What people and jobs did, one by one and only added to: votes, decisions, days, alerts; SQLite, or PostgreSQL by a setting."""
+"""What people and jobs did, one by one and only added to: votes, decisions, days, alerts; on SQLite or PostgreSQL."""
 
 from germane.extras import needs
 
