@@ -109,7 +109,7 @@ class _Graph:
 
     def layer(self, x: str, of: Layer) -> str:
         out = self.product(self.attended(x, of), of.out, of.out_bias)
-        y = self.normed(self.step("Add", x, out), of.norm, of.norm_bias)  # SkipLayerNormalization takes twice as long
+        y = self.normed(self.step("Add", x, out), of.norm, of.norm_bias)  # SkipLayerNormalization is slower
         up = self.step("Gelu", self.product(y, of.up, of.up_bias), domain=MICROSOFT)
         return self.normed(self.step("Add", y, self.product(up, of.down, of.down_bias)), of.norm2, of.norm2_bias)
 

@@ -52,8 +52,9 @@ def alert(row: AlertRow) -> views.Alert:
     parts = [_part(cause, CAUSE_WORDS[cause], split.get(cause)) for cause in CAUSES if split]
     parts += [_part("total", "all of it", split.get("total"))] if split else []
     examples = [
-        views.Example(str(e.get("query", "")), float(e.get("part") or 0), _ids(e.get("before")), _ids(e.get("after")))
+        views.Example(str(e.get("query", "")), float(e["part"]), _ids(e.get("before")), _ids(e.get("after")))
         for e in list(split.get("examples") or ())[:10]
+        if e.get("part") is not None  # what has no number is no example, and no 0
     ]
     ends: dict[str, Any] = {name: size.get(name) for name in ("value", "low", "high", "n")}
     named = {name: getattr(row, name) for name in ("id", "date", "since", "metric", "segment", "part", "direction")}
