@@ -102,12 +102,13 @@ class Work:
         _LOG.info("%s: labels", day)
         out = files.folder(self.plan, day) / files.LABELS
         if not facts["documents"]["pairs"]:
-            facts["labels"] = {"pairs": 0, "known": 0, "coverage": None, "cost": "", "notes": []}
+            facts["labels"] = {"pairs": 0, "known": 0, "asked": 0, "coverage": None, "cost": "", "notes": []}
             return None
         did = self.ask(files.folder(self.plan, day) / files.PAIRS, out, labels=self.plan.labels)
         facts["labels"] = {
             "pairs": did.rows,
             "known": did.known,
+            "asked": did.computed,  # pairs of the same words are asked once
             "coverage": did.coverage,
             "cost": did.cost,
             "notes": list(did.notes),
