@@ -65,7 +65,7 @@ class Labelling(NamedTuple):
     """What `label` wrote. made: False if nothing had changed. deduplicated: rows that a row of the same words answered.
 
     known, computed: different pairs that the judgment store had, and that the judge was asked. outcomes: of rows. coverage:
-    share of rows with a grade. quarantine: the rows that could not be labelled. rows_per_s, latency_ms (of one alone): of those computed.
+    share of rows with a grade. quarantine: rows without a label. rows_per_s, latency_ms (of one alone): of those computed.
     """
 
     out: str
