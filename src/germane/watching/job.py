@@ -138,7 +138,7 @@ class Work:
     def _shown(self, day: date, table: pa.Table, said: pa.Table | None, facts: Mapping[str, Any]) -> Shown:
         judge = str(facts.get("judge", {}).get("fingerprint", ""))
         said = store.SCHEMAS["judgments"].arrow().empty_table() if said is None else said
-        seen, lists = measuring.day(str(day), table, said, self.plan, judge=judge)
+        seen, lists = measuring.day(str(day), table, said, self.plan, judge=judge, totals=measuring.totals(facts))
         return Shown(
             seen, np.asarray(table["panel_probability"].to_numpy(), np.float64), self._with_fresh(str(day), table, lists)
         )
@@ -153,12 +153,12 @@ class Work:
     def past(self, row: DayRow) -> Shown:
         """A day of the history, with its lists where its files are still there."""
         found = days.queries_of(self.registry, row.date)
-        day, odds = comparing.day_of(row.date, found, judge=row.fingerprint, guide=row.guide_version)
+        day, odds = comparing.day_of(row, found)
         table, said = files.shown(self.plan, row.date), files.labels(self.plan, row.date)
         lists = None
         queries = set() if table is None else {str(query) for query in table["query"].to_pylist()}
         if table is not None and said is not None and queries == set(day.query.tolist()):
-            again, lists = measuring.day(row.date, table, said, self.plan, judge=row.fingerprint)
+            again, lists = measuring.day(row.date, table, said, self.plan, judge=row.fingerprint, totals=day.totals)
             order = {query: i for i, query in enumerate(again.query.tolist())}
             rows = [order[query] for query in day.query.tolist()]
             lists = measuring.taken(self._with_fresh(row.date, table, lists), rows)
