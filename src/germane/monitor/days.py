@@ -60,9 +60,7 @@ class Day:
         if n and not (np.isfinite(self.requests).all() and (self.requests >= 0).all()):
             raise InputError(f"day {self.date}: a query has no finite number of requests, 0 or more")
         if self.totals and (unknown := set(np.unique(self.stratum).tolist()) - set(self.totals)):
-            raise InputError(
-                f"day {self.date}: no total of requests is given for stratum {min(unknown)!r}"
-            )
+            raise InputError(f"day {self.date}: no total of requests is given for stratum {min(unknown)!r}")
         if len(set(self.query.tolist())) != n:
             raise InputError(f"day {self.date}: a query stands there twice: add its requests up, and give it once")
 

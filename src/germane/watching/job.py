@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +26,7 @@ from germane.registry import alerting, days
 from germane.registry.database import Registry
 from germane.registry.days import AnchorRow, ChangeRow, Claim, DayRow, LevelRow, LineRow, NewDay
 from germane.report.day import DayReport
+from germane.store.checks import short
 from germane.types import InputError
 from germane.watching import calendar, comparing, files, measuring, texts
 from germane.watching.comparing import Shown
@@ -72,6 +74,7 @@ class Work:
             return self._gap(day, held, drawn.facts, "no traffic: the log of the day holds no query")
         _LOG.info("%s: documents", day)
         facts = dict(drawn.facts) | {"documents": files.pairs(self.plan, day, drawn, self._fingerprint())}
+        _known_at_all(self.plan, day, facts["documents"])
         said = self._labelled(day, facts)
         anchors = self._anchored(day, facts)
         facts.setdefault("judge", self._last_judge(day))
@@ -157,8 +160,10 @@ class Work:
         table, said = files.shown(self.plan, row.date), files.labels(self.plan, row.date)
         lists = None
         queries = set() if table is None else {str(query) for query in table["query"].to_pylist()}
-        if table is not None and said is not None and queries == set(day.query.tolist()):
-            again, lists = measuring.day(row.date, table, said, self.plan, judge=row.fingerprint, totals=day.totals)
+        as_now = (row.scale, row.guide_version) == (self.plan.scale.name, self.plan.scale.version)
+        if as_now and table is not None and said is not None and queries == set(day.query.tolist()):
+            plan = replace(self.plan, columns=replace(self.plan.columns, segments=()))  # other segments, the same lists
+            again, lists = measuring.day(row.date, table, said, plan, judge=row.fingerprint, totals=day.totals)
             order = {query: i for i, query in enumerate(again.query.tolist())}
             rows = [order[query] for query in day.query.tolist()]
             lists = measuring.taken(self._with_fresh(row.date, table, lists), rows)
@@ -312,6 +317,16 @@ def alive(held: Claim) -> Iterator[None]:
             held.give_back()
         except InputError as problem:
             _LOG.warning("%s", problem)
+
+
+def _known_at_all(plan: Plan, day: date, found: Mapping[str, Any]) -> None:
+    """Raises: InputError where no document that was shown has a text: a day is done once, and this one would have no level."""
+    if found["documents"] and found["missing"] == found["documents"]:
+        raise InputError(
+            f"none of the {found['documents']:,} documents that were shown on {day}, such as "
+            f"{short(found['missing_example'])}, is in {plan.documents(day).name}: name the catalogue of the log's ids; "
+            "the next run tries again"
+        )
 
 
 def sinks_of(plan: Plan) -> list[str]:

@@ -81,7 +81,7 @@ def segments(call: Call) -> views.Segments:
     asked = call.query.get("date", "")
     day = str(calendar.day_of(asked, what="date")) if asked else span.last_done
     metrics = firsts(looking.names(of, day)[0])
-    before = str(date.fromisoformat(day) - WEEK)
+    before = str(date.fromisoformat(max(day, str(date.min + WEEK))) - WEEK)
     rows: dict[str, list[LevelRow]] = {day: [], before: []}
     for row in looking.levels_on(of, [day, before], metrics):
         if row.metric in metrics:
