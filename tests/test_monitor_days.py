@@ -233,6 +233,6 @@ def test_a_day_that_was_taken_whole_leaves_nothing_to_chance_but_which_list_was_
 
     sure = levels(day(np.zeros(3, bool)))[0].estimate
     assert (sure.se, sure.low, sure.high) == (0.0, sure.value, sure.value)
-    assert "nothing is left to chance" in sure.caveat
+    assert "no chance of the draw is left" in sure.caveat
     unsure, untold = levels(day(np.array([True, False, False])))[0].estimate, levels(day(None))[0].estimate
     assert 0 < unsure.se < untold.se

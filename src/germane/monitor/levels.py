@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from germane.monitor.days import Day
-from germane.stats.means import MINIMUM_NONZERO, t_quantile
-from germane.stats.ratios import domain_means
+from germane.stats.means import t_quantile
+from germane.stats.ratios import domain_means, few
 from germane.types import Estimate
 
 METHOD = "mean over requests, weighted by the design"
+WHOLE = "mean over requests, every query of the day taken"
 
 
 class Level(NamedTuple):
@@ -53,16 +54,13 @@ def levels(day: Day, *, level: float = 0.95) -> list[Level]:
     ]
 
 
-WHOLE = "every query was taken, and was shown one list: nothing is left to chance, and the judge may still err"
-
-
 def _estimate(value: float, se: float, n: int, level: float, whole: bool) -> Estimate:
     if whole:
-        return Estimate(value, 0.0, value, value, n, METHOD, level, None, WHOLE)
+        return Estimate(value, 0.0, value, value, n, WHOLE, level, None, "no chance of the draw is left; the judge may err")
+    caveat = few(se, n)
     if not np.isfinite(se):
-        return Estimate(value, float("nan"), 0.0, 1.0, n, METHOD, level, None, "one query: no interval but the whole scale")
+        return Estimate(value, float("nan"), 0.0, 1.0, n, METHOD, level, None, caveat)
     if se == 0:
-        return Estimate(value, 0.0, value, value, n, METHOD, level, None, "nothing varied: every query has the same value")
+        return Estimate(value, 0.0, value, value, n, METHOD, level, None, caveat)
     margin = t_quantile((1 + level) / 2, n - 1) * se
-    caveat = f"{n} queries: too few to lean on" if n < MINIMUM_NONZERO else ""
     return Estimate(value, se, max(value - margin, 0.0), min(value + margin, 1.0), n, METHOD, level, float(n - 1), caveat)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import isfinite, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from germane.stats.means import t_quantile
+from germane.stats.means import MINIMUM_NONZERO, t_quantile
 from germane.types import Estimate, InputError
 
 
@@ -45,6 +45,19 @@ def weighted_mean(
     margin = t_quantile((1 + level) / 2, count - 1) * se
     caveat = "nothing varied: every answer is the same" if se == 0 else ""
     return Estimate(value, se, value - margin, value + margin, x.size, method, level, float(count - 1), caveat)
+
+
+def few(se: float, n: int) -> str:
+    """What to know of a mean of n answers with this standard error before leaning on it; "" for nothing.
+
+    >>> few(0.1, 3), few(0.0, 50), few(0.1, 50)
+    ('3 queries: too few to lean on', 'nothing varied: every query has the same value', '')
+    """
+    if not isfinite(se):
+        return "one query: no interval but the whole scale"
+    if se == 0:
+        return "nothing varied: every query has the same value"
+    return f"{n} queries: too few to lean on" if n < MINIMUM_NONZERO else ""
 
 
 class Domains(NamedTuple):

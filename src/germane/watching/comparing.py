@@ -118,11 +118,14 @@ def vocabulary(queries: Iterable[str]) -> set[str]:
     return drift.vocabulary(queries)
 
 
-def drifted(before: Day, after: Day, known: set[str], *, level: float) -> list[dict[str, Any]]:
-    """What moved without an alert: grades, traffic by segment, and words that were not seen before; each with an estimate."""
+def drifted(before: Day, after: Day, known: set[str], *, level: float, graded: bool) -> list[dict[str, Any]]:
+    """What moved without an alert: grades, traffic by segment, and words that were not seen before; each with an estimate.
+
+    graded: whether the grades of both days may be compared: not across a line.
+    """
     found: list[drift.Drifted] = []
     grades = [name for name in after.metrics if name.startswith("grade@")]
-    if grades and all(name in before.metrics for name in grades):
+    if graded and grades and all(name in before.metrics for name in grades):
         found += _drift("grades", lambda: drift.labels_moved(before, after, grades, level=level))
     for column in after.segments:
         if column in before.segments:

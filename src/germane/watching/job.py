@@ -179,7 +179,7 @@ class Work:
             before = self.past(history.last)
             drawn = comparing.lines(str(day), _of(history.last), _of(self._row(day, "done", facts, shown)))
             found = [] if drawn else comparing.changes(before, shown)
-            facts["drift"] = comparing.drifted(before.day, shown.day, self._words(history), level=plan.level)
+            facts["drift"] = comparing.drifted(before.day, shown.day, self._words(history), level=plan.level, graded=not drawn)
             found += comparing.of_anchors(days.anchors_of(self.registry, history.last.date), anchors, plan.scale)
             changes = [ChangeRow(str(day), history.last.date, c.metric, c.segment, c.part, c.value, c.se, c.n) for c in found]
         every = {**history.changes, str(day): changes}
