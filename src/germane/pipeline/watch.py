@@ -247,7 +247,7 @@ def _one(plan: Plan, registry: Registry, work: Any, day: date, *, last: bool) ->
     Raises: InputError for a log that is not there yet.
     """
     from germane.registry import days
-    from germane.watching import job
+    from germane.watching import files, job
 
     try:
         held = days.claim(registry, str(day))
@@ -257,12 +257,12 @@ def _one(plan: Plan, registry: Registry, work: Any, day: date, *, last: bool) ->
             return None
         return Did(row.date, row.state, "done by another run", 0, row.report)
     with job.alive(held):
-        if plan.has_log(day):
+        if files.has_log(plan, day):
             found = work.do(day, held)
-        elif last or not any(plan.has_log(each) for each in _later(plan, registry, day)):
-            raise InputError(
-                f"the log of {day} is not there: no file {plan.log.replace(plans.DATE, str(day))}; the next run tries again"
-            )
+        elif last or plan.table or not any(plan.has_log(each) for each in _later(plan, registry, day)):
+            said = f"no file {plan.log.replace(plans.DATE, str(day))}"
+            said = f"no request of {plan.table} is later, and none is near its end" if plan.table else said
+            raise InputError(f"the log of {day} is not there: {said}; the next run tries again")
         else:
             found = work.gap(day, held, "its log is not there, and that of a later day is")
     return Did(found.day.date, found.day.state, page.answer(found), len(found.alerts), found.day.report)
@@ -315,7 +315,8 @@ def _me() -> str:
 
 TEMPLATE = """\
 [watch]               # of `germane watch`; paths are relative to this file
-log = ""              # a day's log: "logs/{date}.parquet", .csv or .jsonl; * stands for any text
+log = ""              # a day's log: "logs/{date}.parquet", .csv or .jsonl; * stands for any text; or "table:SCHEMA.NAME"
+log_env = ""          # of a table: a variable that holds the URL of its database
 time = "time"         # its columns: when, what was asked, and the ids of the documents that were shown, in order
 query = "query"
 shown = "shown"

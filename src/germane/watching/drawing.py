@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from germane.logs import popularity
 from germane.stats.allocation import apportion
 from germane.types import InputError
-from germane.watching.reading import DayLog, lists, named, quoted, uniform
+from germane.watching.reading import DayLog, lists, uniform
+from germane.watching.sources import named, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -183,11 +184,4 @@ def _lists_of(log: DayLog, table: pa.Table, day: date) -> Any:
     import pyarrow as pa
 
     found = lists(log, table, seed=log.plan.seed, day=day)
-    shown = dict(zip(found["query"].to_pylist(), found["shown"].to_pylist(), strict=True))
-    return pa.array([_ids(shown.get(query) or "", log.plan.k) for query in table["query"].to_pylist()], pa.list_(pa.string()))
-
-
-def _ids(text: str, k: int) -> list[str]:
-    """The ids of a list, each once, in order."""
-    ids = [each.strip() for each in text.split("\x1f")]
-    return list(dict.fromkeys(each for each in ids if each))[:k]
+    return pa.array([found[query] for query in table["query"].to_pylist()], pa.list_(pa.string()))
