@@ -7,12 +7,13 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
+from uuid import uuid4
 
 import histories
 import pytest
 import sqlalchemy as sa
 from histories import HOSTILE
-from registries import PASSWORD, Clock, team
+from registries import PASSWORD, Clock, new_database, postgres, team
 
 from germane import cli
 from germane.registry import accounts, alerting, looking, telling
@@ -39,9 +40,18 @@ def clock():
     return made
 
 
-@pytest.fixture
-def registry(tmp_path, clock):
-    opened = open_registry(tmp_path / "registry.sqlite", clock=clock)
+@pytest.fixture(scope="module")
+def server():
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry(request, tmp_path, clock):
+    place = tmp_path / "registry.sqlite"
+    if request.param == "postgresql":
+        place = new_database(request.getfixturevalue("server"), f"boards_{uuid4().hex[:12]}")
+    opened = open_registry(place, clock=clock)
     yield opened
     opened.close()
 

@@ -25,7 +25,7 @@ MARK = "\x1f"
 DIGITS = 12
 """Hexadecimal digits of a random number: a double holds them exactly."""
 
-MILLISECONDS = 1e11
+MILLISECONDS = 10**11
 """Unix times from this on are milliseconds: as seconds they would lie in the year 5138."""
 
 
@@ -124,14 +124,15 @@ def md5(dialect: str, text: Any) -> Any:
 
 
 def _number(digest: Any) -> Any:
-    """A number between 0 and 1 from the first hexadecimal digits of a digest."""
+    """A number between 0 and 1 from the first hexadecimal digits of a digest: (v + 0.5) / 16^DIGITS."""
     import ibis
 
     digits = ibis.literal("0123456789abcdef")
-    total = ibis.literal(0.5)
-    for place in range(DIGITS):
-        total = total + digits.find(digest.substr(place, 1)).cast("float64") * 16.0 ** (DIGITS - 1 - place)
-    return total / 16.0**DIGITS
+    total = ibis.literal(1, "int64").cast("float64")
+    for place in range(DIGITS):  # as doubles, which hold them: a database may count places in 32 bits
+        worth = ibis.literal(2 * 16 ** (DIGITS - 1 - place), "int64")
+        total = total + digits.find(digest.substr(place, 1)).cast("float64") * worth
+    return total / ibis.literal(2 * 16**DIGITS, "int64").cast("float64")
 
 
 def _shown(column: Any, name: str) -> tuple[Any, bool]:

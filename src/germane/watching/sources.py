@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,10 +11,6 @@ from germane.types import InputError
 from germane.watching import requests
 
 _READERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json"}
-
-ROWS = 100_000
-"""Rows that come from a database at once."""
-
 
 class Source(Protocol):
     """A log's table, and how an answer becomes a table of the connection that draws. moved: rows that came for that."""
@@ -69,12 +65,13 @@ class Files:
 
 @dataclass
 class Table:
-    """A table in a database: it is asked, and only answers come here. connection: that draws."""
+    """A table in a database: it is asked, and only answers come here, in batches. connection: that draws."""
 
     connection: Any
     backend: Any
     table: Any
     name: str
+    batches: Callable[[Any], Iterator[Any]]
     parses: bool = False
     moved: int = 0
 
@@ -87,7 +84,7 @@ class Table:
         self._add(expression, name)
 
     def rows(self, expression: Any) -> list[tuple[Any, ...]]:
-        return [tuple(row.values()) for row in self.backend.to_pyarrow(expression).to_pylist()]
+        return [tuple(row.values()) for batch in self.batches(expression) for row in batch.to_pylist()]
 
     def keep_of(self, ask: Callable[..., Any], name: str, *columns: tuple[str, str]) -> None:
         rows = self.connection.execute(
@@ -111,7 +108,7 @@ class Table:
     def _add(self, expression: Any, name: str) -> None:
         import pyarrow as pa
 
-        for batch in self.backend.to_pyarrow_batches(expression, chunk_size=ROWS):
+        for batch in self.batches(expression):
             self.moved += batch.num_rows
             self.connection.register("piece", pa.Table.from_batches([batch]))
             self.connection.execute(f"INSERT INTO {name} SELECT * FROM piece")

@@ -23,6 +23,9 @@ from germane.watching.sources import Table
 NEAR = timedelta(hours=1)
 """A day whose last request is so near its end, by the clock, is whole though no later request is there."""
 
+ROWS = 100_000
+"""Rows that come from a database at once."""
+
 MEMORY = "1GiB"
 """That a DuckDB file's own connection may hold."""
 
@@ -48,7 +51,7 @@ def opened(plan: Plan, connection: Any) -> Iterator[Table]:
             if type(problem).__name__ != "TableNotFound":
                 raise
             raise InputError(f"{name} is not in the database of {plan.log_env}: see watch.log in germane.toml") from None
-        yield Table(connection, backend, found, name)
+        yield Table(connection, backend, found, name, lambda expression: _batches(backend, expression))
 
 
 def loaded(plan: Plan, day: date) -> bool:
@@ -119,6 +122,23 @@ def without_secrets(text: str, url: str) -> str:
     return text
 
 
+def _batches(backend: Any, expression: Any) -> Iterator[Any]:
+    """The rows of an expression, some at a time."""
+    import pyarrow as pa
+
+    if backend.name == "duckdb":
+        yield from backend.con.sql(backend.compile(expression)).to_arrow_reader(ROWS)
+        return
+    if backend.name != "postgres":
+        yield from backend.to_pyarrow_batches(expression, chunk_size=ROWS)
+        return
+    kind = expression.schema().as_struct().to_pyarrow()
+    with backend.con.cursor(name="germane") as cursor:  # at the server: Ibis's own ends the transaction
+        cursor.execute(backend.compile(expression))
+        while rows := cursor.fetchmany(ROWS):
+            yield pa.RecordBatch.from_struct_array(pa.array(rows, type=kind))
+
+
 @contextmanager
 def _connected(url: str, root: Path) -> Iterator[Any]:
     """A database, as Ibis has it, to be read alone."""
@@ -144,10 +164,8 @@ def _connected(url: str, root: Path) -> Iterator[Any]:
         try:
             backend = ibis.connect(f"{scheme}://{rest}")
         except ImportError as problem:
-            missing = problem.name or scheme
-            raise InputError(
-                f"a log in {scheme} needs {missing}: pip install 'ibis-framework[{_DRIVERS[scheme]}]'"
-            ) from None
+            missing = f"its driver ({problem.name})" if problem.name else "its driver"
+            raise InputError(f"a log in {scheme} needs {missing}: pip install 'ibis-framework[{_DRIVERS[scheme]}]'") from None
     try:
         yield backend
     finally:
