@@ -219,6 +219,13 @@ def registry(found: Settings, root: Path) -> str:
     return text
 
 
+def shown(place: str) -> str:
+    """Where a registry is kept, without a password."""
+    scheme, mark, rest = place.partition("://")
+    login, at, host = rest.rpartition("@")
+    return f"{scheme}://{login.partition(':')[0]}@{host}" if mark and at else place
+
+
 def _found(root: Path, named: str, day: date) -> list[Path]:
     """The files that a path names, once {date} is the day and * is any text."""
     text = named.replace(DATE, str(day))
