@@ -96,7 +96,9 @@ def restore(file: Path, project: Path, *, replace: bool = False, registry: str |
     if target.exists() and not target.is_dir():
         raise InputError(f"--project {project} is a file: expected the folder to restore into")
     if _holds_something(target) and not replace:
-        raise InputError(f"--project {project} holds something: name another, or pass --replace; what is there is kept beside it")
+        raise InputError(
+            f"--project {project} holds something: name another, or pass --replace; what is there is kept beside it"
+        )
     archives.about(file)
     if not target.parent.is_dir():
         raise InputError(f"--project {project}: the folder {target.parent} is not there: make it first")
@@ -162,7 +164,9 @@ def _files(
 ) -> Iterator[tuple[str, Path]]:
     """Name in the archive -> file, of all that the settings name; `left` says what is not among them."""
     here, seen = root.resolve(), set()
-    never = {file.resolve(), here / WEB_SECRET, *([] if found.keys_file is None else [found.keys_file.resolve()])}
+    beside = Path(registry).resolve().parent if registry and "://" not in registry else here
+    secrets = {here / WEB_SECRET, beside / WEB_SECRET, *([] if found.keys_file is None else [found.keys_file.resolve()])}
+    never = {file.resolve(), *secrets}
     never |= {Path(f"{registry}{end}").resolve() for end in ("", "-wal", "-shm", "-journal")} if registry else set()
     for what, path in _named(found, root):
         if what == "folders.vectors" and not vectors:
@@ -178,11 +182,10 @@ def _files(
                 continue
             seen.add(each.resolve())
             yield each.resolve().relative_to(here).as_posix(), each
-    secrets = [path.name for path in sorted(never) if path.is_file() and path != file.resolve() and "registry" not in path.name]
-    left += [f"{name}: a secret; keep it elsewhere" for name in secrets if name != Path(registry or "").name]
+    left += [f"{path.name}: a secret; keep it elsewhere" for path in sorted(secrets) if path.is_file()]
     log = found.watch.log
     left += [f"watch.log: {log}"] if log else []
-    left += [f"watch.docs: {found.watch.docs}"] if found.watch.docs and not (here / found.watch.docs).resolve() in seen else []
+    left += [f"watch.docs: {found.watch.docs}"] if found.watch.docs and (here / found.watch.docs).resolve() not in seen else []
 
 
 def _named(found: Settings, root: Path) -> Iterator[tuple[str, Path]]:
@@ -267,12 +270,16 @@ def _place(draft: Path, said: dict[str, Any], asked: str | None) -> tuple[str | 
         return asked, plans.shown(asked)
     if not asked and (name := found.watch.registry_env):
         if not os.environ.get(name):
-            raise InputError(f"the registry of this project is that of the variable {name}, which is not set: set it, or --registry")
+            raise InputError(
+                f"the registry of this project is that of the variable {name}, which is not set: set it, or --registry"
+            )
         return os.environ[name], plans.shown(os.environ[name])
     name = asked or found.watch.registry
     place = draft / name
     if "://" in name or not place.resolve().is_relative_to(draft.resolve()):
-        raise InputError(f"the registry of this project is {plans.shown(name)}, outside of it: say where it goes with --registry")
+        raise InputError(
+            f"the registry of this project is {plans.shown(name)}, outside of it: say where it goes with --registry"
+        )
     place.parent.mkdir(parents=True, exist_ok=True)
     return str(place), name
 

@@ -115,6 +115,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
             not_a_bomb(path, path.stat().st_size, file.infolist())
             about = json.loads(file.read("about.json"))
             data = {name: file.read(f"{name}.jsonl") for name in about["rows"]}
+    except InputError:  # which is a ValueError
+        raise
     except OSError as problem:
         raise InputError(f"cannot read {path}: {unreadable(problem)}") from problem
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as problem:

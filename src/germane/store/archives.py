@@ -135,6 +135,8 @@ def about(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as file:
             return _about(path, file)
+    except InputError:  # which is a ValueError
+        raise
     except OSError as problem:
         raise InputError(f"cannot read {path}: {unreadable(problem)}") from problem
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as problem:
@@ -153,9 +155,20 @@ def unpack(path: Path, into: Path) -> dict[str, Any]:
             room(into, sum(entry.size for entry in entries.values()))
             for name, entry in entries.items():
                 _unpack(path, file, name, entry, into)
+    except InputError:
+        raise
     except OSError as problem:
         raise InputError(f"cannot unpack {path}: {unreadable(problem)}") from problem
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, NotImplementedError, EOFError, RuntimeError) as e:
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        NotImplementedError,
+        EOFError,
+        RuntimeError,
+    ) as e:
         raise _broken(path) from e
     except Exception as problem:
         if type(problem).__module__ == "zlib":
@@ -183,8 +196,11 @@ def safe(name: str) -> bool:
     """Whether a name is that of a file inside of a folder, whatever system it is written on."""
     parts = PurePosixPath(name).parts
     plain = "/".join(parts) == name and not name.startswith("/")
-    return bool(parts) and plain and not any(p in ("..", ".") or p.endswith((" ", ".")) for p in parts) and not set(name) & set(
-        '\\:\0'
+    return (
+        bool(parts)
+        and plain
+        and not any(p in ("..", ".") or p.endswith((" ", ".")) for p in parts)
+        and not set(name) & set("\\:\0")
     )
 
 

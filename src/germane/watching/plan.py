@@ -220,10 +220,14 @@ def registry(found: Settings, root: Path) -> str:
 
 
 def shown(place: str) -> str:
-    """Where a registry is kept, without a password."""
+    """Where a registry is kept, without a password.
+
+    >>> shown("postgresql://ana:secret@db.example/shop?sslpassword=x"), shown("registry.sqlite")
+    ('postgresql://ana@db.example/shop', 'registry.sqlite')
+    """
     scheme, mark, rest = place.partition("://")
-    login, at, host = rest.rpartition("@")
-    return f"{scheme}://{login.partition(':')[0]}@{host}" if mark and at else place
+    login, at, host = rest.partition("?")[0].rpartition("@")
+    return f"{scheme}://{login.partition(':')[0]}{at}{host}" if mark else place
 
 
 def _found(root: Path, named: str, day: date) -> list[Path]:

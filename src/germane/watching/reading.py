@@ -93,7 +93,6 @@ def _source(plan: Plan, connection: Any, files: Sequence[Path]) -> Iterator[Sour
 def _counted(log: DayLog) -> None:
     """The table `queries`: one row a query in normal form, each with the cell of segments in which it is asked most."""
     connection, number = log.connection, len(log.plan.segments)
-    segments = "".join(f", s{i}" for i in range(number))
     log.source.keep(requests.written(log.requests), "written")
     if log.requests.undated is not None:
         ((log.undated,),) = log.source.rows(log.requests.undated.as_table())
@@ -115,8 +114,8 @@ def _counted(log: DayLog) -> None:
     taken = "".join(f", most.s{i} AS s{i}" for i in range(number))
     plain_id = "replace(substr(query_id, 33), chr(0), ' ')"  # without the MD5 by which one was taken
     connection.execute(
-        f"CREATE TABLE queries AS SELECT query, {plain_id} AS query_id, requests{taken} FROM (SELECT query, min(query_id) AS query_id, "
-        f"sum(n)::BIGINT AS requests{most} FROM cells WHERE query <> '' AND NOT ({long}) GROUP BY query)"
+        f"CREATE TABLE queries AS SELECT query, {plain_id} AS query_id, requests{taken} "
+        f"FROM (SELECT query, min(query_id) AS query_id, sum(n)::BIGINT AS requests{most} FROM cells WHERE query <> '' AND NOT ({long}) GROUP BY query)"
     )
     connection.execute("DROP TABLE cells")
     log.queries = _one(connection, "SELECT count(*) FROM queries")

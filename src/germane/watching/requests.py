@@ -107,7 +107,9 @@ def span_of(table: Any, plan: Plan, day: date, *, name: str) -> tuple[Any, Any]:
     _, inside = _inside(time, plan, day, name=name, parses=False)
     _, after = _inside(time, plan, day, name=name, parses=False, after=True)
     found = table.filter(inside)
-    return found.agg(n=found.count(), last=found[plan.columns.time].max()), table.filter(after).select(plan.columns.time).limit(1)
+    return found.agg(n=found.count(), last=found[plan.columns.time].max()), table.filter(after).select(plan.columns.time).limit(
+        1
+    )
 
 
 def md5(dialect: str, text: Any) -> Any:
@@ -191,4 +193,3 @@ def texts(values: Sequence[str], *, most: int = 2000, characters: int = 100_000)
         pieces[-1].append(value)
         size += len(value)
     return pieces
-

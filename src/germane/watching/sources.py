@@ -12,6 +12,7 @@ from germane.watching import requests
 
 _READERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json"}
 
+
 class Source(Protocol):
     """A log's table, and how an answer becomes a table of the connection that draws. moved: rows that came for that."""
 

@@ -32,6 +32,10 @@ MEMORY = "1GiB"
 _DRIVERS = {"bigquery": "bigquery", "snowflake": "snowflake", "databricks": "databricks", "pyspark": "pyspark"}
 """Schemes of URLs -> the extra of ibis-framework that brings the driver."""
 
+_THEIRS = {"psycopg", "duckdb", "_duckdb", "ibis", "google", "snowflake", "databricks", "pyspark", "py4j", "grpc", "requests"}
+_AWAY = {"OSError", "ConnectionError", "TimeoutError", "ConnectionRefusedError", "ConnectionResetError", "gaierror"}
+"""Whose errors are those of a database, and those of the system when it is away."""
+
 
 @contextmanager
 def opened(plan: Plan, connection: Any) -> Iterator[Table]:
@@ -104,18 +108,25 @@ def explained(name: str, url: str) -> Iterator[None]:
     """A block in which whatever a database complains of is one line, without anything that its URL keeps secret."""
     try:
         yield
-    except (InputError, KeyboardInterrupt):
-        raise
     except Exception as problem:
-        if type(problem).__module__.startswith("germane"):
+        of, kind = type(problem).__module__.partition(".")[0], type(problem).__name__
+        if isinstance(problem, InputError) or kind == "OutOfMemoryException" or (of not in _THEIRS and kind not in _AWAY):
             raise
         raise InputError(f"{name} cannot be read: {without_secrets(first_line(problem), url)}") from None
 
 
 def without_secrets(text: str, url: str) -> str:
-    """A text in which no secret of a URL stands."""
-    found = urlsplit(url)
-    secrets = {url, found.netloc.rpartition("@")[0], found.password or ""}
+    """A text in which no secret of a URL stands.
+
+    >>> without_secrets("no login for u:hunter22, hunter22", "postgresql://u:hunter22@h/d")
+    'no login for ***, ***'
+    """
+    text = text.replace(url, "***")
+    try:
+        found = urlsplit(url)
+        secrets = {found.netloc.rpartition("@")[0], found.password or ""}
+    except ValueError:  # no URL, so nothing of it is safe
+        return "its URL cannot be read"
     secrets |= {value for key, value in parse_qsl(found.query) if key not in ("host", "port", "warehouse", "sslmode")}
     for secret in sorted(secrets | {unquote(each) for each in secrets}, key=len, reverse=True):
         text = text.replace(secret, "***") if len(secret) > 2 else text
