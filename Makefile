@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-EXTRAS := web,postgres,engines,llm,train,serve,scale,dev
+EXTRAS := web,postgres,warehouse,engines,llm,train,serve,scale,dev
 WORKERS ?= 2
 
 # uv does not read pip's setting for local wheels (for example a CPU build of torch): pass it on when it is set.

@@ -4,6 +4,8 @@ reading the whole log, each in a process of its own.
     python benchmarks/watch_day.py                     # ten million requests: some minutes
     python benchmarks/watch_day.py --requests 1000000
     python benchmarks/watch_day.py --judge DIR         # a trained judge, all of whose labels the judgment store holds
+    python benchmarks/watch_day.py --tables            # the same log in a DuckDB table too
+    python benchmarks/watch_day.py --tables --postgres postgresql://... # and in PostgreSQL, in a table `germane_watch_day`
 
 A log of one parquet file is written to a temporary folder (seeded): queries by a Zipf law over a growing vocabulary, five
 languages, and 25 document ids each, of which some 3 % of requests have another order. The judge is the fake one, whose
@@ -11,17 +13,22 @@ labels no store keeps. With --judge both days are done once before, untimed, and
 this left: every label is from there, and one that had to be asked ends the benchmark. germane does a second day as well, so
 that changes are estimated; the time of that day alone is told too. pandas reads three columns and counts requests by query,
 and no more: it draws nothing and judges nothing. Up to two million requests it reads the lists as well, in a third run.
+--tables: no second day and no pandas; the first day's log is read from the file, and from tables that are made of it, without
+an index, each in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -48,8 +55,8 @@ start = "{first}"
 """
 
 
-def make(folder: Path, requests: int, judge: str) -> None:
-    """Two days' logs, a catalogue and settings."""
+def make(folder: Path, requests: int, judge: str, *, days: int = 2) -> None:
+    """Some days' logs, a catalogue and settings."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -60,7 +67,7 @@ def make(folder: Path, requests: int, judge: str) -> None:
     }
     pq.write_table(pa.table(docs), folder / "docs.parquet")
     names = pa.array(docs["doc_id"])
-    for number in range(2):
+    for number in range(days):
         day, rng = FIRST + timedelta(days=number), np.random.default_rng(number)
         path, schema = folder / f"{day}.parquet", None
         writer: Any = None
@@ -143,7 +150,50 @@ def counted(folder: Path, *, lists: bool = False) -> dict[str, Any]:
     return {"first_day_s": time.perf_counter() - began, "queries": len(rows)}
 
 
-TOOLS = {"germane": watched, "pandas": counted, "pandas with the lists": partial(counted, lists=True)}
+def sampled(folder: Path, *, log: str = "{date}.parquet", env: str = "") -> dict[str, Any]:
+    """germane: one day's log counted and sampled, with the lists; how many rows came from the database."""
+    from germane.settings import load
+    from germane.watching import drawing, plan, reading
+
+    found = load(folder)
+    of = plan.of(replace(found, watch=replace(found.watch, log=log, log_env=env)))
+    began = time.perf_counter()
+    with reading.opened(of, FIRST, of.files(FIRST)) as opened:
+        drawn = drawing.draw(opened, FIRST)
+        rows, moved = opened.rows, opened.moved
+    took = time.perf_counter() - began
+    digest = hashlib.sha256(repr(drawn.table.to_pydict()).encode()).hexdigest()[:12]
+    print(f"{rows:,} requests, {moved:,} rows moved, {drawn.table.num_rows:,} queries drawn, sample {digest}", file=sys.stderr)
+    return {"sample_s": took, "moved": moved}
+
+
+def tables(folder: Path, postgres: str) -> dict[str, str]:
+    """The first day's log as tables; tool -> the URL of its database."""
+    import duckdb
+
+    log = folder / f"{FIRST}.parquet"
+    with duckdb.connect(folder / "log.duckdb") as connection:
+        connection.execute("CREATE TABLE germane_watch_day AS SELECT * FROM read_parquet(?)", [str(log)])
+    found = {"DuckDB table": "duckdb://log.duckdb"}
+    if postgres:
+        import psycopg
+        import pyarrow.parquet as pq
+
+        with psycopg.connect(postgres) as connection, connection.cursor() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS germane_watch_day")
+            cursor.execute("CREATE TABLE germane_watch_day (time timestamp, query text, language text, shown text[])")
+            with cursor.copy("COPY germane_watch_day FROM STDIN") as copy:
+                for batch in pq.ParquetFile(log).iter_batches(50_000):
+                    for row in batch.to_pylist():
+                        copy.write_row(tuple(row.values()))
+            cursor.execute("ANALYZE germane_watch_day")
+        found["PostgreSQL table"] = postgres
+    return found
+
+
+TOOLS: dict[str, Any] = {"germane": watched, "pandas": counted, "pandas with the lists": partial(counted, lists=True)}
+OF_TABLE = partial(sampled, log="table:germane_watch_day", env="GERMANE_LOG_URL")
+TABLES: dict[str, Any] = {"parquet file": sampled, "DuckDB table": OF_TABLE, "PostgreSQL table": OF_TABLE}
 
 
 def main() -> None:
@@ -152,9 +202,11 @@ def main() -> None:
     parser.add_argument("--judge", default="fake", help="the folder of a trained judge")
     parser.add_argument("--tool")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--postgres", default="")
     given = parser.parse_args()
     if given.tool:
-        found = TOOLS[given.tool](given.folder)
+        found = (TOOLS | TABLES)[given.tool](given.folder)
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(json.dumps(found | {"processor_s": used.ru_utime + used.ru_stime, "peak_gb": used.ru_maxrss / 2**20}))
         return
@@ -163,25 +215,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="germane-watch-") as name:
         folder = Path(name) / "shop"
         folder.mkdir()
-        make(folder, given.requests, judge)
+        make(folder, given.requests, judge, days=1 if given.tables else 2)
         size = (folder / f"{FIRST}.parquet").stat().st_size / 2**30
         print(f"a log of {size:.2f} GiB a day")
-        if judge != "fake":
+        urls = tables(folder, given.postgres) if given.tables else {}
+        if judge != "fake" and not given.tables:
             told("germane, filling the store (not of the figure)", "germane", folder)
             folder = again(folder, judge)
-        for tool in TOOLS:
+        for tool in ["parquet file", *urls] if given.tables else TOOLS:
             if tool == "pandas with the lists" and given.requests > LISTS_AT_MOST:
                 print(f"{tool}: left out above {LISTS_AT_MOST:,} requests")
                 continue
-            found = told(tool, tool, folder)
+            found = told(tool, tool, folder, urls.get(tool, ""))
             if judge != "fake" and found.get("asked"):
                 sys.exit(f"{found['asked']:,} pairs were asked: the store does not hold them")
 
 
-def told(name: str, tool: str, folder: Path) -> dict[str, Any]:
+def told(name: str, tool: str, folder: Path, url: str = "") -> dict[str, Any]:
     """What a tool took, in a process of its own, printed; empty where it did not end well."""
     command = [sys.executable, __file__, "--tool", tool, "--folder", str(folder)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"GERMANE_LOG_URL": url})
     if done.returncode:
         print(f"{name}: ended with {done.returncode} (killed for memory, where it is -9)")
         return {}

@@ -7,12 +7,14 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from germane import store
 from germane.settings import Settings, Watch, load
 from germane.types import InputError
-from germane.watching import calendar, drawing, plan, reading, texts
+from germane.watching import calendar, drawing, measuring, plan, reading, texts
 from germane.watching.measuring import measured
 
 DAY = date(2026, 3, 2)
@@ -176,6 +178,72 @@ def test_a_damaged_log_is_one_line(tmp_path, content):
     with pytest.raises(InputError, match=r"log.parquet cannot be read") as caught:
         sampled(planned(tmp_path), DAY, tmp_path / "log.parquet")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_unix_times_are_read_in_any_unit_as_numbers_and_as_text(tmp_path, unit, ending):
+    moments = [datetime(2026, 3, 2, 9, tzinfo=UTC), datetime(2026, 3, 3, 9, tzinfo=UTC)]
+    table = pa.table({"time": [int(m.timestamp()) * unit for m in moments], "query": ["a", "b"], "shown": ["d1", "d2"]})
+    path = tmp_path / f"log{ending}"
+    if ending == ".csv":
+        pa.csv.write_csv(table, path)
+    else:
+        pq.write_table(table, path)
+    log = sampled(planned(tmp_path), DAY, path)[0]
+    assert (log.rows, log.undated) == (1, 0)
+
+
+@pytest.mark.parametrize("times", [["02/03/2026 09:00", "02/03/2026 10:00"], ["2026-03-01 09:00:00", "2026-03-03 10:00:00"]])
+def test_a_log_without_a_request_of_its_day_is_no_day_without_traffic(tmp_path, times):
+    pa.csv.write_csv(pa.table({"time": times, "query": ["a", "b"], "shown": ["d", "d"]}), tmp_path / "log.csv")
+    with pytest.raises(InputError, match=r"none of the 2 requests of the log .*log.csv is of 2026-03-02 in UTC"):
+        sampled(planned(tmp_path), DAY, tmp_path / "log.csv")
+
+
+def test_a_list_that_is_not_known_is_no_empty_list(tmp_path):
+    rows = [("known", ["d"]), ("known", None), ("none", None), ("empty", []), ("two", ["d"]), ("two", ["e"])]
+    table = pa.table(
+        {
+            "time": pa.array([datetime(2026, 3, 2, 9, tzinfo=UTC)] * len(rows)),
+            "query": [query for query, _ in rows],
+            "shown": pa.array([shown for _, shown in rows], pa.list_(pa.string())),
+        }
+    )
+    pq.write_table(table, tmp_path / "log.parquet")
+    log, drawn = sampled(planned(tmp_path), DAY, tmp_path / "log.parquet")
+    assert {row["query"]: (row["requests"], row["lists"]) for row in drawn.table.to_pylist()} == {
+        "known": (2, 1),
+        "none": (1, 0),
+        "empty": (1, 1),
+        "two": (2, 2),
+    }
+    assert any("2 of 6 requests have no list" in note for note in log.notes)
+    ids = pa.array([f"id-{row['query']}" for row in drawn.table.to_pylist()])
+    labels = store.SCHEMAS["judgments"].arrow().empty_table()
+    totals = measuring.totals({"strata": [s._asdict() for s in drawn.strata]})
+    day, _ = measuring.day(
+        str(DAY), drawn.table.append_column("query_id", ids), labels, planned(tmp_path), judge="", totals=totals
+    )
+    said = dict(zip(day.query.tolist(), day.metrics["sdcg@25"].tolist(), strict=True))
+    assert said["empty"] == 0.0
+    assert np.isnan(said["none"])
+    assert day.varied.tolist() == [query == "two" for query in day.query.tolist()]
+
+
+def test_numbers_and_texts_in_one_column_of_json_lines_are_what_they_say(tmp_path):
+    lines = ['{"time": "2026-03-02 09:00:00", "query": 12345, "shown": ["a", 7]}']
+    lines += ['{"time": "2026-03-02 09:00:00", "query": "b \\"c\\"", "shown": ["a"]}']
+    (tmp_path / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    drawn = sampled(planned(tmp_path), DAY, tmp_path / "log.jsonl")[1]
+    said = {row["query"]: row["shown"] for row in drawn.table.to_pylist()}
+    assert said == {"12345": ["a", "7"], 'b "c"': ["a"]}
+
+
+def test_lists_of_objects_are_no_lists_of_ids(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"time": "2026-03-02 09:00:00", "query": "a", "shown": [{"id": "d"}]}\n')
+    with pytest.raises(InputError, match=r"the column 'shown' is of type .*: expected a list of document ids"):
+        sampled(planned(tmp_path), DAY, tmp_path / "log.jsonl")
 
 
 # --- the sample -------------------------------------------------------------------------------------------------------

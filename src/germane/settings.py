@@ -77,7 +77,8 @@ class Serve:
 class Watch:
     """Of `watch`: a day's log, who judges it, and how it is sampled. Paths are relative to germane.toml.
 
-    log: a path, in which {date} is the day and * any text. time, query, query_id, shown: its columns; shown has ids of
+    log: a path, in which {date} is the day and * any text; or table:NAME, of the database whose URL the variable of log_env
+    holds. time, query, query_id, shown: its columns; shown has ids of
     documents in order, as a list or as text with commas. segments: columns by which levels are told; strata: those by which
     the sample is drawn, beside popularity. docs (a catalogue) or pairs (texts of documents), either with {date}. relevant: the
     least grade that counts as relevant; "" for those with more than half of the best gain. anchors: pairs that are judged
@@ -88,6 +89,7 @@ class Watch:
     """
 
     log: str = ""
+    log_env: str = ""
     time: str = "time"
     query: str = "query"
     query_id: str = ""

@@ -10,6 +10,7 @@ from typing import Any
 from germane.cli import (  # noqa: F401  (their commands join the app)
     about,
     annotate,
+    backup,
     bench,
     data,
     encode,

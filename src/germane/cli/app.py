@@ -46,6 +46,8 @@ VERBS = {
     "bridge": "germane.pipeline.bridge:bridge",
     "watch": "germane.pipeline.watch:run",
     "web": "germane.web.boards.serving:prepare",
+    "backup": "germane.pipeline.backup:backup",
+    "restore": "germane.pipeline.backup:restore",
     "demo": "germane.pipeline.demo:demo",
     "tour": "germane.pipeline.tour:tour",
     "doctor": "germane.pipeline.doctor:doctor",
@@ -211,7 +213,7 @@ def project(
     ] = False,
 ) -> None:
     # A verb's options take their defaults from germane.toml. The verbs that mend or explain a project do not need one.
-    if context.invoked_subcommand not in ("init", "doctor", "schema"):
+    if context.invoked_subcommand not in ("init", "doctor", "schema", "restore"):
         found = settings.load()
         defaults = {name: getattr(found, name) for name in ("scale", "metric", "k", "level", "seed")}
         by_verb: dict[str, Any] = dict.fromkeys(VERBS, defaults) | {

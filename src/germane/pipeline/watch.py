@@ -253,7 +253,7 @@ def _one(plan: Plan, registry: Registry, work: Any, day: date) -> Did | None:
     Raises: InputError for a log that is not there yet.
     """
     from germane.registry import days
-    from germane.watching import job
+    from germane.watching import files, job
 
     try:
         held = days.claim(registry, str(day))
@@ -263,15 +263,20 @@ def _one(plan: Plan, registry: Registry, work: Any, day: date) -> Did | None:
             return None
         return Did(row.date, row.state, "done by another run", 0, row.report)
     with job.alive(held):
-        if plan.has_log(day):
+        if files.has_log(plan, day):
             found = work.do(day, held)
-        elif not any(plan.has_log(each) for each in _later(plan, registry, day)):
-            raise InputError(
-                f"the log of {day} is not there: no file {plan.log.replace(plans.DATE, str(day))}; the next run tries again"
-            )
+        elif plan.table or not any(plan.has_log(each) for each in _later(plan, registry, day)):
+            said = f"no request of {plan.table} is later, and none is near its end" if plan.table else _absent(plan, day)
+            raise InputError(f"the log of {day} is not there: {said}; the next run tries again")
         else:
             found = work.gap(day, held, "its log is not there, and that of a later day is")
     return Did(found.day.date, found.day.state, page.answer(found), len(found.alerts), found.day.report)
+
+
+def _absent(plan: Plan, day: date) -> str:
+    there = {path.name for path in plan.files(day)}
+    said = f"no file {plan.log.replace(plans.DATE, str(plan.missing(day)[0]))}"
+    return f"{said}, and {', '.join(sorted(there))} has a part of it" if there else said
 
 
 def _later(plan: Plan, registry: Registry, day: date) -> Iterator[date]:
@@ -321,7 +326,8 @@ def _me() -> str:
 
 TEMPLATE = """\
 [watch]               # of `germane watch`; paths are relative to this file
-log = ""              # a day's log: "logs/{date}.parquet", .csv or .jsonl; * stands for any text
+log = ""              # a day's log: "logs/{date}.parquet", .csv or .jsonl; * stands for any text; or "table:SCHEMA.NAME"
+log_env = ""          # of a table: a variable that holds the URL of its database
 time = "time"         # its columns: when, what was asked, and the ids of the documents that were shown, in order
 query = "query"
 shown = "shown"

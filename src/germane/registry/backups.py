@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from germane.registry.database import Registry, connect, record
 from germane.registry.migrations import migrate, revision, scripts
 from germane.registry.tables import NOT_KEPT, Moment, metadata
+from germane.store.archives import not_a_bomb
 from germane.store.files import replacing, unreadable
 from germane.types import InputError
 
@@ -39,6 +40,17 @@ def backup(registry: Registry, path: Path, *, actor: str) -> Kept:
 
     Raises: InputError where the file cannot be written.
     """
+    data, kept = snapshot(registry)
+    with replacing(path) as target:
+        if os.name == "posix":
+            os.fchmod(target.fileno(), 0o600)
+        target.write(data)
+    written(registry, path.name, kept, actor=actor)
+    return kept._replace(file=str(path))
+
+
+def snapshot(registry: Registry) -> tuple[bytes, Kept]:
+    """The content of a backup, of one moment."""
     counts, parts = {}, {}
     with registry.reading() as connection:
         step = revision(connection)
@@ -55,13 +67,13 @@ def backup(registry: Registry, path: Path, *, actor: str) -> Kept:
         file.writestr("about.json", json.dumps(about, indent=2))
         for name, data in parts.items():
             file.writestr(f"{name}.jsonl", data)
-    with replacing(path) as target:
-        if os.name == "posix":
-            os.fchmod(target.fileno(), 0o600)
-        target.write(out.getvalue())
+    return out.getvalue(), Kept("", str(step), counts["votes"], counts)
+
+
+def written(registry: Registry, name: str, kept: Kept, *, actor: str) -> None:
+    """Note in the registry's log that a backup of it was written."""
     with registry.writing() as connection:
-        record(connection, registry.clock(), actor, "backup written", path.name, {"rows": counts})
-    return Kept(str(path), str(step), counts["votes"], counts)
+        record(connection, registry.clock(), actor, "backup written", name, {"rows": kept.rows})
 
 
 def restore(where: str | Path | None, path: Path, *, replace: bool = False, actor: str) -> Kept:
@@ -100,8 +112,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     broken = InputError(f"{path} is no whole backup of a registry: give a file that `germane registry backup` wrote")
     try:
         with zipfile.ZipFile(path) as file:
+            not_a_bomb(path, path.stat().st_size, file.infolist())
             about = json.loads(file.read("about.json"))
             data = {name: file.read(f"{name}.jsonl") for name in about["rows"]}
+    except InputError:  # which is a ValueError
+        raise
     except OSError as problem:
         raise InputError(f"cannot read {path}: {unreadable(problem)}") from problem
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as problem:

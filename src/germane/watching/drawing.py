@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from germane.logs import popularity
 from germane.stats.allocation import apportion
 from germane.types import InputError
-from germane.watching.reading import DayLog, lists, named, quoted, uniform
+from germane.watching.reading import DayLog, Listed, lists, uniform
+from germane.watching.sources import named, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,9 +59,9 @@ class Stratum(NamedTuple):
 
 @dataclass(frozen=True)
 class Drawn:
-    """The sample of a day. table: query, log_query_id, requests, stratum, panel, the segments' columns, shown, and the shares
-    of the stratum's queries that are in the panel and in the sample, panel_probability and probability; in the order of
-    queries. strata: what each stands for.
+    """The sample of a day. table: query, log_query_id, requests, stratum, panel, the segments' columns, shown, lists (how many
+    were shown that day, 0 where none is known), and the shares of the stratum's queries that are in the panel and in the
+    sample, panel_probability and probability; in the order of queries. strata: what each stands for.
     """
 
     table: pa.Table
@@ -98,13 +99,13 @@ def draw(log: DayLog, day: date) -> Drawn:
     columns = "".join(f", s{i} AS {named(name)}" for i, name in enumerate(plan.segments))
     log.connection.register("odds", _table(strata))
     table: pa.Table = log.connection.sql(
-        f"""SELECT query, query_id AS log_query_id, requests, stratum, u < odds.panel AS panel{columns}
+        f"""SELECT query, query_id AS log_query_id, requests, listed, stratum, u < odds.panel AS panel{columns}
         FROM (SELECT *, {u} AS u, {fresh} AS f FROM queries JOIN named_strata USING (stratum_number))
         JOIN odds ON stratum = odds.name
         WHERE u < odds.panel OR f < odds.fresh ORDER BY query"""
     ).to_arrow_table()
     log.connection.unregister("odds")
-    table = table.append_column("shown", _lists_of(log, table, day))
+    table = _with_lists(log, table, day)
     names = np.asarray(table["stratum"].to_pylist(), dtype=object)
     panel = np.asarray(table["panel"].to_pylist(), dtype=bool)
     counted = [s._replace(drawn=int((names == s.name).sum()), drawn_panel=int(panel[names == s.name].sum())) for s in strata]
@@ -146,7 +147,7 @@ def _strata(log: DayLog) -> list[Stratum]:
     same = " AND ".join(f"q.{part} = n.{part}" for part in parts)
     kept = "".join(f", q.s{i}" for i in range(len(plan.segments)))
     log.connection.execute(
-        f"CREATE TABLE placed AS SELECT q.query, q.query_id, q.requests{kept}, n.stratum_number "
+        f"CREATE TABLE placed AS SELECT q.query, q.query_id, q.requests, q.listed{kept}, n.stratum_number "
         f"FROM queries q JOIN named_strata n ON {same}"
     )
     log.connection.execute("DROP TABLE queries; ALTER TABLE placed RENAME TO queries")
@@ -201,16 +202,14 @@ def _table(strata: list[Stratum]) -> pa.Table:
     return pa.table({name: [getattr(s, name) for s in strata] for name in ("name", "panel", "fresh")})
 
 
-def _lists_of(log: DayLog, table: pa.Table, day: date) -> Any:
-    """The list that each drawn query was shown, in the order of the table, cut at the depth that is watched."""
+def _with_lists(log: DayLog, table: pa.Table, day: date) -> pa.Table:
+    """The table with the list that each drawn query was shown, cut at the depth that is watched, and how many there were: none
+    where no request's list is known, which is no empty list.
+    """
     import pyarrow as pa
 
     found = lists(log, table, seed=log.plan.seed, day=day)
-    shown = dict(zip(found["query"].to_pylist(), found["shown"].to_pylist(), strict=True))
-    return pa.array([_ids(shown.get(query) or "", log.plan.k) for query in table["query"].to_pylist()], pa.list_(pa.string()))
-
-
-def _ids(text: str, k: int) -> list[str]:
-    """The ids of a list, each once, in order."""
-    ids = [each.strip() for each in text.split("\x1f")]
-    return list(dict.fromkeys(each for each in ids if each))[:k]
+    queries: list[Any] = table["query"].to_pylist()
+    said = [found.get(query, Listed([], 0)) for query in queries]
+    table = table.drop_columns(["listed"]).append_column("shown", pa.array([s.ids for s in said], pa.list_(pa.string())))
+    return table.append_column("lists", pa.array([s.kinds for s in said], pa.int64()))

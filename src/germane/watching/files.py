@@ -17,7 +17,7 @@ from germane.labelling.known import KEYS, keyed
 from germane.store.tables import explained_parquet
 from germane.text.normal import query_id
 from germane.types import InputError
-from germane.watching import drawing, reading, texts
+from germane.watching import drawing, reading, texts, warehouse
 from germane.watching.plan import FAKE, Plan
 
 if TYPE_CHECKING:
@@ -42,6 +42,14 @@ def folder(plan: Plan, day: date | str) -> Path:
     return plan.folder / str(day)
 
 
+def has_log(plan: Plan, day: date) -> bool:
+    """Whether the log of a day is there: its file, or in a table all of its requests.
+
+    Raises: InputError for a database that cannot be asked.
+    """
+    return warehouse.loaded(plan, day) if plan.table else plan.has_log(day)
+
+
 def sample(plan: Plan, day: date) -> Sampled:
     """The day's sample: drawn now, or before a kill by the same settings from the same log.
 
@@ -50,12 +58,14 @@ def sample(plan: Plan, day: date) -> Sampled:
     import pyarrow as pa
 
     path, logs = folder(plan, day) / SAMPLE, plan.files(day)
-    made_of = _digest(design(plan), [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in logs])
+    held: list[Any] = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in logs]
+    made_of = _digest(design(plan), warehouse.state(plan, day) if plan.table else held)
     if (found := _read(path, made_of)) is not None:
         return found
     with reading.opened(plan, day, logs) as log:
         facts: dict[str, Any] = {"requests": log.rows - log.empty - log.overlong, "queries": log.queries}
-        facts |= {"rows": log.rows, "empty": log.empty, "overlong": log.overlong, "undated": log.undated}
+        facts |= {"rows": log.rows, "empty": log.empty, "overlong": log.overlong}
+        facts |= {} if log.undated is None else {"undated": log.undated}
         if not log.queries:
             return Sampled(_nothing(), facts | {"strata": [], "notes": log.notes})
         drawn = drawing.draw(log, day)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Floats = NDArray[np.float64]
+UNKNOWN = ("",)
+"""What a query was shown of which no list is known: a document without a grade, so that there is no answer."""
+
 LEAST_JUDGED = 0.8
 """Of a list's weight that must have a grade, so that its query has an answer."""
 
@@ -69,7 +72,8 @@ def day(
     said = _grades(labels)
     ids: list[Any] = sample["query_id"].to_pylist()
     rows: list[Any] = sample["shown"].to_pylist()
-    shown = [tuple(docs) for docs in rows]
+    kinds: list[Any] = sample["lists"].to_pylist()
+    shown = [tuple(docs) if kind else UNKNOWN for docs, kind in zip(rows, kinds, strict=True)]
     grades = [[said.get((query_id, doc), (None, ""))[0] for doc in docs] for query_id, docs in zip(ids, shown, strict=True)]
     best, gains = max(plan.scale.gains), np.asarray(plan.scale.gains)
     worth = [np.array([np.nan if g is None else gains[g] / best for g in row], np.float64) for row in grades]
@@ -85,7 +89,7 @@ def day(
         measured(grades, plan.scale, plan.k, plan.relevant),
         judge,
         plan.scale.version,
-        np.asarray(sample["lists"].to_numpy()) > 1 if "lists" in sample.column_names else None,
+        np.asarray(kinds) > 1,
         totals,
     )
     told = [tuple(said.get((query_id, doc), (None, ""))[1] for doc in docs) for query_id, docs in zip(ids, shown, strict=True)]

@@ -15,7 +15,7 @@ from germane.settings import Settings, Sinks
 from germane.types import InputError, Scale
 from germane.watching import calendar
 
-DATE = "{date}"
+DATE, TABLE = "{date}", "table:"
 FAKE = "fake"
 
 
@@ -35,11 +35,12 @@ class Plan:
     """What is watched: as `settings.Watch` has it, with paths from here and zones that are there.
 
     scale: of the judge's grades; scale_name: as the settings have it. relevant: grades from this one on are relevant. folder:
-    where each day's files lie.
+    where each day's files lie. table: of a database, which holds the log; log_env: the variable with its URL.
     """
 
     root: Path
     log: str
+    log_env: str
     columns: Columns
     strata: tuple[str, ...]
     docs: str
@@ -70,15 +71,27 @@ class Plan:
         """Columns by which levels are told; those of the strata are among them."""
         return self.columns.segments
 
+    @property
+    def table(self) -> str:
+        """The name of the table that is the log; "" for files."""
+        return self.log.removeprefix(TABLE) if self.log.startswith(TABLE) else ""
+
     def files(self, day: date) -> list[Path]:
         """The files that may hold requests of a day, by name; none where none is there."""
+        if self.table:
+            return []
         days = calendar.file_days(day, self.zone, self.log_zone) if DATE in self.log else [day]
         found = dict.fromkeys(path for each in days for path in _found(self.root, self.log, each))
         return list(found)
 
     def has_log(self, day: date) -> bool:
-        """Whether the log of a day is there: the file that is named after it, or the one file of all days."""
-        return bool(_found(self.root, self.log, day))
+        """Whether the log of a day is there: every file that holds a part of it, or the one file of all days."""
+        return not self.missing(day)
+
+    def missing(self, day: date) -> list[date]:
+        """The days of the log's own zone whose file a day needs, and that is not there."""
+        days = calendar.file_days(day, self.zone, self.log_zone) if DATE in self.log else [day]
+        return [each for each in days if not _found(self.root, self.log, each)]
 
     def documents(self, day: date) -> Path:
         """The file of documents, or of pairs, of a day.
@@ -113,6 +126,7 @@ def of(found: Settings, *, needed: bool = True) -> Plan:
     return Plan(
         root,
         said.log,
+        said.log_env,
         Columns(said.time, said.query, said.query_id, said.shown, tuple(dict.fromkeys((*said.strata, *said.segments)))),
         said.strata,
         said.docs,
@@ -147,6 +161,8 @@ def _needed(found: Settings) -> None:
     for name in ("log", "judge", "time", "query", "shown"):
         if not getattr(said, name):
             raise InputError(f"{found.path}: watch.{name} is not set; `germane watch init` writes the settings to fill in")
+    if said.log.startswith(TABLE) != bool(said.log_env):
+        raise InputError(f"{found.path}: watch.log as table:NAME and watch.log_env (the variable with its URL) go together")
     if bool(said.docs) == bool(said.pairs):
         raise InputError(f"{found.path}: set one of watch.docs (a catalogue) and watch.pairs (documents' texts)")
 
@@ -216,6 +232,17 @@ def registry(found: Settings, root: Path) -> str:
     if "@" in text and ":" in text.partition("://")[2].partition("@")[0]:
         raise InputError(f"{found.path}: watch.registry holds a password: put the URL into a variable, named by registry_env")
     return text
+
+
+def shown(place: str) -> str:
+    """Where a registry is kept, without a password.
+
+    >>> shown("postgresql://ana:secret@db.example/shop?sslpassword=x"), shown("registry.sqlite")
+    ('postgresql://ana@db.example/shop', 'registry.sqlite')
+    """
+    scheme, mark, rest = place.partition("://")
+    login, at, host = rest.partition("?")[0].rpartition("@")
+    return f"{scheme}://{login.partition(':')[0]}{at}{host}" if mark else place
 
 
 def _found(root: Path, named: str, day: date) -> list[Path]:

@@ -1,23 +1,25 @@
 """A day's log, read where it lies: how often each query was asked, and one list of results for each that was drawn.
 
-DuckDB scans the files; of ten million requests only one row a query is ever held, and that on disk if it must be.
+Of ten million requests only one row a spelling comes here, and that lies on disk if it must; of the drawn ones, one list.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane.store.duck import connected
 from germane.text.normal import MAY_CHANGE, NORMAL, normal, steps_of
 from germane.types import InputError
-from germane.watching import calendar
-from germane.watching.plan import Plan
+from germane.watching import requests, warehouse
+from germane.watching.plan import DATE, Plan
+from germane.watching.requests import MARK, Requests
+from germane.watching.sources import Files, Source, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,161 +27,94 @@ if TYPE_CHECKING:
 MEMORY = 1 << 30
 """Bytes that DuckDB may hold; what does not fit lies on disk meanwhile."""
 
-LONGEST, LONGEST_VALUE = 1_000, 200
-"""Characters of a query, and of a segment's value, of which the rest is cut. A longer query is none that people type."""
+LONGEST = 1_000
+"""Characters of a query. A longer one is none that people type."""
 
 PIECE = 50_000
 """Spellings that are normalised at once."""
 
-_READERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json"}
-
 
 @dataclass
 class DayLog:
-    """The requests of one day, open in DuckDB. rows: requests of the day; empty, overlong: of them, without a usable query.
+    """The requests of one day. rows: of the day; empty, overlong: of them, without a usable query; unlisted: of which it is
+    not known what they were shown.
 
-    undated: rows of the files whose time cannot be read. The tables that it makes: `queries` (query, requests, query_id, the
-    segments' columns), one row a query.
+    undated: rows of the files whose time cannot be read; None of a table, of which only the day is read. moved: rows that
+    came from a database. The table that it makes in its connection: `queries` (query, requests, query_id, the segments'
+    columns), one row a query.
     """
 
     connection: Any
     plan: Plan
+    day: date
+    source: Source
+    requests: Requests
     rows: int = 0
     empty: int = 0
     overlong: int = 0
-    undated: int = 0
+    unlisted: int = 0
+    undated: int | None = None
     queries: int = 0
     notes: list[str] = field(default_factory=list)
-    shown: str = "shown"  # SQL for a list as text
+
+    @property
+    def moved(self) -> int:
+        return self.source.moved
 
 
 @contextmanager
 def opened(plan: Plan, day: date, files: Sequence[Path]) -> Iterator[DayLog]:
-    """The requests of a day, counted by query.
+    """The requests of a day, counted by query; from the plan's table where it has one, and else from these files.
 
     Raises: InputError for files that cannot be read, columns that are not there, and times that are none.
     """
     import duckdb
 
     with connected(MEMORY) as connection:
-        log = DayLog(connection, plan)
         try:
-            _asked(log, day, files)
-            _counted(log)
-            yield log
+            with _source(plan, connection, files) as source:
+                asked = {"name": source.name, "dialect": source.dialect, "parses": source.parses}
+                log = DayLog(connection, plan, day, source, requests.of_day(source.table, plan, day, **asked))
+                _counted(log)
+                yield log
         except duckdb.Error as problem:
             if isinstance(problem, duckdb.OutOfMemoryException):
                 raise
             reason = " ".join(str(problem).split())[:200]
-            raise InputError(f"the log {', '.join(map(str, files[:3]))} cannot be read: {reason}") from problem
+            raise InputError(f"the log {plan.table or ', '.join(map(str, files[:3]))} cannot be read: {reason}") from problem
 
 
-def _asked(log: DayLog, day: date, files: Sequence[Path]) -> None:
-    """A view `asked` of the day's requests: query as written, query_id, the segments, and what was shown as text."""
-    connection, columns = log.connection, log.plan.columns
-    connection.execute(f"SET TimeZone = {quoted(log.plan.log_zone.key)}")
-    connection.execute(f"CREATE VIEW files AS SELECT * FROM {_reader(files)}")
-    there = {str(name): str(kind) for name, kind, *_ in connection.execute("DESCRIBE files").fetchall()}
-    for name in (columns.time, columns.query, columns.shown, *filter(None, [columns.query_id]), *columns.segments):
-        if name not in there:
-            raise InputError(
-                f"the log {files[0]} has no column {name!r}: found {', '.join(there)}; see [watch] in germane.toml"
-            )
-    log.shown = _shown("shown", there[columns.shown])
-    time = named(columns.time)
-    when, inside = _times(time, there[columns.time], day, log.plan.zone, log.plan.log_zone)
-    kept = [
-        f"replace(CAST({named(columns.query)} AS VARCHAR), chr(0), ' ') AS query",  # no database keeps a zero
-        f"{named(columns.shown)} AS shown",
-    ]
-    kept += (
-        [f"replace(CAST({named(columns.query_id)} AS VARCHAR), chr(0), ' ') AS query_id"]
-        if columns.query_id
-        else ["NULL AS query_id"]
-    )
-    kept += [
-        f"left(replace(coalesce(CAST({named(c)} AS VARCHAR), ''), chr(0), ' '), {LONGEST_VALUE}) AS s{i}"
-        for i, c in enumerate(columns.segments)
-    ]
-    connection.execute(f"CREATE VIEW asked AS SELECT {', '.join(kept)} FROM files WHERE {inside}")
-    if when != time:  # times that may be none
-        log.undated = _one(connection, f"SELECT count(*) FROM files WHERE {when} IS NULL")
+@contextmanager
+def _source(plan: Plan, connection: Any, files: Sequence[Path]) -> Iterator[Source]:
+    if plan.table:
+        with warehouse.opened(plan, connection) as table:
+            yield table
     else:
-        log.undated = _one(connection, f"SELECT count(*) FROM files WHERE {time} IS NULL")
-    if log.undated:
-        log.notes.append(f"{log.undated:,} rows of the log have a time that cannot be read: they are of no day")
-
-
-def _times(time: str, kind: str, day: date, zone: ZoneInfo, files: ZoneInfo) -> tuple[str, str]:
-    """A column of times as moments, and which of them are in the day."""
-    found = calendar.span(day, zone)
-
-    def between(column: str, low: str, high: str) -> str:
-        return f"{column} >= {low} AND {column} < {high}"
-
-    aware = [f"TIMESTAMPTZ '{moment.strftime('%Y-%m-%d %H:%M:%S')}+00'" for moment in found]
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        return time, between(time, aware[0], aware[1])
-    if kind.startswith("TIMESTAMP"):  # a clock on some wall: that of the files
-        if files.key == zone.key:
-            local = [f"TIMESTAMP '{each} 00:00:00'" for each in (day, day + calendar.DAY)]
-        else:
-            walls = [moment.astimezone(files).replace(tzinfo=None) for moment in found]
-            local = [f"TIMESTAMP '{wall:%Y-%m-%d %H:%M:%S}'" for wall in walls]
-        return time, between(time, local[0], local[1])
-    if kind == "DATE":
-        return time, f"{time} = DATE '{day}'"
-    if kind in ("BIGINT", "INTEGER", "UBIGINT", "UINTEGER", "DOUBLE", "HUGEINT"):
-        seconds = f"(CASE WHEN {time} > 1e11 THEN {time} / 1000 ELSE {time} END)"
-        low, high = (str(int(moment.replace(tzinfo=UTC).timestamp())) for moment in found)
-        return seconds, between(seconds, low, high)
-    if kind == "VARCHAR":
-        moment = f"try_cast({time} AS TIMESTAMPTZ)"
-        return moment, between(moment, aware[0], aware[1])
-    raise InputError(f"the log's column {time} is of type {kind}: expected times, as 2026-03-02 14:05:00, or Unix seconds")
-
-
-def _shown(column: str, kind: str) -> str:
-    """What was shown as text, ids joined by a character that no id has; "" for nothing."""
-    if kind.endswith("[]"):
-        return f"coalesce(array_to_string(CAST({column} AS VARCHAR[]), chr(31)), '')"
-    if kind == "JSON":
-        return f"coalesce(array_to_string(CAST({column} AS VARCHAR[]), chr(31)), '')"
-    if kind == "VARCHAR":  # ["a","b"] or a,b
-        plain = f"regexp_replace({column}, '[\\[\\]\"'' ]', '', 'g')"
-        return f"coalesce(replace({plain}, ',', chr(31)), '')"
-    raise InputError(f"the log's column {column} is of type {kind}: expected a list of document ids, or text with commas")
-
-
-def _reader(files: Sequence[Path]) -> str:
-    kinds = {file.suffix.lower() for file in files}
-    readers = {_READERS.get(kind, "") for kind in kinds}
-    if len(readers) != 1 or "" in readers:
-        raise InputError(f"the log has files of {', '.join(sorted(kinds))}: expected .parquet, .csv, .tsv, .jsonl or .ndjson")
-    listed = "[" + ", ".join(quoted(literal(file)) for file in files) + "]"
-    match readers.pop():
-        case "parquet":
-            return f"read_parquet({listed}, union_by_name = true)"
-        case "csv":
-            mark = "\\t" if kinds == {".tsv"} else ","
-            return f"read_csv({listed}, header = true, all_varchar = true, delim = E'{mark}', union_by_name = true)"
-        case _:
-            return f"read_json({listed}, format = 'newline_delimited', union_by_name = true)"
+        yield Files.of(connection, files, plan.log_zone.key)
 
 
 def _counted(log: DayLog) -> None:
     """The table `queries`: one row a query in normal form, each with the cell of segments in which it is asked most."""
     connection, number = log.connection, len(log.plan.segments)
-    segments = "".join(f", s{i}" for i in range(number))
-    connection.execute(
-        f"CREATE TABLE written AS SELECT query, min(query_id) AS query_id{segments}, count(*) AS n "
-        f"FROM asked GROUP BY query{segments}"
-    )
-    normalised(connection)
+    log.source.keep(requests.written(log.requests), "written")
+    if log.requests.undated is not None:
+        ((log.undated,),) = log.source.rows(log.requests.undated.as_table())
+    if log.undated:
+        log.notes.append(f"{log.undated:,} rows of the log have a time that cannot be read: they are of no day")
     log.rows = _one(connection, "SELECT coalesce(sum(n), 0)::BIGINT FROM written")
+    if not log.rows and log.requests.total is not None:
+        _of_no_day(log)
+    log.unlisted = log.rows - _one(connection, "SELECT coalesce(sum(listed), 0)::BIGINT FROM written")
+    if log.unlisted:
+        log.notes.append(
+            f"{log.unlisted:,} of {log.rows:,} requests have no list, not even an empty one: they count as asked only"
+        )
+    normalised(connection)
+    values = "".join(f", replace(s{i}, chr(0), ' ') AS s{i}" for i in range(number))  # no database keeps a zero
     connection.execute(
-        f"CREATE TABLE cells AS SELECT coalesce(s.text, w.query, '') AS query, min(w.query_id) AS query_id{segments}, "
-        f"sum(w.n)::BIGINT AS n FROM written w LEFT JOIN spelled s ON w.query = s.written GROUP BY ALL"
+        f"CREATE TABLE cells AS SELECT coalesce(s.text, w.query, '') AS query, min(w.query_id) AS query_id{values}, "
+        f"sum(w.n)::BIGINT AS n, sum(w.listed)::BIGINT AS listed "
+        f"FROM written w LEFT JOIN spelled s ON w.query = s.written GROUP BY ALL"
     )
     connection.execute("DROP TABLE written")
     long = f"length(query) > {LONGEST}"
@@ -188,15 +123,30 @@ def _counted(log: DayLog) -> None:
     held = "".join(f", 's{i}': s{i}" for i in range(number))
     most = f", max({{'n': n{held}}}) AS most" if number else ""  # equally often: the greater name, so that runs agree
     taken = "".join(f", most.s{i} AS s{i}" for i in range(number))
+    plain_id = "replace(substr(query_id, 33), chr(0), ' ')"  # without the MD5 by which one was taken
     connection.execute(
-        f"CREATE TABLE queries AS SELECT query, query_id, requests{taken} FROM (SELECT query, min(query_id) AS query_id, "
-        f"sum(n)::BIGINT AS requests{most} FROM cells WHERE query <> '' AND NOT ({long}) GROUP BY query)"
+        f"CREATE TABLE queries AS SELECT query, {plain_id} AS query_id, requests, listed{taken} "
+        "FROM (SELECT query, min(query_id) AS query_id, sum(n)::BIGINT AS requests, sum(listed)::BIGINT AS listed"
+        f"{most} FROM cells WHERE query <> '' AND NOT ({long}) GROUP BY query)"
     )
     connection.execute("DROP TABLE cells")
     log.queries = _one(connection, "SELECT count(*) FROM queries")
     for count, what in ((log.empty, "no query"), (log.overlong, "a query too long to be one")):
         if count:
             log.notes.append(f"{count:,} of {log.rows:,} requests have {what}: they are left out")
+
+
+def _of_no_day(log: DayLog) -> None:
+    """Raises: InputError where the files have requests, none of the day, and none that says that the day is over."""
+    ((total,),), ((later,),) = (log.source.rows(what.as_table()) for what in (log.requests.total, log.requests.later))
+    plan = log.plan
+    beside = DATE not in plan.log or plan.zone.key != plan.log_zone.key  # such files may well have those of other days alone
+    if not total or (later and beside):
+        return
+    many = f"none of the {total:,} requests of {log.source.name} is of {log.day} in {plan.zone.key}"
+    if log.undated:
+        many += f", and the time of {log.undated:,} cannot be read: expected times as 2026-03-02 14:05:00, or Unix seconds"
+    raise InputError(f"{many}; the next run tries again")
 
 
 def normalised(connection: Any, table: str = "written", column: str = "query") -> None:
@@ -210,7 +160,7 @@ def normalised(connection: Any, table: str = "written", column: str = "query") -
     reader = cursor.sql(suspects).to_arrow_reader(PIECE)  # of its own, since `connection` writes meanwhile
     for batch in reader:
         texts = batch.column(0).to_pylist()
-        changed = {text: plain for text in texts if (plain := normal(text, steps)) != text}
+        changed = {text: plain for text in texts if (plain := normal(text.replace("\0", " "), steps)) != text}
         if changed:
             piece = pa.table({"written": pa.array(changed, pa.string()), "text": pa.array(changed.values(), pa.string())})
             connection.register("piece", piece)
@@ -218,11 +168,19 @@ def normalised(connection: Any, table: str = "written", column: str = "query") -
             connection.unregister("piece")
 
 
-def lists(log: DayLog, drawn: pa.Table, *, seed: int, day: date) -> pa.Table:
-    """One list of results for each drawn query, as query and shown (text): that of one of its requests, each equally likely.
+class Listed(NamedTuple):
+    """The ids of a list, in order, and how many lists its query was shown that day, at least."""
 
-    Among equal lists it does not matter which request was meant, so a list is drawn with the odds of how often it was shown,
-    by numbers that depend on seed, day, query and list alone: any order of the log gives the same.
+    ids: list[str]
+    kinds: int
+
+
+def lists(log: DayLog, drawn: pa.Table, *, seed: int, day: date) -> dict[str, Listed]:
+    """One list of results for each drawn query of which one is known: that of one of its requests, each equally likely.
+
+    drawn: query and listed, of how many requests the list is known. It depends on seed, day, spellings and lists alone: any
+    order of the log gives the same, wherever it lies.
+    Raises: InputError for a log that changed meanwhile.
     """
     connection = log.connection
     connection.register("wanted", drawn.select(["query"]))
@@ -233,42 +191,58 @@ def lists(log: DayLog, drawn: pa.Table, *, seed: int, day: date) -> pa.Table:
         "WHERE query NOT IN (SELECT written FROM spelled) "
         "UNION ALL SELECT written, text AS query FROM spelled WHERE text IN (SELECT query FROM drawn)"
     )
-    asked = "SELECT spellings.query, asked.shown FROM asked JOIN spellings ON asked.query = spellings.written"
-    connection.execute(  # by DuckDB's own hash, which reads lists as they are; a day is done once, so by one version of it
-        "CREATE OR REPLACE TEMP TABLE shown_lists AS SELECT query, hash(shown) AS list, count(*) AS n "
-        f"FROM ({asked}) GROUP BY ALL"
+    log.source.keep_of(
+        lambda spellings: requests.raced(log.requests, spellings, seed=seed, day=day), "raced", ("spellings", "written")
     )
-    odds = uniform(f"{seed}", "'list'", f"'{day}'", "query", "CAST(list AS VARCHAR)")
-    connection.execute(  # the least of exponential times: a list with twice the requests is twice as likely
-        f"CREATE OR REPLACE TEMP TABLE chosen AS SELECT query, arg_min(list, -ln({odds}) / n) AS list "
-        "FROM shown_lists GROUP BY query"
+    connection.execute(  # of a query's spellings the one whose time is least
+        "CREATE OR REPLACE TEMP TABLE winners AS SELECT s.query AS text, arg_min(r.query, (r.time, r.list)) AS query, "
+        "arg_min(r.list, (r.time, r.list)) AS list, greatest(max(r.kinds), count(DISTINCT r.list)) AS kinds "
+        "FROM raced r JOIN spellings s ON r.query = s.written GROUP BY s.query"
     )
-    found: pa.Table = connection.sql(
-        f"SELECT query, {log.shown} AS shown FROM (SELECT query, any_value(shown) AS shown FROM (SELECT a.query, a.shown "
-        f"FROM ({asked}) a JOIN chosen ON a.query = chosen.query AND hash(a.shown) = chosen.list) GROUP BY query) "
-        "ORDER BY query"
-    ).to_arrow_table()
-    return found
+    log.source.keep_of(
+        lambda spellings, digests: requests.chosen(log.requests, spellings, digests),
+        "shown_lists",
+        ("winners", "query"),
+        ("winners", "list"),
+    )
+    found = connection.execute(
+        "SELECT winners.text, shown_lists.shown, winners.kinds FROM winners JOIN shown_lists USING (query, list)"
+    ).fetchall()
+    known: list[Any] = drawn["listed"].to_pylist()
+    if len(found) != sum(listed > 0 for listed in known):
+        raise InputError(f"{log.source.name} changed while it was read; the next run tries again")
+    return {query: Listed(ids(shown, lists=log.requests.lists, k=log.plan.k), kinds) for query, shown, kinds in found}
+
+
+def ids(shown: str, *, lists: bool, k: int) -> list[str]:
+    """The ids of a list, each once, in order, k at most. lists: joined by MARK; else text as ["a", "b"], or a,b.
+
+    >>> ids("a,b , a, d 1,d'2", lists=False, k=5), ids('["a\\u00e9", "b"]', lists=False, k=1)
+    (['a', 'b', 'd 1', "d'2"], ['aé'])
+    """
+    found = shown.split(MARK) if lists else _of_text(shown)
+    stripped = [each.strip() for each in found]
+    return list(dict.fromkeys(each for each in stripped if each))[:k]
+
+
+def _of_text(text: str) -> list[str]:
+    if text.lstrip().startswith("["):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if isinstance(found, list):
+            return [str(each) for each in found if each is not None]
+    inside = text.strip()
+    if inside.startswith("[") and inside.endswith("]"):  # as Python writes it
+        inside = inside[1:-1]
+    parts = [part.strip() for part in inside.split(",")]
+    return [part[1:-1] if len(part) > 1 and part[0] == part[-1] and part[0] in "\"'" else part for part in parts]
 
 
 def uniform(*parts: str) -> str:
     """SQL for a number between 0 and 1 that depends on these expressions alone; `drawing.number` is the same in Python."""
     return f"((md5_number_lower(concat_ws(chr(31), {', '.join(parts)}))::DOUBLE + 0.5) / 18446744073709551616.0)"
-
-
-def quoted(text: str) -> str:
-    """A text as SQL has it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def named(column: str) -> str:
-    """A column's name as SQL has it."""
-    return '"' + column.replace('"', '""') + '"'
-
-
-def literal(path: Path) -> str:
-    """A path in which DuckDB sees no pattern."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in path.as_posix())
 
 
 def _one(connection: Any, sql: str) -> int:

@@ -19,7 +19,8 @@ from germane.store.duck import connected
 from germane.text import TextPlan, compose_table, text_fields
 from germane.types import InputError
 from germane.watching.plan import FAKE, Plan
-from germane.watching.reading import MEMORY, literal, named, quoted
+from germane.watching.reading import MEMORY
+from germane.watching.sources import literal, named, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa

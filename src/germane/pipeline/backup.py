@@ -1,0 +1,331 @@
+"""`germane backup` and `germane restore`: a project in one file, and back, while people vote and days are watched.
+
+The registry's snapshot is taken first, the files after it: files of germane are put in place whole and days only added, so
+that each day of the snapshot finds its files.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from germane import settings
+from germane.settings import Settings
+from germane.store import archives
+from germane.types import InputError
+from germane.watching import plan as plans
+
+REGISTRY = "registry.germane.zip"
+"""The registry's snapshot in the archive, which either database takes."""
+
+VARIABLE = "GERMANE_REGISTRY"
+WEB_SECRET = "web-secret"
+"""The file that signs share links, as `web.boards.site.SECRET`."""
+
+_SQLITE = b"SQLite format 3\0"
+_SHOWN = 5
+
+
+class Saved(NamedTuple):
+    """What a backup holds. registry: how many rows of it; None where the project has none. left_out: what it does not hold."""
+
+    file: str
+    files: int
+    megabytes: float
+    registry: int | None
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class Restored(NamedTuple):
+    """What was restored. registry: where it lies, without a password; None where the backup has none."""
+
+    project: str
+    files: int
+    registry: str | None
+    notes: tuple[str, ...]
+
+
+def backup(file: Path, project: Path | None = None, *, vectors: bool = False, replace: bool = False) -> Saved:
+    """Writes one archive: settings, registry, and the files of the folders that the settings name.
+
+    vectors: those too, which `encode` can make again. replace: an older file of that name. Secrets are not in it; the
+    passwords' hashes of the registry are, so that only its owner may read it.
+
+    Raises: InputError where there is no project, a registry that does not answer, a file that cannot be read or written.
+    """
+    found = _project(project)
+    root = found.path.parent if found.path else Path()
+    if file.is_dir() or (file.exists() and not replace):
+        raise InputError(f"{file} is there already: name another file, or pass --replace to lose what is in it")
+    registry = _registry(found, root)
+    left: list[str] = []
+    files = dict(_files(found, root, file, registry, left, vectors=vectors))
+    archives.room(file.parent, sum(path.stat().st_size for path in files.values() if path.is_file()))
+    said: dict[str, Any] = {"version": _version(), "project": root.resolve().name, "registry": None, "left_out": left}
+    rows = None
+    with archives.writing(file, said) as archive:
+        if registry is not None:
+            said["registry"], rows = REGISTRY, _snapshot(registry, file.name, archive)
+        for name, path in files.items():
+            if _is_sqlite(path):
+                archive.put(name, _sqlite(path))
+            elif path.is_file():
+                archive.add(name, path)
+        number, size = archives.described(archive.entries)
+    notes = [f"{each} grew meanwhile: it is kept as long as it was" for each in archive.grew]
+    return Saved(str(file), number, round(size / 1e6, 3), rows, tuple(left), tuple(notes))
+
+
+def restore(file: Path, project: Path, *, replace: bool = False, registry: str | None = None) -> Restored:
+    """Brings a project back into a folder that is new or empty; whole or not at all.
+
+    replace: in place of what is in the folder, which is then kept beside it, and of what is in the registry. registry: a
+    file of the project or postgresql://...; by default as the settings in the backup say.
+
+    Raises: InputError for a file that is no whole backup or a hostile one, a folder or registry that holds something, and a
+    disk that is too small.
+    """
+    target = project.resolve()
+    if target.exists() and not target.is_dir():
+        raise InputError(f"--project {project} is a file: expected the folder to restore into")
+    if _holds_something(target) and not replace:
+        raise InputError(
+            f"--project {project} holds something: name another, or pass --replace; what is there is kept beside it"
+        )
+    archives.about(file)
+    if not target.parent.is_dir():
+        raise InputError(f"--project {project}: the folder {target.parent} is not there: make it first")
+    _sweep(target)
+    draft = target.with_name(f".{target.name[:80]}.{os.getpid()}-{os.urandom(4).hex()}.restoring")
+    try:
+        draft.mkdir()
+        said = archives.unpack(file, draft)
+        place, name = _place(draft, said, registry)
+        if place is not None:
+            from germane.registry import backups
+
+            backups.restore(place, draft / REGISTRY, replace=replace, actor=_me())
+        (draft / REGISTRY).unlink(missing_ok=True)
+        notes = [*_moved(draft, target), *(f"not in the backup: {each}" for each in said.get("left_out", ()))]
+    except OSError as problem:
+        raise InputError(f"cannot restore into {target}: {problem.strerror or problem}") from problem
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Restored(str(target), len(said["files"]), name, tuple(notes))
+
+
+# --- what is kept ------------------------------------------------------------------------------------------------------
+
+
+def _project(project: Path | None) -> Settings:
+    if project is not None and not (project / settings.FILE).is_file():
+        raise InputError(f"--project {project}: there is no {settings.FILE} in it")
+    found = settings.load(project)
+    if found.path is None:
+        raise InputError("there is no germane.toml here: name the project's folder with --project")
+    return found
+
+
+def _registry(found: Settings, root: Path) -> str | None:
+    """Where the project's registry lies: as `watch` says, else as `annotate` does; None where there is none."""
+    place = plans.registry(found, root)
+    if "://" in place or Path(place).is_file():
+        return place
+    return os.environ.get(VARIABLE)
+
+
+def _snapshot(place: str, file: str, archive: archives.Archive) -> int:
+    """The registry of one moment, put into the archive; the number of its rows."""
+    from germane.extras import needs
+
+    needs("web", "sqlalchemy", "alembic", by="the registry")
+    from germane.registry import backups
+    from germane.registry.database import open_registry
+
+    opened = open_registry(place)
+    try:
+        data, kept = backups.snapshot(opened)
+        archive.put(REGISTRY, data)
+        backups.written(opened, file, kept, actor=_me())
+    finally:
+        opened.close()
+    return sum(kept.rows.values())
+
+
+def _files(
+    found: Settings, root: Path, file: Path, registry: str | None, left: list[str], *, vectors: bool
+) -> Iterator[tuple[str, Path]]:
+    """Name in the archive -> file, of all that the settings name; `left` says what is not among them."""
+    here, seen = root.resolve(), set()
+    beside = Path(registry).resolve().parent if registry and "://" not in registry else here
+    secrets = {here / WEB_SECRET, beside / WEB_SECRET, *([] if found.keys_file is None else [found.keys_file.resolve()])}
+    never = {file.resolve(), *secrets}
+    never |= {Path(f"{registry}{end}").resolve() for end in ("", "-wal", "-shm", "-journal")} if registry else set()
+    for what, path in _named(found, root):
+        if what == "folders.vectors" and not vectors:
+            left += ["vectors: `germane encode` makes them again; --vectors keeps them"] if path.is_dir() else []
+            continue
+        if not path.exists():
+            continue
+        if not path.resolve().is_relative_to(here):
+            left.append(f"{what}: {path} lies outside of the project")
+            continue
+        for each in _walked(path, left):
+            if each.resolve() in never or each.resolve() in seen or _passing(each):
+                continue
+            seen.add(each.resolve())
+            yield each.resolve().relative_to(here).as_posix(), each
+    left += [f"{path.name}: a secret; keep it elsewhere" for path in sorted(secrets) if path.is_file()]
+    log = found.watch.log
+    left += [f"watch.log: {log}"] if log else []
+    left += [f"watch.docs: {found.watch.docs}"] if found.watch.docs and (here / found.watch.docs).resolve() not in seen else []
+
+
+def _named(found: Settings, root: Path) -> Iterator[tuple[str, Path]]:
+    """Every path that the settings name, and which setting does."""
+    said = found.watch
+    yield settings.FILE, root / settings.FILE
+    if found.scale and found.scale.endswith(".toml"):
+        yield "scale", Path(found.scale)
+    for kind, name in vars(found.folders).items():
+        yield f"folders.{kind}", root / name
+    judge = "" if said.judge == plans.FAKE or said.judge.startswith("llm:") else said.judge
+    for what, name in (
+        ("watch.folder", said.folder),
+        ("watch.labels", said.labels),
+        ("watch.anchors", said.anchors),
+        ("watch.judge", judge),
+        ("sinks.file", found.sinks.file),
+        ("opensearch.template", found.opensearch.template),
+    ):
+        if name:
+            yield what, root / name
+
+
+def _walked(path: Path, left: list[str]) -> Iterator[Path]:
+    """The files of a folder, in order of name; links that leave it are not followed."""
+    if path.is_file():
+        yield path
+        return
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        left += [f"{Path(folder) / name}: a link is not followed" for name in folders if (Path(folder) / name).is_symlink()]
+        for name in sorted(names):
+            each = Path(folder) / name
+            if each.is_symlink():
+                left.append(f"{each}: a link is not followed")
+            elif each.is_file():
+                yield each
+
+
+def _passing(path: Path) -> bool:
+    """Whether a file is one that is being written, or a part of a database that is kept by itself."""
+    if path.name.startswith(".") and path.name.endswith(".tmp"):
+        return True
+    base, dash, end = path.name.rpartition("-")
+    return bool(dash) and end in ("wal", "shm", "journal") and path.with_name(base).is_file()
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False
+
+
+def _sqlite(path: Path) -> bytes:
+    """A SQLite database of one moment, whoever writes to it."""
+    try:
+        with sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True) as source, sqlite3.connect(":memory:") as copy:
+            source.backup(copy)
+            return copy.serialize()
+    except sqlite3.Error as problem:
+        raise InputError(f"cannot read the database {path}: {problem}") from problem
+    finally:
+        with suppress(NameError):
+            source.close()
+            copy.close()
+
+
+# --- what is brought back ------------------------------------------------------------------------------------------------
+
+
+def _place(draft: Path, said: dict[str, Any], asked: str | None) -> tuple[str | None, str | None]:
+    """Where the registry goes, and how that is said.
+
+    Raises: InputError where the backup's own settings name a place outside of the project.
+    """
+    if said.get("registry") is None:
+        return None, None
+    found = settings.read(draft / settings.FILE) if (draft / settings.FILE).is_file() else Settings(path=draft / settings.FILE)
+    if asked and "://" in asked:
+        return asked, plans.shown(asked)
+    if not asked and (name := found.watch.registry_env):
+        if not os.environ.get(name):
+            raise InputError(
+                f"the registry of this project is that of the variable {name}, which is not set: set it, or --registry"
+            )
+        return os.environ[name], plans.shown(os.environ[name])
+    name = asked or found.watch.registry
+    place = draft / name
+    if "://" in name or not place.resolve().is_relative_to(draft.resolve()):
+        raise InputError(
+            f"the registry of this project is {plans.shown(name)}, outside of it: say where it goes with --registry"
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return str(place), name
+
+
+def _moved(draft: Path, target: Path) -> list[str]:
+    """The draft is the project now. What was there is kept beside it, and said."""
+    notes = []
+    if _holds_something(target):
+        old = target.with_name(f"{target.name}.replaced-{os.urandom(4).hex()}")
+        target.rename(old)
+        notes.append(f"what was there lies in {old}")
+    draft.rename(target)
+    return notes
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a killed `restore` into this folder left."""
+    prefix = f".{target.name[:80]}."
+    for each in target.parent.glob("*.restoring"):
+        number = each.name.removeprefix(prefix).partition("-")[0]
+        if each.name.startswith(prefix) and number.isdecimal() and not _alive(int(number)):
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _version() -> str:
+    from germane import __version__
+
+    return __version__
+
+
+def _me() -> str:
+    try:
+        return f"command line ({getpass.getuser()})"
+    except (OSError, KeyError):
+        return "command line"
