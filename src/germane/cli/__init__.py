@@ -14,6 +14,7 @@ from germane.cli import (  # noqa: F401  (their commands join the app)
     data,
     encode,
     enrich,
+    experiment,
     golden,
     guide,
     label,

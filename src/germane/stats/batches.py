@@ -112,7 +112,7 @@ def running(
     What is assumed: each batch is a random sample by its design, drawn whatever the batches before it said; none that was
     drawn is left out. If the effect drifts, the truth is the mean of the effects, by queries. Allocations, strata and sizes
     may differ from batch to batch.
-    Source: Waudby-Smith et al. (2024, arXiv 2103.06476), theorem 2.5 (independent, not alike), as
+    Source: Waudby-Smith et al. (2024, arXiv 2103.06476), Lindeberg-type sequences (means and variances that change), as
     `sequential.confidence_sequence`; clusters: Cochran (1977), section 9A, as `stats.clusters`; the clock of information:
     Scharfstein, Tsiatis, Robins (1997). The combination is ours, and is simulated in docs/statistics/sequential.md.
     Raises: InputError for no batch, and numbers that are not finite.
