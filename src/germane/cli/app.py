@@ -222,6 +222,12 @@ def project(
         defaults = {name: getattr(found, name) for name in ("scale", "metric", "k", "level", "seed")}
         by_verb: dict[str, Any] = dict.fromkeys(VERBS, defaults) | {
             group: dict.fromkeys(commands, defaults)
-            for group, commands in {"experiment": ("open",), "train": TRAIN, "guide": GUIDE, "golden": GOLDEN, "signal": SIGNAL}.items()
+            for group, commands in {
+                "experiment": ("open",),
+                "train": TRAIN,
+                "guide": GUIDE,
+                "golden": GOLDEN,
+                "signal": SIGNAL,
+            }.items()
         }
         context.default_map = by_verb if found.path else {}

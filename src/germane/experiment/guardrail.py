@@ -1,4 +1,4 @@
-"""The guardrail "relevance neutral or positive": non-inferiority with a stated margin, from an interval that holds at every look."""
+"""The guardrail "relevance neutral or positive": non-inferiority with a stated margin, held at every look at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASSES = frozenset({SUPERIOR, NON_INFERIOR})
 
 
 class Together(NamedTuple):
-    """Every query over all looks, (Q,) each: sums of weights, of deviations of difference and control, and of their products."""
+    """Every query over all looks, (Q,) each: sums of weights, of deviations (difference, control), of their products."""
 
     weight: np.ndarray
     deviation: np.ndarray

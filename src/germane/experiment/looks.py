@@ -97,9 +97,7 @@ def take(
             )
         guard = _batch(about, found.difference + relative_margin * found.control)
     levels = [effects.level_of(about, arm, level=choices.level) for arm in (found.control, found.treatment)]
-    warned = guards.warnings_of(
-        judge, not fingerprint, _simulated(control, treatment), card, replace(m.plain, caveat="")
-    )
+    warned = guards.warnings_of(judge, not fingerprint, _simulated(control, treatment), card, replace(m.plain, caveat=""))
     warned += guards.ties((control.name, treatment.name), m.whole.ties)
     unit = "queries" if about.design.unit in ("queries", UNIT) else "traffic"
     return Taken(
@@ -140,8 +138,8 @@ def digest_of(about: Frame, shown: Pool) -> str:
 def is_arm(run: str, arm: str, other: str) -> bool:
     """Whether a run's name says that it is of this arm: its name, or its name and more (a date), and not better the other's.
 
-    >>> is_arm("bm25-2026-03-02", "bm25", "hybrid"), is_arm("bm25", "bm25", "bm25-title"), is_arm("bm25-title", "bm25", "bm25-title")
-    (True, True, False)
+    >>> is_arm("bm25-2026-03-02", "bm25", "hybrid"), is_arm("bm25-title", "bm25", "bm25-title"), is_arm("bm255", "bm25", "x")
+    (True, False, False)
     """
 
     def fits(name: str) -> int:

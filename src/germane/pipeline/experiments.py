@@ -1,4 +1,4 @@
-"""`germane experiment`: comparisons that run for days, with what was stated before the first look, every look, every decision."""
+"""`germane experiment`: comparisons that run for days: what was stated before the first look, every look, every decision."""
 
 from __future__ import annotations
 
@@ -113,10 +113,13 @@ def look(
         from germane.registry import experimenting
 
         found = experimenting.find(registry, name)
+        experimenting.still_running(name, found.decisions)
         of = _scale(found.terms, root, metric, scale)
         taken = _take(found, of, (control, treatment, judgments, design), _card(found.terms, root, card), tuple(allow))
         _same(found, taken, (control, treatment))
-        new = _new(found, taken, [p for p in (control, treatment, judgments, design) if p is not None], _text(note, "--note", 500))
+        new = _new(
+            found, taken, [p for p in (control, treatment, judgments, design) if p is not None], _text(note, "--note", 500)
+        )
         experimenting.look(registry, name, new, actor=actor)
         return views.view(experimenting.find(registry, name))
 
@@ -257,8 +260,8 @@ def _scale(terms: Terms, root: Path, metric: str | None, scale: str | None) -> S
     was = (terms.scale, list(terms.terms["labels"]), list(terms.terms["gains"]), terms.terms["scale_version"])
     if (of.name, list(of.labels), [float(g) for g in of.gains], of.version) != was:
         raise InputError(
-            f"experiment {terms.name} was opened with scale {terms.scale!r} (guide {terms.terms['scale_version']}), and this is "
-            f"{of.name!r} (guide {of.version}): grades of one are not grades of the other"
+            f"experiment {terms.name} was opened with scale {terms.scale!r} (guide {terms.terms['scale_version']}), and this "
+            f"is {of.name!r} (guide {of.version}): grades of one are not grades of the other"
         )
     if metric is not None and (said := str(guards.headline(metrics.Metric.parse(metric), of))) != terms.metric:
         raise InputError(f"experiment {terms.name} was opened with metric {terms.metric}, not {said}")
@@ -319,15 +322,15 @@ def _same(found: Found, taken: Taken, runs: tuple[Path, Path]) -> None:
         raise InputError(f"experiment {t.name} was opened with metric {t.metric}, not {taken.metric}")
     if taken.unit != t.unit:
         raise InputError(
-            f"experiment {t.name} samples {t.unit}, and this design was drawn by {taken.unit}: their means are not the same number"
+            f"experiment {t.name} samples {t.unit}, and this design was drawn by {taken.unit}: two means that are not one number"
         )
     first = found.looks[0].facts.get("arms", {}) if found.looks else {}
     for arm, path in zip(("control", "treatment"), runs, strict=True):
-        was, now = first.get(arm) or {}, taken.arms[arm]
-        if moved := [name for name in was if name in now and was[name] != now[name]]:
+        said, says = first.get(arm) or {}, taken.arms[arm]
+        if moved := [name for name in said if name in says and said[name] != says[name]]:
             raise InputError(
-                f"--{arm} {path}: its manifest says {moved[0]} {str(now[moved[0]])[:80]}, and that of the first look said "
-                f"{str(was[moved[0]])[:80]}: it is another ranker, and another experiment"
+                f"--{arm} {path}: its manifest says {moved[0]} {str(says[moved[0]])[:80]}, and that of the first look said "
+                f"{str(said[moved[0]])[:80]}: it is another ranker, and another experiment"
             )
 
 
@@ -354,9 +357,7 @@ def _new(found: Found, taken: Taken, files: Sequence[Path], note: str) -> Any:
         columns = [np.array(x) for x in zip(*(row[1:] for row in sums), strict=True)]
         weight, deviation, control, squares, products, control_squares, moved = columns
         together = Together(weight, deviation, control, squares, products, control_squares, moved.astype(bool))
-        stands = standing(
-            batches, held, together, margin=t.margin, relative=t.relative, intended=t.intended, level=t.level
-        )
+        stands = standing(batches, held, together, margin=t.margin, relative=t.relative, intended=t.intended, level=t.level)
         so_far = stands.difference
         nothing = float("nan")
         bare = Estimate(so_far.value, so_far.se, nothing, nothing, so_far.queries, "mean of the batches, no interval", t.level)

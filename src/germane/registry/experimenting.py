@@ -23,6 +23,10 @@ STATES = {"ship": SHIPPED, "stop": STOPPED, "keep": RUNNING}
 _CHUNK = 1000
 
 
+class Unknown(InputError):
+    """There is no experiment of this name."""
+
+
 class Terms(NamedTuple):
     """What is stated before the first look, and stays. judge: people, or the name of a machine.
 
@@ -128,7 +132,10 @@ class Found:
 
 @dataclass(frozen=True)
 class NewLook:
-    """A batch that was measured. estimate_of: earlier looks and sums over all queries, these included -> what to write of it."""
+    """A batch that was measured.
+
+    estimate_of: earlier looks, and sums over all queries, these included -> the estimate, its caveat and the verdict.
+    """
 
     digest: str
     batch: tuple[int, float, float]
@@ -173,7 +180,7 @@ def look(registry: Registry, name: str, new: NewLook, *, actor: str) -> Look:
             held = _row(connection, name)
             lock(connection, experiments, held.id)
             past, taken = _looks(connection, held.id), _decisions(connection, held.id)
-            _still(name, taken)
+            still_running(name, taken)
             _fresh(name, past, new.digest)
             sums = _with(_sums(connection, held.id), new.queries)
             estimate, caveat, verdict = new.estimate_of(past, sums)
@@ -194,9 +201,7 @@ def look(registry: Registry, name: str, new: NewLook, *, actor: str) -> Look:
         raise InputError(f"experiment {name}: another look was first: look again") from None
 
 
-def decide(
-    registry: Registry, name: str, kind: str, *, by: str, why: str, actor: str, seen: int | None = None
-) -> Decision:
+def decide(registry: Registry, name: str, kind: str, *, by: str, why: str, actor: str, seen: int | None = None) -> Decision:
     """The decision, added to those before, which stay. seen: decisions that its maker knew of; None: not asked.
 
     Raises: InputError for a kind that there is none of, and where somebody decided meanwhile.
@@ -222,7 +227,7 @@ def decide(
 
 
 def find(registry: Registry, name: str) -> Found:
-    """The experiment with every look and decision. Raises: InputError for an unknown name."""
+    """The experiment with every look and decision. Raises: Unknown."""
     with steady(registry), registry.reading() as connection:
         return _one(connection, name)
 
@@ -236,9 +241,7 @@ def listed(registry: Registry) -> list[Found]:
         taken: dict[int, list[Decision]] = {}
         for row in connection.execute(sa.select(decisions).order_by(decisions.c.id)):
             taken.setdefault(row.experiment_id, []).append(_decision(row))
-    return [
-        _found(row, [_look(latest[row.id])] if row.id in latest else [], taken.get(row.id, [])) for row in rows
-    ]
+    return [_found(row, [_look(latest[row.id])] if row.id in latest else [], taken.get(row.id, [])) for row in rows]
 
 
 # --- rows --------------------------------------------------------------------------------------------------------------
@@ -247,7 +250,7 @@ def listed(registry: Registry) -> list[Found]:
 def _row(connection: sa.Connection, name: str) -> Any:
     found = connection.execute(sa.select(experiments).where(experiments.c.name == name)).first()
     if found is None:
-        raise InputError(f"there is no experiment {name[:80]!r}: `germane experiment list` names them")
+        raise Unknown(f"there is no experiment {name[:80]!r}: `germane experiment list` names them")
     return found
 
 
@@ -261,7 +264,8 @@ def _found(row: Any, seen: Sequence[Look], taken: Sequence[Decision]) -> Found:
     return Found(row.id, terms, row.actor, row.at, tuple(seen), tuple(taken))
 
 
-def _still(name: str, taken: Sequence[Decision]) -> None:
+def still_running(name: str, taken: Sequence[Decision]) -> None:
+    """Nothing, where another look may be taken. Raises: InputError after a decision to ship or stop."""
     if taken and STATES[taken[-1].kind] != RUNNING:
         last = taken[-1]
         raise InputError(
@@ -285,8 +289,10 @@ def _looks(connection: sa.Connection, number: int, *, last: bool = False) -> lis
 
 
 def _look(row: Any) -> Look:
-    numbers = [math.nan if (x := getattr(row, name)) is None else float(x) for name in ("value", "se", "low", "high")]
-    estimate = Estimate(*numbers, row.n, row.method, math.nan if row.level is None else row.level)
+    value, se, low, high, level = (
+        math.nan if (x := getattr(row, name)) is None else float(x) for name in ("value", "se", "low", "high", "level")
+    )
+    estimate = Estimate(value, se, low, high, row.n, row.method, level)
     guard = None if row.guard_value is None else (row.guard_value, row.guard_se)
     batch = (row.batch_n, row.batch_value, row.batch_se)
     return Look(row.number, row.digest, estimate, row.caveat, row.verdict, batch, guard, row.facts, row.actor, row.at)
@@ -318,7 +324,9 @@ def _with(sums: Sequence[Sums], queries: Sequence[Query]) -> list[Sums]:
         u, c = q.deviation, q.control_deviation
         was = known.get(q.query, Sums(q.query, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, False))
         grown = (w + x for w, x in zip(was[1:7], (q.weight, u, c, u * u, u * c, c * c), strict=True))
-        known[q.query] = Sums(q.query, *grown, was.moved or q.difference != 0)
+        weight, deviation, control, squares, products, control_squares = grown
+        moved = was.moved or q.difference != 0
+        known[q.query] = Sums(q.query, weight, deviation, control, squares, products, control_squares, moved)
     return list(known.values())
 
 

@@ -1,6 +1,6 @@
 """The registry's tables: accounts, tasks, pairs, who was given what, every vote; watched days and what was found on them.
 
-Experiments, their looks and decisions. Votes, log, days and all that is of a day, of an experiment or of a look are only added to.
+Experiments, their looks and decisions. Votes, log, and all that is of a day or of an experiment are only added to.
 """
 
 from __future__ import annotations

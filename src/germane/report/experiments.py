@@ -1,4 +1,4 @@
-"""An experiment of the registry as it is shown: by the command line, by a page, and as JSON. One set of values for all three."""
+"""An experiment of the registry as it is shown: by the command line, by a page, and as JSON, from one set of values."""
 
 from __future__ import annotations
 
@@ -158,7 +158,9 @@ def view(found: Found) -> Experiment:
         passes=verdict in PASSES,
         first_pass=next((each.number for each in seen if each.verdict in PASSES), None),
         says=words.estimate_words(t.metric, last.estimate, last.caveat, len(seen)) if last else "No look yet.",
-        guardrail=words.verdict_words(verdict, last.estimate, t.margin, t.relative) if last else "Not known yet: no look was taken.",
+        guardrail=words.verdict_words(verdict, last.estimate, t.margin, t.relative)
+        if last
+        else "Not known yet: no look was taken.",
         looks=[_look(each, t.level) for each in seen],
         decisions=[_decision(each) for each in found.decisions],
         notes=_notes(found),
@@ -194,7 +196,9 @@ def lines(e: Experiment) -> list[str]:
         ends = f"{signed(x.low)} to {signed(x.high)}" if math.isfinite(x.low) else "no interval yet"
         made.append(f"look {each.number}, {each.at[:10]}: {signed(x.value)} ({ends}; n {x.n:,}): {each.verdict}")
     for d in e.decisions:
-        made.append(f"decision {d.number}, {d.at[:10]}: {d.says}, by {d.by} at look {d.look} ({d.verdict or 'no look'}): {d.why}")
+        made.append(
+            f"decision {d.number}, {d.at[:10]}: {d.says}, by {d.by} at look {d.look} ({d.verdict or 'no look'}): {d.why}"
+        )
     return [*made, *(f"! {note}" for note in e.notes)]
 
 
@@ -232,7 +236,11 @@ def _notes(found: Found) -> list[str]:
     if found.looks and (planned := found.terms.planned) and found.looks[-1].estimate.n >= planned:
         made.append(f"the {planned:,} queries that were planned are reached")
     shipped = [d for d in found.decisions if d.kind == "ship" and d.verdict not in PASSES]
-    made += [f"decision {d.number} was to ship although the guardrail had not passed ({d.verdict or 'no look'})" for d in shipped]
+    made += [
+        f"decision {d.number} was to ship although the guardrail had not passed ({d.verdict or 'no look'})" for d in shipped
+    ]
+    if found.looks and (repeated := int(found.looks[-1].facts.get("repeated", 0))):
+        made.append(f"queries that come in several looks count as one each ({repeated:,} repeats so far)")
     passed = [each.number for each in found.looks if each.verdict in PASSES]
     if passed and found.looks[-1].verdict not in PASSES:
         made.append(

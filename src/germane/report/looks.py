@@ -112,8 +112,8 @@ def verdict_words(verdict: str, e: Estimate, margin: float, relative: bool) -> s
         return f"Non-inferior: {how} by less than the margin of {said}."
     if verdict == INFERIOR:
         return f"Inferior: relevance falls by the margin of {said} or more. The guardrail fails."
-    worse = " It is worse; by how much is not known." if math.isfinite(e.high) and e.high < 0 else ""
-    return f"Not known yet, which is no pass: a loss of the margin of {said} is not ruled out, nor shown.{worse}"
+    more = " It is worse; by how much is not known." if math.isfinite(e.high) and e.high < 0 else ""
+    return f"Not known yet, which is no pass: a loss of the margin of {said} is not ruled out, nor shown.{more}"
 
 
 def estimate_words(metric: str, e: Estimate, caveat: str, looks: int) -> str:
@@ -124,5 +124,3 @@ def estimate_words(metric: str, e: Estimate, caveat: str, looks: int) -> str:
     places = digits(e.se)
     ends = f"{signed(e.low, places)} to {signed(e.high, places)}"
     return f"{metric} {signed(e.value, places)} (always-valid {level(e)} {ends}), over {seen}."
-
-

@@ -44,11 +44,14 @@ class Clusters:
     def of(
         cls, queries: Sequence[Sequence[str]], weights: Sequence[ArrayLike], deviations: Sequence[ArrayLike], moved: ArrayLike
     ) -> Clusters:
-        """Of batches that are all at hand: one sequence a batch of query ids, weights and deviations; moved: one a row of all."""
+        """Of batches that are at hand: a sequence each of query ids, weights and deviations; moved: one value a row of all."""
         _, code = np.unique(np.concatenate([np.asarray(ids, dtype=str) for ids in queries]), return_inverse=True)
         w, u = (np.concatenate([np.asarray(part, np.float64) for part in parts]) for parts in (weights, deviations))
-        flags = np.bincount(code, np.asarray(moved, np.float64).ravel())
-        return cls(np.bincount(code, w), np.bincount(code, u), np.bincount(code, u**2), flags > 0)
+
+        def summed(x: ArrayLike) -> Floats:
+            return np.asarray(np.bincount(code, np.asarray(x, np.float64).ravel()), np.float64)
+
+        return cls(summed(w), summed(u), summed(u**2), summed(moved) > 0)
 
 
 class Running(NamedTuple):
@@ -140,12 +143,12 @@ def running(
         return Running(value, se, None, distinct, effective, caveat)
     margin = se * float(standard_errors(effective, intended=intended, level=level))
     method = f"confidence sequence of {len(batches)} batches, tightest at {intended:g} queries"
-    return Running(value, se, Estimate(value, se, value - margin, value + margin, distinct, method, level), distinct, effective, "")
+    return Running(
+        value, se, Estimate(value, se, value - margin, value + margin, distinct, method, level), distinct, effective, ""
+    )
 
 
-def _missing(
-    distinct: int, moved: int, df: float, se: float, burn_in: int, minimum_moved: int, minimum_df: float
-) -> str:
+def _missing(distinct: int, moved: int, df: float, se: float, burn_in: int, minimum_moved: int, minimum_df: float) -> str:
     """Why there is no interval yet, and what it takes; "" where there is one."""
     if distinct < burn_in:
         return f"no interval yet: {distinct:,} queries so far, {burn_in:,} are needed"
