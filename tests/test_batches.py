@@ -1,4 +1,4 @@
-"""A sequence of batches holds at every look; a query that comes twice is one; non-inferiority passes falsely as rarely as said."""
+"""A sequence of batches holds at every look; a query that comes twice is one; non-inferiority passes as rarely as said."""
 
 import numpy as np
 import pytest
