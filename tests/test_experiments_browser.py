@@ -28,6 +28,11 @@ def server(tmp_path_factory):
         files = made.batch(project, str(i), first=60 * i, queries=60, quality=0.49, strata=True)
         arms = {"control": files.control, "treatment": files.treatment, "judgments": files.judgments}
         experiments.look("title-boost", actor="test", project=project, design=files.design, note="release 7" * (i == 9), **arms)
+    for i in (1, 2):  # with a machine as judge, each look has warnings to unfold
+        kind = {"judge": "machine", "fingerprint": "f1", "guide": made.SCALE.version}
+        files = made.batch(project, f"m{i}", first=5000 * i, queries=200, **kind)
+        arms = {"control": files.control, "treatment": files.treatment, "judgments": files.judgments}
+        experiments.look("hostile", actor="test", project=project, note=HOSTILE, **arms)
     experiments.decide("title-boost", "keep", by="olga", why="not enough queries yet", actor="test", project=project)
     command = [sys.executable, "-m", "germane.cli", "web", "--project", str(project), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,7 +45,7 @@ class Taken:
     """A batch that was measured. own: its mean difference alone. guard: of difference + margin times control, if relative.
 
     control, treatment: levels in this batch. digest: of its queries and lists. unit: queries or traffic. judge, fingerprint,
-    guides: of who judged. arms: what the runs' manifests say of their rankers.
+    guides: of who judged. arms: what the runs' manifests say of their rankers. design: how its queries were drawn.
     """
 
     own: Batch
@@ -61,7 +60,7 @@ class Taken:
     fingerprint: str
     guides: tuple[str, ...]
     arms: dict[str, dict[str, Any]]
-    strata: tuple[tuple[str, int, int, float, float, int], ...]
+    design: dict[str, Any]
     warnings: tuple[str, ...]
     overrides: tuple[str, ...]
 
@@ -113,7 +112,7 @@ def take(
         fingerprint=fingerprint,
         guides=guides,
         arms={name: _settings(run) for name, run in (("control", control), ("treatment", treatment))},
-        strata=_strata(about, found.difference),
+        design=_design(about),
         warnings=(*warned, *words.unjudged_warning(m.unjudged), *about.warnings),
         overrides=m.overrides,
     )
@@ -175,10 +174,10 @@ def _rows(m: Measured) -> Rows:
     return Rows(ids, strata, weights, *given, *off)
 
 
-def _strata(about: Frame, values: Floats) -> tuple[tuple[str, int, int, float, float, int], ...]:
-    """(name, population, n, mean, centred sum of squares, differences that are not 0) of each stratum."""
-    parts: Sequence[tuple[str, Any]] = list(effects.moments(values, about.strata).items())
-    return tuple((name, int(about.populations[name]), m.n, m.mean, m.centred_sq, m.nonzero) for name, m in parts)
+def _design(about: Frame) -> dict[str, Any]:
+    """How the queries were drawn. What is of each stratum can be had from the queries: there may be thousands of strata."""
+    sizes = {"strata": len(about.populations), "population": int(sum(about.populations.values()))}
+    return {"unit": about.design.unit, "origin": about.design.origin, **sizes}
 
 
 def _settings(run: Run) -> dict[str, Any]:

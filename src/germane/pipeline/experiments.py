@@ -322,7 +322,7 @@ def _same(found: Found, taken: Taken, runs: tuple[Path, Path]) -> None:
         raise InputError(f"experiment {t.name} was opened with metric {t.metric}, not {taken.metric}")
     if taken.unit != t.unit:
         raise InputError(
-            f"experiment {t.name} samples {t.unit}, and this design was drawn by {taken.unit}: two means that are not one number"
+            f"experiment {t.name} samples {t.unit}, and this design was drawn by {taken.unit}: their means are two numbers"
         )
     first = found.looks[0].facts.get("arms", {}) if found.looks else {}
     for arm, path in zip(("control", "treatment"), runs, strict=True):
@@ -343,7 +343,7 @@ def _new(found: Found, taken: Taken, files: Sequence[Path], note: str) -> Any:
     facts: dict[str, Any] = {
         "control": asdict(taken.control),
         "treatment": asdict(taken.treatment),
-        "strata": [list(row) for row in taken.strata],
+        "design": taken.design,
         "arms": taken.arms,
         "warnings": list(taken.warnings),
         "overrides": list(taken.overrides),

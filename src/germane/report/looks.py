@@ -75,7 +75,7 @@ def chart(looks: Sequence[tuple[int, str, Estimate, str]], margin: float) -> Cha
         dots.append(Dot(number, date, x, y(e.value), top, bottom, e, verdict))
     edges = [d for d in dots if d.top is not None]
     around = [(d.x, d.top) for d in edges] + [(d.x, d.bottom) for d in reversed(edges)]
-    every = max(1, math.ceil(len(dots) / 6))
+    told = sorted({0, len(dots) // 2, len(dots) - 1} if len(dots) > 2 else {0, len(dots) - 1})
     return Chart(
         axis.places,
         tuple((tick.value, y(tick.value)) for tick in axis.ticks),
@@ -84,7 +84,7 @@ def chart(looks: Sequence[tuple[int, str, Estimate, str]], margin: float) -> Cha
         tuple(dots),
         Line(y(0.0), "no difference"),
         Line(y(-margin), "margin"),
-        tuple((d.x, d.date) for d in dots[::every]),
+        tuple((dots[i].x, dots[i].date) for i in told),
     )
 
 
