@@ -67,8 +67,8 @@ def verdict_of(difference: Estimate | None, margin: float, guard: Estimate | Non
     of it lies at or below -margin. guard: with a relative margin, the interval of difference + margin times control stands
     for the comparison with the margin. Without an interval nothing is known.
 
-    Source: two-sided interval for a non-inferiority margin, ICH E9 (1998), section 3.3.2; the error of each claim is
-    (1 - level) / 2 at most, over all looks together.
+    Source: two-sided interval for a non-inferiority margin, ICH E9 (1998), section 3.3.2; each claim errs in
+    (1 - level) / 2 of experiments at most, over all looks together, as far as a central limit holds.
 
     >>> [verdict_of(Estimate(0, 0, low, high, 9, ""), 0.01) for low, high in ((0.001, 1), (-0.005, 1), (-0.02, 1), (-1, -0.02))]
     ['superior', 'non-inferior', 'not known yet', 'inferior']

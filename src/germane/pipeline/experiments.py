@@ -108,6 +108,7 @@ def look(
     Raises: Refusal as `compare`; InputError for another judge, guide, metric, scale, unit or arm than was opened with, for a
     batch that was looked at before, and after a decision to ship or stop. Then nothing is written.
     """
+    note = _text(note, "--note", 500)
     root, where = _project(project)
     with _registry(where, there=True) as registry:
         from germane.registry import experimenting
@@ -117,9 +118,8 @@ def look(
         of = _scale(found.terms, root, metric, scale)
         taken = _take(found, of, (control, treatment, judgments, design), _card(found.terms, root, card), tuple(allow))
         _same(found, taken, (control, treatment))
-        new = _new(
-            found, taken, [p for p in (control, treatment, judgments, design) if p is not None], _text(note, "--note", 500)
-        )
+        files = [(_inside(p, root, short=True), p) for p in (control, treatment, judgments, design) if p is not None]
+        new = _new(found, taken, files, note)
         experimenting.look(registry, name, new, actor=actor)
         return views.view(experimenting.find(registry, name))
 
@@ -236,9 +236,12 @@ def _stated_card(card: str | Path | None) -> tuple[Path | None, str]:
     return path, store.sha256(path) if path.is_file() else ""
 
 
-def _inside(path: Path, root: Path) -> str:
+def _inside(path: Path, root: Path, *, short: bool = False) -> str:
+    """A path as it is from the project; one outside of it whole, or its name alone: pages are read by others too."""
     full = path.resolve()
-    return str(full.relative_to(root.resolve())) if full.is_relative_to(root.resolve()) else str(full)
+    if full.is_relative_to(root.resolve()):
+        return str(full.relative_to(root.resolve()))
+    return path.name if short else str(full)
 
 
 def _text(value: str, flag: str, most: int, *, needed: bool = False) -> str:
@@ -334,7 +337,8 @@ def _same(found: Found, taken: Taken, runs: tuple[Path, Path]) -> None:
             )
 
 
-def _new(found: Found, taken: Taken, files: Sequence[Path], note: str) -> Any:
+def _new(found: Found, taken: Taken, files: Sequence[tuple[str, Path]], note: str) -> Any:
+    """What is written of the batch. files: what each is called -> where it is."""
     from germane.registry.experimenting import NewLook, Query
 
     t, rows = found.terms, taken.rows
@@ -347,7 +351,7 @@ def _new(found: Found, taken: Taken, files: Sequence[Path], note: str) -> Any:
         "arms": taken.arms,
         "warnings": list(taken.warnings),
         "overrides": list(taken.overrides),
-        "inputs": [{"path": str(path), "sha256": store.sha256(path)} for path in files if path.is_file()],
+        "inputs": [{"path": name, "sha256": store.sha256(path)} for name, path in files if path.is_file()],
         "note": note,
     }
 

@@ -1,4 +1,4 @@
-"""What pages show, for programs: JSON, two of them as CSV, and a document that says what there is (OpenAPI)."""
+"""What pages show, for programs: JSON, some of it as CSV, and a document that says what there is (OpenAPI)."""
 
 from __future__ import annotations
 
