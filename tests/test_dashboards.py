@@ -30,6 +30,7 @@ from germane.web.boards import api, gathering, pages, serving, sharing, site  # 
 SECRET = b"s" * 64
 READABLE = ["/", "/segments", "/alerts", "/alerts/1", "/days/2026-03-20", "/judges", "/api", "/openapi.json"]
 READABLE += ["/api/overview", "/api/overview.csv", "/api/segments", "/api/segments.csv", "/api/alerts", "/api/alerts/1"]
+READABLE += ["/experiments", "/api/experiments"]
 READABLE += ["/api/days/2026-03-20", "/api/judges"]
 
 

@@ -15,6 +15,7 @@ from germane.cli import (  # noqa: F401  (their commands join the app)
     data,
     encode,
     enrich,
+    experiment,
     golden,
     guide,
     label,

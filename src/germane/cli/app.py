@@ -41,6 +41,7 @@ VERBS = {
     "signal": "germane.pipeline.signal_filter:choose",
     "evaluate": "germane.pipeline.evaluate:evaluate",
     "compare": "germane.pipeline.compare:compare",
+    "experiment": "germane.pipeline.experiments:show",
     "serve": "germane.serve.serving:prepare",
     "export": "germane.pipeline.export:export",
     "bridge": "germane.pipeline.bridge:bridge",
@@ -78,6 +79,9 @@ SIGNAL = {
 
 WATCH = {name: f"germane.pipeline.watch:{name}" for name in ("run", "init", "status", "alerts", "history")}
 
+EXPERIMENT = {"open": "germane.pipeline.experiments:open_", "list": "germane.pipeline.experiments:listed"}
+EXPERIMENT |= {name: f"germane.pipeline.experiments:{name}" for name in ("look", "decide", "show")}
+
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
 PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
 PARTS |= {"demo --serve": "germane.serve.search_page:prepare"}
@@ -91,6 +95,8 @@ PARTS |= {f"guide {what}": function for what, function in GUIDE.items()}
 PARTS |= {f"golden {what}": function for what, function in GOLDEN.items()}
 PARTS |= {f"signal {what}": function for what, function in SIGNAL.items()}
 PARTS |= {f"watch {what}": function for what, function in WATCH.items()}
+PARTS |= {f"experiment {what}": function for what, function in EXPERIMENT.items()}
+PARTS |= {"experiment as text": "germane.report.experiments:lines"}
 PARTS |= {"watch alerts as text": "germane.pipeline.watch:listed"}
 PARTS |= {"signal --apply": "germane.pipeline.signal_apply:apply"}
 PARTS |= {"signal features --to opensearch": "germane.pipeline.signal_features:feature_set"}
@@ -218,6 +224,12 @@ def project(
         defaults = {name: getattr(found, name) for name in ("scale", "metric", "k", "level", "seed")}
         by_verb: dict[str, Any] = dict.fromkeys(VERBS, defaults) | {
             group: dict.fromkeys(commands, defaults)
-            for group, commands in {"train": TRAIN, "guide": GUIDE, "golden": GOLDEN, "signal": SIGNAL}.items()
+            for group, commands in {
+                "experiment": ("open",),
+                "train": TRAIN,
+                "guide": GUIDE,
+                "golden": GOLDEN,
+                "signal": SIGNAL,
+            }.items()
         }
         context.default_map = by_verb if found.path else {}

@@ -1,6 +1,6 @@
 """The registry's tables: accounts, tasks, pairs, who was given what, every vote; watched days and what was found on them.
 
-Votes, log, days and all that is of a day are only added to.
+Experiments, their looks and decisions. Votes, log, and all that is of a day or of an experiment are only added to.
 """
 
 from __future__ import annotations
@@ -380,6 +380,93 @@ claims = sa.Table(
     _text("host"),
     sa.Column("process", sa.Integer, nullable=False),
     _moment("until"),
+)
+
+# --- experiments -------------------------------------------------------------------------------------------------------
+
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    _id(),
+    sa.Column("name", sa.String(64), nullable=False, unique=True),
+    _text("question"),
+    _text("control"),
+    _text("treatment"),
+    _text("metric"),
+    _text("scale"),
+    _text("guide_version"),
+    _text("judge"),  # "people" where no machine judges
+    _text("fingerprint"),
+    _text("card"),  # its path, relative to the project
+    _text("card_sha256"),
+    _text("population"),
+    _text("unit"),  # queries, each counted once; or traffic
+    _number("margin", needed=True),
+    sa.Column("relative", sa.Boolean, nullable=False),  # the margin is a share of the control's level
+    _number("level", needed=True),
+    _number_of("intended"),  # queries at which the interval is tightest
+    sa.Column("planned", sa.BigInteger),
+    _number("mde"),
+    _text("owner"),
+    _json("terms"),  # how the metric is read, the scale's labels and gains, what the card said
+    _text("actor"),
+    _moment("at"),
+    sa.CheckConstraint("margin > 0", name="margin"),
+    sa.CheckConstraint("unit IN ('queries', 'traffic')", name="unit"),
+)
+
+looks = sa.Table(
+    "looks",
+    metadata,
+    _id(),
+    _of("experiments"),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),  # of the batch's queries and lists
+    *_estimate(),  # over all batches so far; no ends where there is no interval yet
+    _text("caveat"),
+    _text("verdict"),
+    _number_of("batch_n"),
+    _number("batch_value", needed=True),
+    _number("batch_se", needed=True),
+    _number("guard_value"),  # what is held against the margin, in this batch alone, where the margin is relative
+    _number("guard_se"),
+    _json("facts"),
+    _text("actor"),
+    _moment("at"),
+    sa.UniqueConstraint("experiment_id", "number"),  # two looks at once: one of them is first
+    sa.UniqueConstraint("experiment_id", "digest"),  # no batch counts twice
+)
+
+looked = sa.Table(
+    "looked",
+    metadata,
+    _id(),
+    _of("looks"),
+    _text("query"),
+    _text("stratum"),
+    _number("weight", needed=True),  # 1 on average in a look
+    _number("control", needed=True),
+    _number("difference", needed=True),
+    _number("deviation", needed=True),  # stats.batches.deviations, of the difference and of the control
+    _number("control_deviation", needed=True),
+    sa.UniqueConstraint("look_id", "query"),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    _id(),
+    _of("experiments"),
+    sa.Column("number", sa.Integer, nullable=False),
+    _text("kind"),
+    _text("by"),  # who took it
+    _text("why"),
+    sa.Column("look", sa.Integer, nullable=False),  # the last one when it was taken, 0 for none
+    _text("verdict"),  # of that look
+    _text("actor"),  # who wrote it down
+    _moment("at"),
+    sa.UniqueConstraint("experiment_id", "number"),
+    sa.CheckConstraint("kind IN ('ship', 'stop', 'keep')", name="kind"),
 )
 
 NOT_KEPT = ("sessions", "attempts", "claims")  # left out of backups

@@ -1,4 +1,4 @@
-"""What pages show, for programs: JSON, two of them as CSV, and a document that says what there is (OpenAPI)."""
+"""What pages show, for programs: JSON, some of it as CSV, and a document that says what there is (OpenAPI)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 from starlette.responses import Response
 
 from germane import __version__
+from germane.report.experiments import Experiment
 from germane.types import Estimate
 from germane.web.access import DECIDES, Call, Page
-from germane.web.boards import alarms, gathering, judges, views
+from germane.web.boards import alarms, experiments, gathering, judges, views
 
 KEPT = {"Cache-Control": "no-store"}
 _DATE = {"type": "string", "format": "date"}
+_IN_PATH = {"date": _DATE, "name": {"type": "string"}}
 
 
 class Entry(NamedTuple):
@@ -45,6 +47,14 @@ def of_segments(found: views.Segments) -> Iterable[list[Any]]:
     yield ["date", "segment", "metric", *_HEADS, *(f"before_{h}" for h in _HEADS), *(f"change_{h}" for h in _HEADS)]
     for row in found.rows:
         yield [found.date, row.segment, row.metric, *_numbers(row.level), *_numbers(row.before), *_numbers(row.change)]
+
+
+def of_looks(found: Experiment) -> Iterable[list[Any]]:
+    """The looks as rows: the estimate over all batches so far, the guardrail's verdict, and the batch alone."""
+    yield ["look", "at", *_HEADS, "caveat", "verdict", "passes", *(f"batch_{h}" for h in _HEADS), "note", "overrides"]
+    for each in found.looks:
+        more = [each.caveat, each.verdict, each.passes, *_numbers(each.batch), each.note, "; ".join(each.overrides)]
+        yield [each.number, each.at, *_numbers(each.estimate), *more]
 
 
 _HEADS = ("value", "low", "high", "se", "n", "level")
@@ -76,6 +86,9 @@ ENTRIES = (
     ),
     Entry("/api/alerts/{alert}", alarms.one, views.Alert, "One alert, and what it is made of.", {}),
     Entry("/api/days/{date}", gathering.day, views.Day, "The report of a day.", {}),
+    Entry("/api/experiments", experiments.listed, views.Experiments, "Experiments, the latest first, as they stand.", {}),
+    Entry("/api/experiments/{name}", experiments.one, Experiment, "One experiment: every look, every decision.", {}),
+    Entry("/api/experiments/{name}/looks", experiments.one, Experiment, "The same; its looks as a table.", {}, of_looks),
     Entry("/api/judges", judges.judges, views.Judges, "The judge cards in the project's folder.", {}),
 )
 
@@ -114,7 +127,7 @@ def document() -> dict[str, Any]:
 
 def _operation(entry: Entry, schema: str) -> dict[str, Any]:
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": _DATE if name == "date" else {"type": "integer"}}
+        {"name": name, "in": "path", "required": True, "schema": _IN_PATH.get(name, {"type": "integer"})}
         for name in re.findall(r"{(\w+)}", entry.path)
     ]
     parameters += [

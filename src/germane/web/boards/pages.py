@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from germane.report import charts
+from germane.report import looks as look_charts
 from germane.report.timeline import HIGH, Timeline, timeline
 from germane.web import entering
 from germane.web.access import DECIDES, OWNS, Call, Page
 from germane.web.app import COMMON
-from germane.web.boards import alarms, api, gathering, judges, sharing, views
+from germane.web.boards import alarms, api, experiments, gathering, judges, sharing, views
 from germane.web.pages import away
 
 
@@ -63,6 +64,24 @@ def cards(call: Call) -> Response:
     return call.page("judges.html.j2", here="/judges", found=judges.judges(call))
 
 
+def experiment_index(call: Call) -> Response:
+    """Every experiment as it stands."""
+    return call.page("experiments.html.j2", here="/experiments", found=experiments.listed(call))
+
+
+def experiment(call: Call) -> Response:
+    """One experiment: its chart, its looks, its decisions."""
+    found = experiments.one(call)
+    seen = [(each.number, each.at[:10], each.estimate, each.verdict) for each in found.looks]
+    drawn = look_charts.chart(seen, found.margin_now or found.margin)
+    return call.page("experiment.html.j2", here="/experiments", e=found, chart=drawn, high=HIGH, decided=look_charts.DECIDED)
+
+
+def decided(call: Call) -> Response:
+    """A decision about an experiment is written down."""
+    return away(f"/experiments/{experiments.decided(call)}")
+
+
 def data(call: Call) -> Response:
     """What programs may ask."""
     return call.page("data.html.j2", here="/api", document=api.document())
@@ -106,6 +125,8 @@ READING: tuple[Page, ...] = (
     Page("GET", "/alerts", DECIDES, alerts),
     Page("GET", "/alerts/{alert}", DECIDES, alert),
     Page("GET", "/days/{date}", DECIDES, day),
+    Page("GET", "/experiments", DECIDES, experiment_index),
+    Page("GET", "/experiments/{name}", DECIDES, experiment),
     Page("GET", "/judges", DECIDES, cards),
     Page("GET", "/api", DECIDES, data),
     *api.pages(),
@@ -116,6 +137,7 @@ PAGES: tuple[Page, ...] = (
     *READING,
     *map(sharing.shared, READING),
     Page("POST", "/alerts/{alert}", DECIDES, happened),
+    Page("POST", "/experiments/{name}", DECIDES, decided),
     Page("GET", "/shares", OWNS, shares),
     Page("POST", "/shares", OWNS, share),
     *(entry for entry in entering.PAGES if entry.path != "/"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from germane.report.experiments import ExperimentRow
 from germane.types import Estimate
 
 
@@ -235,3 +236,13 @@ class Judges:
     fingerprint: str
     cards: list[Card]
     unreadable: list[str]
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """Experiments, the latest first. running, shipped, stopped: how many of each."""
+
+    experiments: list[ExperimentRow]
+    running: int
+    shipped: int
+    stopped: int
