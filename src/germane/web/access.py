@@ -58,7 +58,7 @@ class Call:
     """One request: who asks (None before login), for what, and the form that came with it.
 
     machine: a program asks, and is answered in JSON. base: what stands before every address of a shared page. origin: the
-    address that was asked, as https://golden.example.org.
+    address that was asked, as https://golden.example.org. headers: of the request, their names in small letters.
     """
 
     site: Site
@@ -71,6 +71,7 @@ class Call:
     machine: bool = False
     base: str = ""
     origin: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def registry(self) -> Registry:
@@ -140,7 +141,8 @@ def _answer(entry: Page, site: Site, request: Request, form: Mapping[str, str]) 
         session = site.guest
     address = request.client.host if request.client else ""
     call = Call(site, session, form, dict(request.path_params), dict(request.query_params), request.cookies, address)
-    call = replace(call, machine=entry.machine, origin=f"{request.url.scheme}://{request.url.netloc}")
+    call = replace(call, machine=entry.machine, headers=request.headers)
+    call = replace(call, origin=f"{request.url.scheme}://{request.url.netloc}")
     if entry.roles:
         if session is None and entry.machine:
             return refused(call, 401, "Log in, or ask by a share link.")

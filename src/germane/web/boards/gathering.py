@@ -10,7 +10,7 @@ from typing import Any
 
 from germane.registry import looking
 from germane.registry.days import LevelRow, LineRow
-from germane.registry.looking import Span
+from germane.registry.looking import Ends
 from germane.report import day as report
 from germane.types import Estimate, InputError
 from germane.watching import calendar
@@ -31,7 +31,7 @@ def overview(call: Call) -> views.Overview:
     Raises: InputError for a day that is none, and for a metric, a segment or a number of days that is not known.
     """
     of, notes = call.registry, []
-    if (span := looking.span(of)) is None:
+    if (span := looking.ends(of)) is None:
         return views.Overview([], "all", "", "", [], [], [], 0, [], [], ["no day yet: `germane watch run` does the first"])
     metrics, segments = looking.names(of, span.last_done)
     asked, segment = call.query.get("metric", ""), call.query.get("segment", "") or "all"
@@ -76,7 +76,7 @@ def segments(call: Call) -> views.Segments:
     Raises: InputError for a day that is none.
     """
     of = call.registry
-    if (span := looking.span(of)) is None or not span.last_done:
+    if (span := looking.ends(of)) is None or not span.last_done:
         return views.Segments("", "", "no day yet", [], [])
     asked = call.query.get("date", "")
     day = str(calendar.day_of(asked, what="date")) if asked else span.last_done
@@ -150,7 +150,7 @@ def firsts(metrics: list[str]) -> list[str]:
     return (wanted or metrics)[:2]
 
 
-def _window(call: Call, span: Span) -> tuple[str, str]:
+def _window(call: Call, span: Ends) -> tuple[str, str]:
     """The first and the last day of a chart."""
     text = call.query.get("days", "") or "90"
     if text not in {str(n) for n in WINDOWS}:
@@ -168,7 +168,7 @@ def _known(name: str, known: list[str], what: str) -> str:
     return name
 
 
-def _late(call: Call, span: Span) -> list[str]:
+def _late(call: Call, span: Ends) -> list[str]:
     """What to know where the history ends before yesterday."""
     over = calendar.yesterday(call.registry.clock(), board_of(call).zone)
     late = (over - date.fromisoformat(span.last)).days

@@ -13,6 +13,7 @@ from germane.registry.accounts import Account, Role, Session
 from germane.registry.database import Registry
 from germane.types import InputError
 from germane.web.access import Site
+from germane.web.boards.keeping import Keep
 
 SECRET = "web-secret"
 LEAST = 32  # bytes
@@ -20,12 +21,13 @@ LEAST = 32  # bytes
 
 @dataclass(frozen=True)
 class Board(Site):
-    """A project's dashboards. project: its folder. secret: of share links. zone: of the days."""
+    """A project's dashboards. project: its folder. secret: of share links. zone: of the days. keep: answers that were made."""
 
     frame: str = "board.html.j2"
     project: Path = Path()
     secret: bytes = field(default=b"", repr=False)
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    keep: Keep = field(default_factory=Keep, compare=False)
 
 
 def guest() -> Session:
