@@ -40,6 +40,7 @@ PAGES: tuple[Page, ...] = (*entering.PAGES, *judging.PAGES, *deciding.PAGES, *ow
 def create_app(site: Site, pages: Iterable[Page] = PAGES) -> Any:
     """The application that a server runs: these pages, and nothing else."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.site = site
     for entry in pages:
         app.add_route(entry.path, endpoint(entry, site), methods=[entry.method])
     app.add_middleware(Gate, site=site)

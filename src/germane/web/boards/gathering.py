@@ -39,9 +39,10 @@ def overview(call: Call) -> views.Overview:
     _known(segment, [*segments, "all"], "segment")
     first, last = _window(call, span)
     found = {row.date: row for row in looking.found(of, first, last)}
-    by_day: dict[str, dict[str, Estimate]] = {}
+    known_levels: dict[str, dict[str, Estimate]] = {name: {} for name in shown}
     for row in looking.series(of, shown, segment, first, last):
-        by_day.setdefault(row.date, {})[row.metric] = row.estimate
+        if math.isfinite(row.estimate.value):
+            known_levels[row.metric][row.date] = row.estimate
     lines = [views.Line(*line) for line in looking.drawn(of, first, last)]
     marks = [views.Mark(*mark) for mark in looking.raised(of, first, last, shown) if segment in ("all", mark.segment)]
     changed: dict[str, list[str]] = {}
@@ -52,14 +53,14 @@ def overview(call: Call) -> views.Overview:
         raised.setdefault(mark.date, []).append(mark.id)
     days = []
     for each in map(str, calendar.days(date.fromisoformat(first), date.fromisoformat(last))):
-        known, of_day = found.get(each), by_day.get(each, {})
+        known = found.get(each)
         days.append(
             views.Point(
                 each,
                 "missing" if known is None else known.state,
                 None if known is None else known.requests,
                 None if known is None else known.sampled,
-                {name: _answered(of_day.get(name)) for name in shown},
+                {name: known_levels[name].get(each) for name in shown},
                 changed.get(each, []),
                 raised.get(each, []),
             )

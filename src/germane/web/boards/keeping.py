@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MOST = 64_000_000
 """Bytes that a process keeps."""
 
+AT_ONCE = 2
+"""Answers that a process makes at once: Python runs one thread at a time, and the database reads beside it."""
+
 SMALL = 1000
 """Bytes below which an answer is not compressed."""
 
@@ -70,6 +73,7 @@ class Keep:
     _kept: OrderedDict[Hashable, Kept] = field(default_factory=OrderedDict, repr=False)
     _making: dict[Hashable, Future[Kept]] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(AT_ONCE), repr=False)
 
     def of(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
         """What is kept under a key; made, by one caller of many, where nothing is. What `make` raises, all of them get."""
@@ -87,7 +91,8 @@ class Keep:
         if running is not None:
             return running.result()
         try:
-            made = make()
+            with self._places:
+                made = make()
         except BaseException as problem:
             with self._lock:
                 del self._making[key]
