@@ -64,6 +64,7 @@ class Plan:
     level: float
     url: str
     sinks: Sinks
+    metrics: Path | None = None
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -131,6 +132,7 @@ def of(found: Settings, *, needed: bool = True) -> Plan:
         found.level,
         said.url,
         found.sinks,
+        root / said.metrics if said.metrics else None,
     )
 
 

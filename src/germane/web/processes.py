@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -82,7 +83,5 @@ def _orphaned(held: int) -> None:
 
 
 def _told(child: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGTERM)
-    except ProcessLookupError:
-        pass

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane.extras import needs
+from germane.ops import logs
 from germane.registry import accounts
 from germane.registry.accounts import Role
 from germane.types import InputError
@@ -67,9 +68,10 @@ def answering(screens: Any, sock: socket.socket) -> None:
     """Answers on a socket until this process is told to stop."""
     import uvicorn
 
-    config = uvicorn.Config(
-        screens, log_level="warning", server_header=False, date_header=False, h11_max_incomplete_event_size=65_536
-    )
+    options: dict[str, Any] = {"log_level": "warning", "server_header": False, "date_header": False}
+    if logs.as_json():  # which is the log of all, this server's too
+        options |= {"log_config": None, "log_level": None, "access_log": False}
+    config = uvicorn.Config(screens, h11_max_incomplete_event_size=65_536, **options)
     uvicorn.Server(config).run(sockets=[sock])
 
 

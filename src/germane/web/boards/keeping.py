@@ -18,7 +18,8 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from markupsafe import escape
 from starlette.responses import Response
@@ -197,11 +198,11 @@ def _hollow(call: Call, asked: Sequence[str], named: Sequence[str], personal: bo
         values["base"], base = call.base, _HOLES["base"]
     query = {name: value for name in asked if (value := call.query.get(name, ""))}
     path = {name: call.path.get(name, "") for name in named}
-    more = {"form": {}, "cookies": {}, "headers": {}, "address": "", "origin": ""}
+    more: dict[str, Any] = {"form": {}, "cookies": {}, "headers": {}, "address": "", "origin": ""}
     return replace(call, session=session, base=base, query=query, path=path, **more), values
 
 
 def _stamp(call: Call) -> tuple[object, ...]:
     """What answers depend on beside the call: the registry's days and alerts, and which day is over."""
-    zone = getattr(call.site, "zone", UTC)
+    zone: ZoneInfo = call.site.zone  # type: ignore[attr-defined]  # of dashboards
     return (*looking.stamp(call.registry), str(calendar.yesterday(call.registry.clock(), zone)))

@@ -12,7 +12,7 @@ from germane.report.timeline import HIGH, Timeline, timeline
 from germane.web import entering
 from germane.web.access import DECIDES, OWNS, Call, Page
 from germane.web.app import COMMON
-from germane.web.boards import alarms, api, gathering, judges, rows, sharing, views
+from germane.web.boards import alarms, api, gathering, judges, rows, scraped, sharing, views
 from germane.web.boards.keeping import kept
 from germane.web.pages import away
 
@@ -116,7 +116,8 @@ READING: tuple[Page, ...] = (
 
 PAGES: tuple[Page, ...] = (
     *READING,
-    *map(sharing.shared, READING),
+    *map(sharing.shared, (*READING, scraped.PAGE)),
+    scraped.PAGE,
     Page("POST", "/alerts/{alert}", DECIDES, happened),
     Page("GET", "/shares", OWNS, shares),
     Page("POST", "/shares", OWNS, share),

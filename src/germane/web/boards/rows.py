@@ -1,4 +1,4 @@
-"""Rows of long tables, written without a template: a page of three years has a thousand, and a template takes ten times as long.
+"""Rows of long tables, written without a template: a page of three years has a thousand, and templates take longer.
 
 All that is text passes `escape`; numbers are ours, and pass `germane.report.words`.
 """
@@ -14,7 +14,8 @@ from germane.web.boards import views
 
 def of_overview(found: views.Overview, base: str) -> Markup:
     """A row for each day, the last one first. base: what stands before every address."""
-    before, states = escape(base), {}
+    before = escape(base)
+    states: dict[str, str] = {}
     made: list[str] = []
     for day in reversed(found.days):
         state = states.setdefault(day.state, escape("no answer" if day.state == "done" else day.state))
@@ -25,7 +26,7 @@ def of_overview(found: views.Overview, base: str) -> Markup:
         happened = "".join([f"{escape(kind)} changed " for kind in day.lines])
         happened += "".join([f'<a href="{before}/alerts/{number}">alert {number}</a> ' for number in day.alerts])
         made.append(
-            f"<tr{'' if day.state == 'done' else _GAP}><th scope=\"row\">{head}</th>\n{''.join(cells)}\n"
+            f'<tr{"" if day.state == "done" else _GAP}><th scope="row">{head}</th>\n{"".join(cells)}\n'
             f'<td class="number">{requests}</td>\n<td>{happened}</td></tr>\n'
         )
     return Markup("".join(made))
