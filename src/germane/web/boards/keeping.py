@@ -31,7 +31,7 @@ from germane.watching import calendar
 if TYPE_CHECKING:
     from germane.web.access import Call
 
-MOST = 64_000_000
+MOST = 128_000_000
 """Bytes that a process keeps."""
 
 AT_ONCE = 2
