@@ -30,7 +30,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from germane.labelling.speed import surroundings
@@ -219,22 +218,22 @@ def in_a_browser(program: str, port: int, addresses: Addresses) -> None:
 
         def opened(path: str) -> tuple[float, float]:
             page.goto(f"http://127.0.0.1:{port}{path}")
-            asked = "() => { const t = performance.getEntriesByType('navigation')[0]; return [t.domContentLoadedEventEnd, t.loadEventEnd] }"
-            ready, loaded = page.evaluate(asked)
+            found = page.evaluate("() => performance.getEntriesByType('navigation')[0].toJSON()")
+            ready, loaded = found["domContentLoadedEventEnd"], found["loadEventEnd"]
             return ready, loaded
 
         opened("/alive")
         for name in kinds:
-            found: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+            opening: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
             for busy in (False, True, False, True, False, True):
                 others = [addresses.next(PAGES[kinds[i % len(kinds)]]) for i in range(READERS - 1)]
                 thread = threading.Thread(target=at_once, args=(port, others))
                 if busy:
                     thread.start()
-                found[busy].append(opened(addresses.next(PAGES[name])))
+                opening[busy].append(opened(addresses.next(PAGES[name])))
                 if busy:
                     thread.join()
-            worst = [f"{max(times[i] for times in found[busy]):.0f}" for busy in (False, True) for i in (0, 1)]
+            worst = [f"{max(times[i] for times in opening[busy]):.0f}" for busy in (False, True) for i in (0, 1)]
             print(f"| {name} | " + " | ".join(worst) + " |", flush=True)
         browser.close()
     print("the slowest of three", flush=True)

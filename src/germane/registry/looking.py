@@ -100,6 +100,14 @@ def found(registry: Registry, first: str, last: str) -> list[Found]:
         return [Found(*row) for row in connection.execute(asked).all()]
 
 
+def traffic(registry: Registry, first: str, last: str) -> dict[str, tuple[str, int, int]]:
+    """Date -> state, requests and sampled queries, of the days from the first to the last that the history has."""
+    names = [days.c[name] for name in ("date", "state", "requests", "sampled")]
+    asked = sa.select(*names).where(days.c.date.between(first, last)).order_by(days.c.date)
+    with steady(registry), registry.reading() as connection:
+        return {date: (state, requests, drawn) for date, state, requests, drawn in connection.execute(asked).all()}
+
+
 def day(registry: Registry, date: str) -> DayRow | None:
     """A day with all its facts; None where it is not in the history."""
     names = [days.c[name] for name in DayRow._fields]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
+import numpy as np
+
 from germane.report import charts
 from germane.types import Estimate
 
@@ -80,30 +82,26 @@ def timeline(
     def x(day: str) -> float:
         return round(100 * (_number(day) - start + 0.5) / days, 3)
 
-    def y(value: float, other: float) -> float:
-        """Units from above, held within the field: an endless interval ends at its level."""
-        return round(HIGH - min(HIGH, max(0.0, ((value if math.isfinite(value) else other) - low) * unit)), 1)
+    def y(value: float) -> float:
+        """Units from above, held within the field."""
+        return round(HIGH - min(HIGH, max(0.0, (value - low) * unit)), 1)
 
     lines = [(day, kind) for day, kind in drawn if first <= day <= last]
     runs = _runs(numbers, {day for day, _ in lines})
     single = {run[0] for run in runs if len(run) == 1}
-    wide = 100 / days
-    dots = tuple(
-        Dot(
-            day,
-            round((numbers[day] - start + 0.5) * wide, 3),
-            y(e.value, e.value),
-            y(e.high, e.value),
-            y(e.low, e.value),
-            e,
-            day in single,
-        )
-        for day, e in known.items()
-    )
+    places = np.round((np.array(list(numbers.values())) - start + 0.5) * (100 / days), 3).tolist()
+    # An endless interval ends at its level.
+    values, highs, lows = (np.array([getattr(e, name) for e in known.values()]) for name in ("value", "high", "low"))
+    above = [
+        np.round(HIGH - np.clip((np.where(np.isfinite(end), end, values) - low) * unit, 0, HIGH), 1).tolist()
+        for end in (values, highs, lows)
+    ]
+    each = zip(known, places, *above, known.values(), strict=True)
+    dots = tuple([Dot(day, at, level, top, bottom, e, day in single) for day, at, level, top, bottom, e in each])
     by_day = {dot.date: dot for dot in dots}
     return Timeline(
         axis.places,
-        tuple((tick.value, y(tick.value, tick.value)) for tick in axis.ticks),
+        tuple((tick.value, y(tick.value)) for tick in axis.ticks),
         tuple(_run([by_day[day] for day in run]) for run in runs if len(run) > 1),
         dots,
         tuple(At(x(day), f"{kind} changed") for day, kind in lines),

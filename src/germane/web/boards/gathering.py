@@ -38,7 +38,7 @@ def overview(call: Call) -> views.Overview:
     shown = [_known(asked, metrics, "metric")] if asked else firsts(metrics)
     _known(segment, [*segments, "all"], "segment")
     first, last = _window(call, span)
-    found = {row.date: row for row in looking.found(of, first, last)}
+    found = looking.traffic(of, first, last)
     known_levels: dict[str, dict[str, Estimate]] = {name: {} for name in shown}
     for row in looking.series(of, shown, segment, first, last):
         if math.isfinite(row.estimate.value):
@@ -53,13 +53,13 @@ def overview(call: Call) -> views.Overview:
         raised.setdefault(mark.date, []).append(mark.id)
     days = []
     for each in map(str, calendar.days(date.fromisoformat(first), date.fromisoformat(last))):
-        known = found.get(each)
+        state, requests, drawn = found.get(each, ("missing", None, None))
         days.append(
             views.Point(
                 each,
-                "missing" if known is None else known.state,
-                None if known is None else known.requests,
-                None if known is None else known.sampled,
+                state,
+                requests,
+                drawn,
                 {name: known_levels[name].get(each) for name in shown},
                 changed.get(each, []),
                 raised.get(each, []),

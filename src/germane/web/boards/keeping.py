@@ -182,7 +182,7 @@ def gzipped(found: Kept, between: list[bytes], body: bytes) -> bytes:
 
 
 def _packed(part: bytes) -> bytes:
-    made = zlib.compressobj(4, zlib.DEFLATED, -15)
+    made = zlib.compressobj(2, zlib.DEFLATED, -15)
     return made.compress(part) + made.flush(zlib.Z_FULL_FLUSH)
 
 

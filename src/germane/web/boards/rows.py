@@ -38,6 +38,11 @@ _GAP = ' class="gap"'
 def _level(e: Estimate | None, state: str) -> str:
     if e is None:
         return f'<td class="number">{state}</td><td></td><td></td>'
+    if e.low > 0 and e.high < 999:  # as nearly all are: what plain and interval write
+        return (
+            f'<td class="number">{e.value:.3f}</td><td class="number">{e.low:.3f} to {e.high:.3f}</td>'
+            f'<td class="number">{e.n:,}</td>'
+        )
     return (
         f'<td class="number">{plain(e.value)}</td><td class="number">{interval(e, 3, sign=False)}</td>'
         f'<td class="number">{count(e.n)}</td>'
