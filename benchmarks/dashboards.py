@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -71,10 +72,10 @@ def main() -> None:
         dates = history(folder, round(365 * given.years), **sizes)
         print(json.dumps({"machine": surroundings()}, default=str), flush=True)
         if given.only in (None, "readers"):
-            with served(folder, given.workers) as port:
-                measure(port, Addresses(dates, **sizes), given.rounds)
+            with served(folder, given.workers) as (port, first):
+                measure(port, first, Addresses(dates, **sizes), given.rounds)
         if given.only in (None, "browser") and (browser := chromium()):
-            with served(folder, given.workers) as port:
+            with served(folder, given.workers) as (port, _):
                 in_a_browser(browser, port, Addresses(dates, **sizes))
         if given.only in (None, "peer"):
             with peer(folder) as port:
@@ -119,18 +120,32 @@ class Addresses:
 
 
 @contextmanager
-def served(folder: Path, workers: int | None) -> Iterator[int]:
-    """The port at which `germane web` answers."""
+def served(folder: Path, workers: int | None) -> Iterator[tuple[int, int]]:
+    """The port at which `germane web` answers, and the number of its first process."""
     command = [sys.executable, "-m", "germane.cli", "web", "--project", str(folder), "--port", "0"]
     command += ["--workers", str(workers)] if workers else []
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address = next(line for line in process.stdout if line.startswith("open "))
     try:
-        yield int(address.rstrip().rstrip("/").rpartition(":")[2])
+        yield int(address.rstrip().rstrip("/").rpartition(":")[2]), process.pid
     finally:
         process.terminate()
         process.wait()
+
+
+def processor(first: int) -> float:
+    """Milliseconds of processor time that a process and those that it began have used; 0 where the system does not say."""
+    spent = 0.0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            number, _, rest = path.read_text().partition(" ")
+        except OSError:
+            continue
+        parts = rest.rpartition(")")[2].split()
+        if first in (int(number), int(parts[1])):
+            spent += 1000 * (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+    return spent
 
 
 def at_once(port: int, paths: list[str]) -> list[float]:
@@ -157,8 +172,8 @@ def at_once(port: int, paths: list[str]) -> list[float]:
     return took
 
 
-def measure(port: int, addresses: Addresses, rounds: int) -> None:
-    """Prints a row for each page: one reader, 20 readers of different pages, 20 of this page, cold and warm."""
+def measure(port: int, first: int, addresses: Addresses, rounds: int) -> None:
+    """Prints a row for each page: its processor time; one reader, 20 readers of different pages, 20 of this page, cold and warm."""
     at_once(port, ["/", "/segments", "/alerts", "/judges"] * 5)  # each process has answered once
     alone = {name: [at_once(port, [addresses.next(page)])[0] for _ in range(ALONE)] for name, page in PAGES.items()}
     kinds = list(PAGES)
@@ -171,21 +186,27 @@ def measure(port: int, addresses: Addresses, rounds: int) -> None:
                 if state != "again":
                     mixed[state][name].append(took)
     same: dict[str, dict[str, list[float]]] = {"cold": defaultdict(list), "warm": defaultdict(list)}
+    spent: dict[str, list[float]] = defaultdict(list)
     for name, page in PAGES.items():
         for _ in range(max(1, rounds // 3)):
             paths = [addresses.next(page) for _ in range(READERS)]
             for state in ("cold", "again", "again", "warm"):
+                before = processor(first)
                 took = at_once(port, paths)
+                spent[f"{name} {state}"].append((processor(first) - before) / READERS)
                 if state != "again":
                     same[state][name] += took
-    print("| page | one reader, cold: median (slowest) | 20 readers of different pages, cold: p50, p99, max | warm | ", end="")
-    print("20 readers of this page, each another one, cold | warm |\n|---|---|---|---|---|---|")
+    heads = ["page", "processor time, cold (warm)", "one reader, cold: median (slowest)"]
+    heads += ["20 readers of different pages, cold: p50, p99, max", "warm"]
+    heads += ["20 readers of this page, each another one, cold", "warm"]
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for name in PAGES:
-        cells = [f"{statistics.median(alone[name]):.0f} ({max(alone[name]):.0f})"]
+        cells = [f"{statistics.mean(spent[f'{name} cold']):.0f} ({statistics.mean(spent[f'{name} warm']):.1f})"]
+        cells += [f"{statistics.median(alone[name]):.0f} ({max(alone[name]):.0f})"]
         cells += [figures(found[state][name]) for found in (mixed, same) for state in ("cold", "warm")]
         print(f"| {name} | " + " | ".join(cells) + " |")
     everything = {state: [t for found in mixed[state].values() for t in found] for state in ("cold", "warm")}
-    print(f"| all of them | | {figures(everything['cold'])} | {figures(everything['warm'])} | | |")
+    print(f"| all of them | | | {figures(everything['cold'])} | {figures(everything['warm'])} | | |")
     path = addresses.next(PAGES["overview, 1,100 days, two metrics"])
     print(f"one page of 1,100 days by 20 at once, cold: {figures(at_once(port, [path] * READERS))}", flush=True)
 
