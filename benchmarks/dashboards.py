@@ -173,7 +173,7 @@ def at_once(port: int, paths: list[str]) -> list[float]:
 
 
 def measure(port: int, first: int, addresses: Addresses, rounds: int) -> None:
-    """Prints a row for each page: its processor time; one reader, 20 readers of different pages, 20 of this page, cold and warm."""
+    """Prints a row for each page: processor time, one reader, 20 of different pages, 20 of this page, cold and warm."""
     at_once(port, ["/", "/segments", "/alerts", "/judges"] * 5)  # each process has answered once
     alone = {name: [at_once(port, [addresses.next(page)])[0] for _ in range(ALONE)] for name, page in PAGES.items()}
     kinds = list(PAGES)
