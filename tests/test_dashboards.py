@@ -359,7 +359,7 @@ def test_the_api_is_described_with_every_path_and_type(browser):
     page = browser.get("/api").text
     assert all(path in page for path in served)
     assert all(
-        page.roles != NOBODY or page.path.startswith(("/s/", "/static/", "/alive", "/favicon", "/login"))
+        page.roles != NOBODY or page.path.startswith(("/s/", "/static/", "/alive", "/favicon", "/login", "/metrics"))
         for page in pages.PAGES
     )
 

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from germane.inference.vector_store import VectorStore
 from germane.judges.two_tower import TwoTower
+from germane.ops.logs import Json
 from germane.serve import scoring
 from germane.serve.app import create_app
 from germane.serve.generations import Generations
@@ -245,7 +246,7 @@ def test_a_line_of_the_log_tells_all_but_what_was_asked(service, caplog):
     with caplog.at_level(logging.INFO, "germane.access"):
         ask(service, query="my secret illness", doc_ids=[*IDS, "secret-doc"])
         service.get("/secret/path?token=secret")
-    lines = [json.loads(record.message) for record in caplog.records if record.name == "germane.access"]
+    lines = [json.loads(Json().format(record)) for record in caplog.records if record.name == "germane.access"]
     assert [(line["route"], line["status"], line.get("docs")) for line in lines] == [
         ("/v1/score", 200, len(IDS) + 1),
         ("other", 404, None),
@@ -257,8 +258,9 @@ def test_queries_may_be_logged_where_somebody_insists(judge, docs, caplog):
     made = Generations(judge, docs, engine="onnx", limits=SLOW)
     with caplog.at_level(logging.INFO, "germane.access"):
         ask(TestClient(create_app(made, log_queries=True)), query="red\nchair", doc_ids=IDS)
-    assert json.loads(caplog.records[-1].message)["query"] == "red\nchair"
-    assert "\n" not in caplog.records[-1].message
+    line = Json().format(caplog.records[-1])
+    assert json.loads(line)["query"] == "red\nchair"
+    assert "\n" not in line
     made.close()
 
 

@@ -85,7 +85,7 @@ class Watch:
     again every day. labels: the judgment store. registry: a file, or the variable of registry_env holds a URL. zone: of the
     days; log_zone: of {date} and of times without a zone. start: the first day. sample: queries a day. panel: share of them
     that is the same day over day; step: share of the panel that is new each day. per_quarter: false alarms, at most. url:
-    where reports are read, for messages.
+    where reports are read, for messages. metrics: a file that a run leaves for Prometheus (node_exporter's textfiles).
     """
 
     log: str = ""
@@ -114,6 +114,7 @@ class Watch:
     k: int = 25
     per_quarter: float = 1.0
     url: str = ""
+    metrics: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,15 @@ class Sinks:
     password_env: str = ""
 
 
+@dataclass(frozen=True)
+class Logs:
+    """How every verb and service writes its log: as "text" for people, or as "json", a line an event."""
+
+    form: str = "text"
+
+
 TABLES: dict[str, type] = {"folders": Folders, "ray": Ray, "opensearch": OpenSearch, "postgres": Postgres, "serve": Serve}
-TABLES |= {"watch": Watch, "sinks": Sinks}
+TABLES |= {"watch": Watch, "sinks": Sinks, "logs": Logs}
 """The tables of germane.toml."""
 
 
@@ -162,11 +170,19 @@ class Settings:
     serve: Serve = field(default_factory=Serve)
     watch: Watch = field(default_factory=Watch)
     sinks: Sinks = field(default_factory=Sinks)
+    logs: Logs = field(default_factory=Logs)
     path: Path | None = None
 
     def folder(self, kind: str) -> Path:
         """The folder for files of a kind ("runs", "designs", ...)."""
         return (self.path.parent if self.path else Path()) / str(getattr(self.folders, kind))
+
+    @property
+    def secrets(self) -> list[str]:
+        """What the variables hold that these settings name: addresses with logins, passwords, keys."""
+        named = [self.sinks.webhook_env, self.sinks.password_env, self.watch.registry_env]
+        named += [self.opensearch.url_env, self.opensearch.key_env, self.postgres.url_env]
+        return [os.environ[name] for name in named if os.environ.get(name)]
 
     @property
     def keys_file(self) -> Path | None:

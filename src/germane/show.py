@@ -12,6 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from germane.ops.logs import as_json
 from germane.types import Effect, Equivalence, Estimate, JudgeCard, Leaderboard, Probes, Report, Sensitivity, is_error
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def busy(doing: str) -> Iterator[None]:
 
     A stage says more by logging to "germane": the latest line is shown, and `extra={"done": 3, "total": 9}` draws a bar.
     """
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or as_json():
         yield
         return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

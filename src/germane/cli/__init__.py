@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from typing import Any
@@ -33,6 +34,7 @@ from germane.cli import (  # noqa: F401  (their commands join the app)
     web,
 )
 from germane.cli.app import EXIT_CODES, VERBS, app
+from germane.ops import logs
 from germane.types import InputError
 
 __all__ = ["EXIT_CODES", "VERBS", "app", "main"]
@@ -71,8 +73,16 @@ def wrong_usage(problem: Any) -> int:
         return 2
     command = problem.ctx.command_path if problem.ctx else "germane"
     what = problem.format_message().rstrip(".")
-    print(f"germane: {visible(what)}; see {command} --help", file=sys.stderr)
-    return 2
+    return said(f"{visible(what)}; see {command} --help", "usage", 2)
+
+
+def said(what: str, event: str, code: int) -> int:
+    """The exit code, once what went wrong is said: in one line on stderr, which is JSON where the log is."""
+    if logs.as_json():
+        logging.getLogger("germane").error("%s", what, extra={"event": event, "exit_code": code})
+    else:
+        print(f"germane: {what}", file=sys.stderr)
+    return code
 
 
 def fail(problem: Exception) -> int:
@@ -84,5 +94,4 @@ def fail(problem: Exception) -> int:
         what, code = f"{what} (GERMANE_DEBUG=1 shows where; please report it)", 70
     from germane.report.visible import visible
 
-    print(f"germane: {visible(what)}", file=sys.stderr)
-    return code
+    return said(visible(what), "failed", code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from germane import __version__, settings
+from germane.ops import logs
 from germane.show import busy
 from germane.types import InputError
 
@@ -102,6 +104,9 @@ PARTS |= {"signal --apply": "germane.pipeline.signal_apply:apply"}
 PARTS |= {"signal features --to opensearch": "germane.pipeline.signal_features:feature_set"}
 PARTS |= {f"train {what}": function for what, function in TRAIN.items()}
 
+SECRET = re.compile(r"(?i)(_KEYS?|_TOKEN|_SECRET|PASSWORD|_DSN)$")
+"""Names of variables whose values no log has."""
+
 EXIT_CODES = """
 Exit codes: 0 the verb did what was asked; 1 it did, and the answer is no (a bar that is not met, something broken that is
 needed); 2 wrong input or usage, said in one line, nothing half-written; 70 a fault of germane; 130 interrupted.
@@ -152,7 +157,7 @@ def call(verb: str, *arguments: Any, **options: Any) -> Any:
     module, _, name = (VERBS | PARTS)[verb].partition(":")
     from germane.store import sealed
 
-    with busy(f"germane {verb}"), sealed.reading(f"germane {verb}"):
+    with logs.verb(verb), busy(f"germane {verb}"), sealed.reading(f"germane {verb}"):
         return getattr(importlib.import_module(module), name)(*arguments, **options)
 
 
@@ -211,16 +216,42 @@ def print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def logged(context: typer.Context, found: settings.Settings) -> None:
+    """The log is written as these settings have it, unless the command line or the environment said how; and hides what they
+    name as secret."""
+    logs.hide(found.secrets)
+    form = logs.form_of(found.logs.form, what=f"{found.path}: logs.form")
+    if context.meta.get("log") is None:
+        logs.begin(form)
+
+
+def of_project(context: typer.Context, folder: Path | None) -> Path | None:
+    """The folder that --project names, whose settings say how the log is written."""
+    if folder is not None and (folder / settings.FILE).is_file():
+        logged(context, settings.load(folder))
+    return folder
+
+
 @app.callback()
 def project(
     context: typer.Context,
+    log: Annotated[
+        logs.Form | None,
+        typer.Option("--log", help="How the log is written: text, or json, a line an event; $GERMANE_LOG.", show_default=False),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True)
     ] = False,
 ) -> None:
+    said = os.environ.get(logs.VARIABLE, "")
+    asked = log or (logs.form_of(said, what=logs.VARIABLE) if said else None)
+    logs.hide(value for name, value in os.environ.items() if SECRET.search(name))
+    logs.begin(asked or logs.Form.TEXT)
+    context.meta["log"] = asked
     # A verb's options take their defaults from germane.toml. The verbs that mend or explain a project do not need one.
     if context.invoked_subcommand not in ("init", "doctor", "schema", "restore"):
         found = settings.load()
+        logged(context, found)
         defaults = {name: getattr(found, name) for name in ("scale", "metric", "k", "level", "seed")}
         by_verb: dict[str, Any] = dict.fromkeys(VERBS, defaults) | {
             group: dict.fromkeys(commands, defaults)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from enum import StrEnum
@@ -12,6 +13,7 @@ import typer
 
 from germane import settings
 from germane.cli.app import Output, OutputOption, app, call
+from germane.ops import logs
 from germane.show import show
 
 
@@ -63,4 +65,7 @@ def serve(
     show(facts, as_json=output == Output.JSON)
     told = sys.stderr if output == Output.JSON else sys.stdout
     run(served, sock, tell=lambda address: print(f"open {address}/docs", file=told, flush=True), access=access_log)
-    print("stopped", file=sys.stderr)
+    if logs.as_json():
+        logging.getLogger("germane").info("stopped", extra={"event": "stopped", "verb": "serve"})
+    else:
+        print("stopped", file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from germane.cli.app import Output, OutputOption, app, call
+from germane.cli.app import Output, OutputOption, app, call, of_project
 from germane.show import plain, show
 from germane.types import InputError
 
@@ -22,7 +22,8 @@ watch = typer.Typer(
 app.add_typer(watch, name="watch")
 
 ProjectOption = Annotated[
-    Path | None, typer.Option(help="The folder with germane.toml; by default this one.", show_default=False)
+    Path | None,
+    typer.Option(help="The folder with germane.toml; by default this one.", show_default=False, callback=of_project),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane import settings, store
+from germane.ops import logs
 from germane.pipeline.label import label
 from germane.report import day as page
 from germane.types import InputError
@@ -21,6 +23,7 @@ from germane.watching.plan import FAKE, Plan
 if TYPE_CHECKING:
     from germane.registry.database import Registry
 
+_LOG = logging.getLogger("germane")
 AGO = 400
 """Days that are caught up at once, at most."""
 
@@ -96,23 +99,27 @@ def run(project: Path | None = None, *, day: str | None = None, most: int = AGO)
     Raises: InputError for wrong settings, a log that is not there, and a registry that does not answer. Where days were done
     before that, they stand and are told, with `stopped`; the next run goes on.
     """
-    from germane.watching import job, sinks
+    from germane.watching import job, metrics, sinks
 
     plan = _plan(project)
     did: list[Did] = []
     left: list[str] = []
     notes: list[str] = []
     stopped = ""
-    with _opened(plan) as registry:
+    with _opened(plan) as registry, metrics.told(plan.metrics, registry, plan.zone) as told:
         try:
             todo, more = _due(plan, registry, day, most)
             notes += [f"{more} more days wait for the next run"] if more else []
             work = job.Work(plan, registry, partial(_ask, plan), _write)
             for each in todo:
-                if (found := _one(plan, registry, work, each)) is None:
+                with logs.about(day=str(each)):
+                    found = _one(plan, registry, work, each)
+                if found is None:
                     left.append(str(each))
                     break  # days are done in order
                 did.append(found)
+                told.dates.append(found.date)
+                _LOG.info("%s: %s", each, found.answer, extra={"event": "day", "day": str(each), **_logged(found)})
         except InputError as problem:
             if not did:
                 raise
@@ -122,6 +129,11 @@ def run(project: Path | None = None, *, day: str | None = None, most: int = AGO)
     notes += [] if did or left else ["nothing to do: every day that is over is in the history"]
     notes += [f"{each} is left to another run" for each in left]
     return Watching(registry.name, tuple(did), tuple(left), sent.sent, dict(sent.failed), tuple(notes), stopped)
+
+
+def _logged(found: Did) -> dict[str, Any]:
+    """What the log's fields say of a day."""
+    return {"state": found.state, "alerts": found.alerts, "report": found.report}
 
 
 def init(project: Path | None = None) -> Mapping[str, Any]:
@@ -344,6 +356,7 @@ panel = 0.5           # share of them that stays from day to day
 step = 0.02           # share of the panel that is new each day
 k = 25                # results a query
 per_quarter = 1.0     # false alarms, at most
+metrics = ""          # a file that each run leaves for Prometheus, as "/var/lib/node_exporter/germane.prom"
 registry = "registry.sqlite"  # the history; registry_env names a variable with a URL instead
 
 [sinks]               # where alerts go; every line may be left out

@@ -261,7 +261,7 @@ def levels_of(
         asked = asked if value is None else asked.where(column == value)
     with steady(registry), registry.reading() as connection:
         rows = connection.execute(_between(asked, first, last)).all()
-    return [LevelRow(r.date, r.metric, r.segment, estimate(r)) for r in rows]
+    return [LevelRow(date, metric, segment, estimate(*rest)) for date, metric, segment, *rest in rows]
 
 
 def changes_of(registry: Registry, *, first: str | None = None, last: str | None = None) -> dict[str, list[ChangeRow]]:
@@ -339,11 +339,11 @@ def _of_estimate(e: Estimate) -> dict[str, Any]:
     return {**numbers, "n": int(e.n), "method": e.method}
 
 
-def estimate(row: Any) -> Estimate:
+def estimate(value: Any, se: Any, low: Any, high: Any, n: int, method: str, level: Any) -> Estimate:
     """The estimate that a row of levels holds."""
-    value, se, low, high = (_float(getattr(row, name)) for name in ("value", "se", "low", "high"))
-    caveat = "" if "every query of the day" in row.method else few(se, row.n)
-    return Estimate(value, se, low, high, row.n, row.method, _float(row.level), None, caveat)
+    spread = _float(se)
+    caveat = "" if "every query of the day" in method else few(spread, n)
+    return Estimate(_float(value), spread, _float(low), _float(high), n, method, _float(level), None, caveat)
 
 
 def _number(value: float) -> float | None:

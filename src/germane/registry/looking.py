@@ -41,6 +41,14 @@ class Span(NamedTuple):
     last_done: str
 
 
+class Ends(NamedTuple):
+    """The first and the last day of the history, and the last one that is done; "" for none."""
+
+    first: str
+    last: str
+    last_done: str
+
+
 class Raised(NamedTuple):
     """An alert without its detail, for a mark in a chart."""
 
@@ -61,12 +69,43 @@ def span(registry: Registry) -> Span | None:
     return None if not count else Span(first, latest, int(whole), int(count - whole), last_done or "")
 
 
+def ends(registry: Registry) -> Ends | None:
+    """The ends of the history, by its index; None where no day is in it."""
+    done = sa.select(days.c.date).where(days.c.state == DONE).order_by(days.c.date.desc()).limit(1).scalar_subquery()
+    first, last = (sa.select(end(days.c.date)).scalar_subquery() for end in (sa.func.min, sa.func.max))
+    with steady(registry), registry.reading() as connection:
+        row = connection.execute(sa.select(first, last, done)).one()
+    return None if row[0] is None else Ends(row[0], row[1], row[2] or "")
+
+
+def stamp(registry: Registry) -> tuple[int, ...]:
+    """Numbers that are others as soon as a day, an alert or what somebody did with one is new; wherever it was written.
+
+    These tables are only added to, and a day is written with all that is of it in one transaction. Counts stand beside the
+    largest numbers, since of two that write at once the one with the lower number may be second.
+    """
+    asked = []
+    for table in (days, alerts, alert_events):
+        for of in (sa.func.max(table.c.id), sa.func.count(table.c.id)):
+            asked.append(sa.select(of).scalar_subquery())
+    with steady(registry), registry.reading() as connection:
+        return tuple(value or 0 for value in connection.execute(sa.select(*asked)).one())
+
+
 def found(registry: Registry, first: str, last: str) -> list[Found]:
     """The days from the first to the last that the history has, in order of date."""
     names = [days.c[name] for name in Found._fields]
     asked = sa.select(*names).where(days.c.date.between(first, last)).order_by(days.c.date)
     with steady(registry), registry.reading() as connection:
-        return [Found(*row) for row in connection.execute(asked)]
+        return [Found(*row) for row in connection.execute(asked).all()]
+
+
+def traffic(registry: Registry, first: str, last: str) -> dict[str, tuple[str, int, int]]:
+    """Date -> state, requests and sampled queries, of the days from the first to the last that the history has."""
+    names = [days.c[name] for name in ("date", "state", "requests", "sampled")]
+    asked = sa.select(*names).where(days.c.date.between(first, last)).order_by(days.c.date)
+    with steady(registry), registry.reading() as connection:
+        return {date: (state, requests, drawn) for date, state, requests, drawn in connection.execute(asked).all()}
 
 
 def day(registry: Registry, date: str) -> DayRow | None:
@@ -98,8 +137,19 @@ def names(registry: Registry, date: str) -> tuple[list[str], list[str]]:
 
 def series(registry: Registry, metrics: Sequence[str], segment: str, first: str, last: str) -> list[LevelRow]:
     """The levels of some metrics in one segment, in order of date."""
-    where = (levels.c.metric.in_(list(metrics)), levels.c.segment == segment, days.c.date.between(first, last))
-    return _levels(registry, *where)
+    when = sa.select(days.c.id, days.c.date).where(days.c.date.between(first, last)).order_by(days.c.date)
+    columns = [levels.c[name] for name in ("day_id", *_OF_ESTIMATE)]
+    made: list[LevelRow] = []
+    with steady(registry), registry.reading() as connection:
+        dates: dict[int, str] = {number: date for number, date in connection.execute(when).all()}
+        for metric in metrics if dates else ():  # one at a time, each along its index
+            asked = sa.select(*columns).where(levels.c.metric == metric, levels.c.segment == segment)
+            asked = asked.where(levels.c.day_id.between(min(dates), max(dates)))
+            for day, value, se, low, high, n, method, level in connection.execute(asked).all():
+                if day in dates:
+                    e = estimate(value, se, low, high, n, method, level)
+                    made.append(LevelRow(dates[day], metric, segment, e))
+    return sorted(made, key=lambda row: row.date)
 
 
 def levels_on(registry: Registry, dates: Sequence[str], metrics: Sequence[str]) -> list[LevelRow]:
@@ -113,7 +163,7 @@ def _levels(registry: Registry, *where: Any) -> list[LevelRow]:
     asked = sa.select(days.c.date, *columns).join(days, days.c.id == levels.c.day_id).where(*where)
     with steady(registry), registry.reading() as connection:
         rows = connection.execute(asked.order_by(days.c.date, levels.c.id)).all()
-    return [LevelRow(row.date, row.metric, row.segment, estimate(row)) for row in rows]
+    return [LevelRow(date, metric, segment, estimate(*rest)) for date, metric, segment, *rest in rows]
 
 
 def changes_on(registry: Registry, date: str, metrics: Sequence[str]) -> list[ChangeRow]:
@@ -192,4 +242,4 @@ def alert(registry: Registry, number: int) -> AlertRow:
 
 
 def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    return math.nan if value is None else value

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
+import numpy as np
+
 from germane.report import charts
 from germane.types import Estimate
 
@@ -72,26 +74,34 @@ def timeline(
     if not known:
         return None
     start, days = _number(first), _number(last) - _number(first) + 1
+    numbers = {day: _number(day) for day in known}
     ends = [x for e in known.values() for x in (e.value, e.low, e.high)]
     axis = charts.axis(ends, room=0.08, zero=False)
+    low, unit = axis.low, HIGH / (axis.high - axis.low)
 
     def x(day: str) -> float:
         return round(100 * (_number(day) - start + 0.5) / days, 3)
 
-    def y(value: float, other: float) -> float:
-        return round(HIGH * (1 - axis.at(value if math.isfinite(value) else other) / 100), 1)
+    def y(value: float) -> float:
+        """Units from above, held within the field."""
+        return round(HIGH - min(HIGH, max(0.0, (value - low) * unit)), 1)
 
     lines = [(day, kind) for day, kind in drawn if first <= day <= last]
-    runs = _runs(list(known), {day for day, _ in lines})
+    runs = _runs(numbers, {day for day, _ in lines})
     single = {run[0] for run in runs if len(run) == 1}
-    dots = tuple(
-        Dot(day, x(day), y(e.value, e.value), y(e.high, e.value), y(e.low, e.value), e, day in single)
-        for day, e in known.items()
-    )
+    places = np.round((np.array(list(numbers.values())) - start + 0.5) * (100 / days), 3).tolist()
+    # An endless interval ends at its level.
+    values, highs, lows = (np.array([getattr(e, name) for e in known.values()]) for name in ("value", "high", "low"))
+    above = [
+        np.round(HIGH - np.clip((np.where(np.isfinite(end), end, values) - low) * unit, 0, HIGH), 1).tolist()
+        for end in (values, highs, lows)
+    ]
+    each = zip(known, places, *above, known.values(), strict=True)
+    dots = tuple([Dot(day, at, level, top, bottom, e, day in single) for day, at, level, top, bottom, e in each])
     by_day = {dot.date: dot for dot in dots}
     return Timeline(
         axis.places,
-        tuple((tick.value, y(tick.value, tick.value)) for tick in axis.ticks),
+        tuple((tick.value, y(tick.value)) for tick in axis.ticks),
         tuple(_run([by_day[day] for day in run]) for run in runs if len(run) > 1),
         dots,
         tuple(At(x(day), f"{kind} changed") for day, kind in lines),
@@ -101,23 +111,25 @@ def timeline(
     )
 
 
-def _runs(days: Sequence[str], broken: set[str]) -> list[list[str]]:
-    """Days in runs of neighbours; a day on which a line is drawn begins a new one."""
+def _runs(numbers: Mapping[str, int], broken: set[str]) -> list[list[str]]:
+    """Days in runs of neighbours; a day on which a line is drawn begins a new one. numbers: of the days, in order."""
     runs: list[list[str]] = []
-    for day in days:
-        if runs and _number(day) - _number(runs[-1][-1]) == 1 and day not in broken:
+    before = 0
+    for day, number in numbers.items():
+        if runs and number - before == 1 and day not in broken:
             runs[-1].append(day)
         else:
             runs.append([day])
+        before = number
     return runs
 
 
 def _run(dots: Sequence[Dot]) -> Run:
-    def points(pairs: Iterable[tuple[float, float]]) -> str:
-        return " ".join(f"{x * WIDE / 100:g},{y:g}" for x, y in pairs)
-
-    above, below = [(d.x, d.top) for d in dots], [(d.x, d.bottom) for d in reversed(dots)]
-    return Run(points((d.x, d.y) for d in dots), points([*above, *below]))
+    scale = WIDE / 100
+    line = " ".join([f"{d.x * scale:g},{d.y:g}" for d in dots])
+    above = [f"{d.x * scale:g},{d.top:g}" for d in dots]
+    below = [f"{d.x * scale:g},{d.bottom:g}" for d in reversed(dots)]
+    return Run(line, " ".join([*above, *below]))
 
 
 def _months(first: str, last: str, x: Callable[[str], float]) -> tuple[At, ...]:

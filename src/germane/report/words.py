@@ -26,6 +26,8 @@ def plain(x: float, places: int = 3) -> str:
     >>> plain(-0.1234), plain(-0.00001)
     ('−0.123', '0.000')
     """
+    if 0 < x < 999:  # nearly always, and pages write thousands
+        return f"{x:.{places}f}"
     text = f"{abs(x):,.{places}f}"
     return MINUS + text if x < 0 and float(text.replace(",", "")) else text
 

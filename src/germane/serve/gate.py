@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from germane.ops.keys import Keys
 from germane.serve.limits import Limits
 from germane.serve.metrics import Metrics
 
@@ -32,7 +31,7 @@ class Gate:
         full: Callable[[], bool] = lambda: False,
     ) -> None:
         self.app, self.limits, self.metrics, self.routes, self.full = app, limits, metrics, routes, full
-        self._keys = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._keys = Keys(keys)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -53,10 +52,7 @@ class Gate:
         return None
 
     def _known(self, headers: dict[bytes, bytes]) -> bool:
-        said = headers.get(b"x-api-key", b"")
-        kind, _, rest = headers.get(b"authorization", b"").partition(b" ")
-        given = hashlib.sha256(rest.strip() if kind.lower() == b"bearer" else said).digest()
-        return sum(hmac.compare_digest(given, key) for key in self._keys) > 0  # all of them, so that time tells nothing
+        return self._keys.known(headers.get(b"authorization", b""), headers.get(b"x-api-key", b""))
 
 
 class _Call:
@@ -125,12 +121,13 @@ class _Call:
     def tell(self) -> None:
         took = time.perf_counter() - self.began
         route = self.scope["path"] if self.scope["path"] in self.gate.routes else "other"
-        self.gate.metrics.requests.labels(route, str(self.status)).inc()
-        self.gate.metrics.seconds.labels(route).observe(took)
+        self.gate.metrics.of_requests.count(route, self.status, took)
         if ACCESS.isEnabledFor(logging.INFO):
-            line: dict[str, Any] = {"at": round(time.time(), 3), "method": self.scope["method"], "route": route}
-            line |= {"status": self.status, "ms": round(1000 * took, 2), "in": self.seen, "out": self.sent}
-            ACCESS.info(json.dumps(line | dict(self.scope["state"].get("told", {})), ensure_ascii=True))
+            method = self.scope["method"]
+            line: dict[str, Any] = {"event": "request", "method": method, "route": route, "status": self.status}
+            line |= {"ms": round(1000 * took, 2), "in": self.seen, "out": self.sent}
+            line |= dict(self.scope["state"].get("told", {}))
+            ACCESS.info("%s %s %d", method, route, self.status, extra=line)
 
 
 class _TooLarge(Exception):

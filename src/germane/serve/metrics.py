@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+from germane.ops.metrics import Requests
 
 
 class Metrics:
     """Counters of one application. Nothing that a client sent is a label: routes and reasons are names of ours."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import Counter, Gauge, Histogram
 
-        self.registry: Any = CollectorRegistry()
+        self.of_requests = Requests()
+        self.registry = self.of_requests.registry
         made: dict[str, Any] = {"registry": self.registry}
-        self.requests = Counter("germane_requests", "Requests by route and status.", ["route", "code"], **made)
-        self.seconds = Histogram("germane_request_seconds", "Seconds of a request.", ["route"], buckets=SECONDS, **made)
         self.no_signal = Counter("germane_no_signal", "Answers without a signal, by reason.", ["reason"], **made)
         self.cache = Counter("germane_query_cache", "Vectors of queries: hit, miss or shared.", ["result"], **made)
         self.batch = Histogram("germane_encode_batch", "Queries encoded together.", buckets=(1, 2, 4, 8, 16, 32), **made)
@@ -35,6 +34,4 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of them, in Prometheus' text format."""
-        from prometheus_client import generate_latest
-
-        return bytes(generate_latest(self.registry))
+        return self.of_requests.text()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import socket
 import sys
@@ -12,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from germane.ops.logs import Json, as_json
 from germane.types import InputError
 
 
@@ -76,10 +76,11 @@ def page(app: Any, sock: socket.socket, *, tell: Callable[[str], None]) -> None:
 
 def logs(*, access: bool) -> None:
     """What the service says, on stderr: a line each, requests as JSON without a word of what was asked."""
-    for name, shape in (("germane.serve", "%(asctime)s %(levelname)s %(message)s"), ("germane.access", "%(message)s")):
+    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    for name in ("germane.serve", "germane.access"):
         logger = logging.getLogger(name)
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(shape))
+        handler.setFormatter(Json() if name == "germane.access" or as_json() else text)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO if access or name == "germane.serve" else logging.WARNING)
 
@@ -105,24 +106,3 @@ def _impatient(head_s: float) -> Any:
                 self.transport.close()
 
     return Impatient
-
-
-def keys_of(file: str | os.PathLike[str] | None, variable: str = "GERMANE_API_KEYS") -> tuple[str, ...]:
-    """The keys of clients: of a file, one a line, and of an environment variable, between commas.
-
-    Raises: InputError for a file that cannot be read, or holds no key, and for keys of fewer than 16 letters.
-    """
-    said = os.environ.get(variable, "").split(",")
-    if file is not None:
-        try:
-            with open(file, encoding="utf-8") as lines:
-                listed = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        except (OSError, UnicodeDecodeError) as problem:
-            raise InputError(f"cannot read the keys in {file}: {problem}") from problem
-        if not listed:
-            raise InputError(f"{file} holds no key: one a line is expected")
-        said += listed
-    keys = tuple(dict.fromkeys(key.strip() for key in said if key.strip()))
-    if any(len(key) < 16 for key in keys):
-        raise InputError("a key has fewer than 16 letters: make one with `openssl rand -hex 16`")
-    return keys

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from germane.extras import needs
 from germane.judges.loading import locate
+from germane.ops.keys import keys_of
 from germane.serve.limits import Limits
 from germane.types import InputError
 
@@ -47,11 +48,10 @@ def prepare(
     needs("serve", "fastapi", "uvicorn", "orjson", "prometheus_client", "onnxruntime", "tokenizers", by="germane serve")
     from germane.serve.app import create_app
     from germane.serve.generations import Generations
-    from germane.serve.running import keys_of
 
     if engine == "torch":
         raise InputError("--engine torch is not for a service: onnx-int8 or onnx")
-    keys = keys_of(keys_file)
+    keys = keys_of(keys_file, "GERMANE_API_KEYS")
     made = Generations(Path(locate(student)), docs, engine=engine, policies=policies, limits=limits)
     now, words = made.now, made.now.documents.words
     vectors = now.documents.vectors

@@ -65,6 +65,7 @@ class Plan:
     level: float
     url: str
     sinks: Sinks
+    metrics: Path | None = None
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -151,6 +152,7 @@ def of(found: Settings, *, needed: bool = True) -> Plan:
         found.level,
         said.url,
         found.sinks,
+        root / said.metrics if said.metrics else None,
     )
 
 

@@ -17,6 +17,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from germane.ops.metrics import Requests
 from germane.registry import accounts, tasks
 from germane.registry.accounts import Account, Role, Session
 from germane.registry.assigning import NotYours
@@ -38,6 +39,7 @@ class Site:
     """What the pages are served with. images: a folder. public_url: how browsers reach it, where that is not this address.
 
     frame: the template around pages. guest: who calls as long as the registry has no account; None: nobody does.
+    counted: where requests are counted, if they are.
     """
 
     registry: Registry
@@ -45,6 +47,7 @@ class Site:
     public_url: str = ""
     frame: str = "page.html.j2"
     guest: Session | None = None
+    counted: Requests | None = None
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(8))  # more of them only wait for each other
     slow: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
 
@@ -58,7 +61,7 @@ class Call:
     """One request: who asks (None before login), for what, and the form that came with it.
 
     machine: a program asks, and is answered in JSON. base: what stands before every address of a shared page. origin: the
-    address that was asked, as https://golden.example.org.
+    address that was asked, as https://golden.example.org. headers: of the request, their names in small letters.
     """
 
     site: Site
@@ -71,6 +74,7 @@ class Call:
     machine: bool = False
     base: str = ""
     origin: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def registry(self) -> Registry:
@@ -124,6 +128,7 @@ def endpoint(entry: Page, site: Site) -> Callable[[Request], Any]:
     limiter = site.slow if entry.hashes else site.threads
 
     async def answer(request: Request) -> Response:
+        request.state.page = entry.path
         form: dict[str, str] = {}
         if entry.method == "POST":
             async with request.form(max_files=0, max_fields=50) as sent:
@@ -140,7 +145,8 @@ def _answer(entry: Page, site: Site, request: Request, form: Mapping[str, str]) 
         session = site.guest
     address = request.client.host if request.client else ""
     call = Call(site, session, form, dict(request.path_params), dict(request.query_params), request.cookies, address)
-    call = replace(call, machine=entry.machine, origin=f"{request.url.scheme}://{request.url.netloc}")
+    call = replace(call, machine=entry.machine, headers=request.headers)
+    call = replace(call, origin=f"{request.url.scheme}://{request.url.netloc}")
     if entry.roles:
         if session is None and entry.machine:
             return refused(call, 401, "Log in, or ask by a share link.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from germane.web.access import NOBODY, Call, Page, Site, endpoint
 from germane.web.pages import HEADERS, STATIC, policy, static
 
 LARGEST = 65_536  # bytes of a form
+ACCESS = logging.getLogger("germane.access")
 
 
 def _static(name: str) -> Page:
@@ -40,6 +43,7 @@ PAGES: tuple[Page, ...] = (*entering.PAGES, *judging.PAGES, *deciding.PAGES, *ow
 def create_app(site: Site, pages: Iterable[Page] = PAGES) -> Any:
     """The application that a server runs: these pages, and nothing else."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.site = site
     for entry in pages:
         app.add_route(entry.path, endpoint(entry, site), methods=[entry.method])
     app.add_middleware(Gate, site=site)
@@ -57,14 +61,17 @@ class Gate:
             await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        started, seen = False, 0
+        started, seen, began = False, 0, time.perf_counter()
+        scope.setdefault("state", {})
+        told = {"status": 0, "out": 0}
 
         async def sent(message: Any) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
-                started = True
+                started, told["status"] = True, message["status"]
                 extra = [(k.lower().encode(), v.encode()) for k, v in self._headers(message["headers"]).items()]
                 message = {**message, "headers": [*message["headers"], *extra]}
+            told["out"] += len(message.get("body", b""))
             await send(message)
 
         async def counted() -> Any:
@@ -76,16 +83,28 @@ class Gate:
             return message
 
         said = headers.get("content-length", "0")
-        if not known_host(headers.get("host", ""), self.site):
-            await PlainTextResponse("unknown host", 421)(scope, receive, sent)
-        elif not said.isdecimal() or int(said) > LARGEST:
-            await PlainTextResponse("too large", 413)(scope, receive, sent)
-        else:
-            try:
+        try:
+            if not known_host(headers.get("host", ""), self.site):
+                await PlainTextResponse("unknown host", 421)(scope, receive, sent)
+            elif not said.isdecimal() or int(said) > LARGEST:
+                await PlainTextResponse("too large", 413)(scope, receive, sent)
+            else:
                 await self.app(scope, counted, sent)
-            except _TooLarge:
-                if not started:
-                    await PlainTextResponse("too large", 413)(scope, receive, sent)
+        except _TooLarge:
+            if not started:
+                await PlainTextResponse("too large", 413)(scope, receive, sent)
+        finally:
+            self._tell(scope, time.perf_counter() - began, **told)
+
+    def _tell(self, scope: Any, took: float, *, status: int, out: int) -> None:
+        """One more request, counted, and told by its page: no parameters, and no link's token."""
+        route = scope["state"].get("page", "other")
+        if self.site.counted is not None:
+            self.site.counted.count(route, status, took)
+        if ACCESS.isEnabledFor(logging.INFO):
+            line = {"method": scope["method"], "route": route, "path": scope["path"], "status": status}
+            line |= {"ms": round(1000 * took, 2), "out": out}
+            ACCESS.info("%s %s %d", scope["method"], route, status, extra={"event": "request", **line})
 
     def _headers(self, present: Any) -> dict[str, str]:
         names = {name.decode().lower() for name, _ in present}

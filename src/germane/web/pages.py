@@ -87,6 +87,12 @@ def _markdown() -> Any:
     return made
 
 
+def compiled() -> None:
+    """Reads every template, so that no first reader waits for it."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     made = environment(HERE / "templates")

@@ -1,18 +1,24 @@
-"""The screens, served: one process, one line that says where."""
+"""The screens, served: one process or some, one line that says where."""
 
 from __future__ import annotations
 
+import gc
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane.extras import needs
+from germane.ops import logs
 from germane.registry import accounts
 from germane.registry.accounts import Role
 from germane.types import InputError
+from germane.web import processes
 
 if TYPE_CHECKING:
+    import socket
+
     from germane.registry.database import Registry
 
 DEMO = {"ana": Role.RATER, "ben": Role.RATER, "cem": Role.ADJUDICATOR, "olga": Role.OWNER}
@@ -27,15 +33,18 @@ class Login(NamedTuple):
     password: str
 
 
-def serve(screens: Any, *, host: str, port: int, tell: Callable[[str], None]) -> None:
+def serve(screens: Any, *, host: str, port: int, tell: Callable[[str], None], workers: int = 1) -> None:
     """Serve an application until the process is told to stop; `tell` is told the address once it answers there.
 
-    Raises: InputError for an address that cannot be served.
+    workers: processes that answer, one a core at most is of use. Raises: InputError for an address that cannot be served, and
+    for several processes on a system that has no fork.
     """
     import socket
 
-    import uvicorn
+    from germane.web import pages
 
+    if workers > 1 and not hasattr(os, "fork"):
+        raise InputError(f"--workers {workers}: this system serves by one process")
     try:
         sock = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512)
     except OSError as problem:
@@ -43,10 +52,26 @@ def serve(screens: Any, *, host: str, port: int, tell: Callable[[str], None]) ->
             f"cannot serve on {host}:{port}: {problem.strerror or problem}; choose another --host or --port"
         ) from problem
     shown = f"[{host}]" if ":" in host else host
-    tell(f"http://{shown}:{sock.getsockname()[1]}/")
-    config = uvicorn.Config(
-        screens, log_level="warning", server_header=False, date_header=False, h11_max_incomplete_event_size=65_536
-    )
+    said = f"http://{shown}:{sock.getsockname()[1]}/"
+    pages.compiled()
+    gc.collect()
+    gc.freeze()  # what was loaded stays: to look through all of it again stops every page for a tenth of a second
+    if workers > 1:
+        screens.state.site.registry.close()  # no connection is shared by two processes: each opens its own
+        processes.keep(lambda: answering(screens, sock), workers, ready=lambda: tell(said))
+    else:
+        tell(said)
+        answering(screens, sock)
+
+
+def answering(screens: Any, sock: socket.socket) -> None:
+    """Answers on a socket until this process is told to stop."""
+    import uvicorn
+
+    options: dict[str, Any] = {"log_level": "warning", "server_header": False, "date_header": False}
+    if logs.as_json():  # which is the log of all, this server's too
+        options |= {"log_config": None, "log_level": None, "access_log": False}
+    config = uvicorn.Config(screens, h11_max_incomplete_event_size=65_536, **options)
     uvicorn.Server(config).run(sockets=[sock])
 
 

@@ -16,6 +16,7 @@ from germane.report.experiments import Experiment
 from germane.types import Estimate
 from germane.web.access import DECIDES, Call, Page
 from germane.web.boards import alarms, experiments, gathering, judges, views
+from germane.web.boards.keeping import kept
 
 KEPT = {"Cache-Control": "no-store"}
 _DATE = {"type": "string", "format": "date"}
@@ -23,7 +24,10 @@ _IN_PATH = {"date": _DATE, "name": {"type": "string"}}
 
 
 class Entry(NamedTuple):
-    """Something to ask for. of: the type of what comes; asked: name of a parameter -> its schema and what it is for."""
+    """Something to ask for. of: the type of what comes; asked: name of a parameter -> its schema and what it is for.
+
+    kept: it says what the registry's days and alerts say, and nothing else.
+    """
 
     path: str
     find: Callable[[Call], Any]
@@ -31,6 +35,7 @@ class Entry(NamedTuple):
     summary: str
     asked: Mapping[str, tuple[Mapping[str, Any], str]]
     table: Callable[[Any], Iterable[list[Any]]] | None = None
+    kept: bool = True
 
 
 def of_overview(found: views.Overview) -> Iterable[list[Any]]:
@@ -86,10 +91,19 @@ ENTRIES = (
     ),
     Entry("/api/alerts/{alert}", alarms.one, views.Alert, "One alert, and what it is made of.", {}),
     Entry("/api/days/{date}", gathering.day, views.Day, "The report of a day.", {}),
-    Entry("/api/experiments", experiments.listed, views.Experiments, "Experiments, the latest first, as they stand.", {}),
-    Entry("/api/experiments/{name}", experiments.one, Experiment, "One experiment: every look, every decision.", {}),
-    Entry("/api/experiments/{name}/looks", experiments.one, Experiment, "The same; its looks as a table.", {}, of_looks),
-    Entry("/api/judges", judges.judges, views.Judges, "The judge cards in the project's folder.", {}),
+    Entry(
+        "/api/experiments",
+        experiments.listed,
+        views.Experiments,
+        "Experiments, the latest first, as they stand.",
+        {},
+        kept=False,
+    ),
+    Entry(
+        "/api/experiments/{name}", experiments.one, Experiment, "One experiment: every look, every decision.", {}, kept=False
+    ),
+    Entry("/api/experiments/{name}/looks", experiments.one, Experiment, "The same; its looks as a table.", {}, of_looks, False),
+    Entry("/api/judges", judges.judges, views.Judges, "The judge cards in the project's folder.", {}, kept=False),
 )
 
 
@@ -97,9 +111,11 @@ def pages() -> list[Page]:
     """The entries as pages, those with a table as CSV too, and the document."""
     made = [Page("GET", "/openapi.json", DECIDES, lambda call: _json(_document_bytes()), machine=True)]
     for entry in ENTRIES:
-        made.append(Page("GET", entry.path, DECIDES, _answering(entry), machine=True))
-        if entry.table is not None:
-            made.append(Page("GET", f"{entry.path}.csv", DECIDES, _tabling(entry), machine=True))
+        forms = {entry.path: _answering(entry)} | ({f"{entry.path}.csv": _tabling(entry)} if entry.table else {})
+        for path, answer in forms.items():
+            if entry.kept:
+                answer = kept(answer, *entry.asked, named=re.findall(r"{(\w+)}", path), personal=False)
+            made.append(Page("GET", path, DECIDES, answer, machine=True))
     return made
 
 
@@ -109,6 +125,7 @@ def json_of(found: Any, of: type) -> bytes:
     return made
 
 
+@cache
 def document() -> dict[str, Any]:
     """The OpenAPI document of the API."""
     schemas: dict[str, Any] = {"Refused": {"type": "object", "properties": {"error": {"type": "string"}}}}

@@ -9,7 +9,7 @@ from typing import Any
 
 from germane.registry import looking
 from germane.registry.days import LevelRow, LineRow
-from germane.registry.looking import Span
+from germane.registry.looking import Ends
 from germane.report import day as report
 from germane.stats.means import t_quantile
 from germane.stats.ratios import few
@@ -32,17 +32,18 @@ def overview(call: Call) -> views.Overview:
     Raises: InputError for a day that is none, and for a metric, a segment or a number of days that is not known.
     """
     of, notes = call.registry, []
-    if (span := looking.span(of)) is None:
+    if (span := looking.ends(of)) is None:
         return views.Overview([], "all", "", "", [], [], [], 0, [], [], ["no day yet: `germane watch run` does the first"])
     metrics, segments = looking.names(of, span.last_done)
     asked, segment = call.query.get("metric", ""), call.query.get("segment", "") or "all"
     shown = [_known(asked, metrics, "metric")] if asked else firsts(metrics)
     _known(segment, [*segments, "all"], "segment")
     first, last = _window(call, span)
-    found = {row.date: row for row in looking.found(of, first, last)}
-    by_day: dict[str, dict[str, Estimate]] = {}
+    found = looking.traffic(of, first, last)
+    known_levels: dict[str, dict[str, Estimate]] = {name: {} for name in shown}
     for row in looking.series(of, shown, segment, first, last):
-        by_day.setdefault(row.date, {})[row.metric] = row.estimate
+        if math.isfinite(row.estimate.value):
+            known_levels[row.metric][row.date] = row.estimate
     lines = [views.Line(*line) for line in looking.drawn(of, first, last)]
     marks = [views.Mark(*mark) for mark in looking.raised(of, first, last, shown) if segment in ("all", mark.segment)]
     changed: dict[str, list[str]] = {}
@@ -53,14 +54,14 @@ def overview(call: Call) -> views.Overview:
         raised.setdefault(mark.date, []).append(mark.id)
     days = []
     for each in map(str, calendar.days(date.fromisoformat(first), date.fromisoformat(last))):
-        known, of_day = found.get(each), by_day.get(each, {})
+        state, requests, drawn = found.get(each, ("missing", None, None))
         days.append(
             views.Point(
                 each,
-                "missing" if known is None else known.state,
-                None if known is None else known.requests,
-                None if known is None else known.sampled,
-                {name: _answered(of_day.get(name)) for name in shown},
+                state,
+                requests,
+                drawn,
+                {name: known_levels[name].get(each) for name in shown},
                 changed.get(each, []),
                 raised.get(each, []),
             )
@@ -77,7 +78,7 @@ def segments(call: Call) -> views.Segments:
     Raises: InputError for a day that is none.
     """
     of = call.registry
-    if (span := looking.span(of)) is None or not span.last_done:
+    if (span := looking.ends(of)) is None or not span.last_done:
         return views.Segments("", "", "no day yet", [], [])
     asked = call.query.get("date", "")
     day = str(calendar.day_of(asked, what="date")) if asked else span.last_done
@@ -151,7 +152,7 @@ def firsts(metrics: list[str]) -> list[str]:
     return (wanted or metrics)[:2]
 
 
-def _window(call: Call, span: Span) -> tuple[str, str]:
+def _window(call: Call, span: Ends) -> tuple[str, str]:
     """The first and the last day of a chart."""
     text = call.query.get("days", "") or "90"
     if text not in {str(n) for n in WINDOWS}:
@@ -169,7 +170,7 @@ def _known(name: str, known: list[str], what: str) -> str:
     return name
 
 
-def _late(call: Call, span: Span) -> list[str]:
+def _late(call: Call, span: Ends) -> list[str]:
     """What to know where the history ends before yesterday."""
     over = calendar.yesterday(call.registry.clock(), board_of(call).zone)
     late = (over - date.fromisoformat(span.last)).days

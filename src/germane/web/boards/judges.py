@@ -24,7 +24,7 @@ _known: dict[tuple[str, int, int], views.Card | str | None] = {}
 
 def judges(call: Call) -> views.Judges:
     """The cards of the project, that of the present judge first."""
-    span = looking.span(call.registry)
+    span = looking.ends(call.registry)
     now = looking.found(call.registry, span.last_done, span.last_done) if span else []
     judge, fingerprint, guide = (now[0].judge, now[0].fingerprint, now[0].guide_version) if now else ("", "", "")
     cards, wrong = [], []

@@ -13,7 +13,8 @@ from germane.report.timeline import HIGH, Timeline, timeline
 from germane.web import entering
 from germane.web.access import DECIDES, OWNS, Call, Page
 from germane.web.app import COMMON
-from germane.web.boards import alarms, api, experiments, gathering, judges, sharing, views
+from germane.web.boards import alarms, api, experiments, gathering, judges, rows, scraped, sharing, views
+from germane.web.boards.keeping import kept
 from germane.web.pages import away
 
 
@@ -24,6 +25,7 @@ def overview(call: Call) -> Response:
     text = urlencode({name: value for name, value in asked.items() if value})
     drawn = [(metric, _chart(found, metric)) for metric in found.metrics]
     more: dict[str, Any] = {"windows": gathering.WINDOWS, "high": HIGH, "asked": asked, "asked_text": text}
+    more["rows"] = rows.of_overview(found, call.base)
     return call.page("overview.html.j2", here="/", found=found, latest=_latest(found), charts=drawn, **more)
 
 
@@ -120,11 +122,11 @@ def _latest(found: views.Overview) -> list[tuple[str, str, Any]]:
 
 
 READING: tuple[Page, ...] = (
-    Page("GET", "/", DECIDES, overview),
-    Page("GET", "/segments", DECIDES, segments),
-    Page("GET", "/alerts", DECIDES, alerts),
-    Page("GET", "/alerts/{alert}", DECIDES, alert),
-    Page("GET", "/days/{date}", DECIDES, day),
+    Page("GET", "/", DECIDES, kept(overview, "metric", "segment", "days", "until")),
+    Page("GET", "/segments", DECIDES, kept(segments, "date")),
+    Page("GET", "/alerts", DECIDES, kept(alerts, "state", "under")),
+    Page("GET", "/alerts/{alert}", DECIDES, kept(alert, named=["alert"])),
+    Page("GET", "/days/{date}", DECIDES, kept(day, named=["date"])),
     Page("GET", "/experiments", DECIDES, experiment_index),
     Page("GET", "/experiments/{name}", DECIDES, experiment),
     Page("GET", "/judges", DECIDES, cards),
@@ -135,7 +137,8 @@ READING: tuple[Page, ...] = (
 
 PAGES: tuple[Page, ...] = (
     *READING,
-    *map(sharing.shared, READING),
+    *map(sharing.shared, (*READING, scraped.PAGE)),
+    scraped.PAGE,
     Page("POST", "/alerts/{alert}", DECIDES, happened),
     Page("POST", "/experiments/{name}", DECIDES, decided),
     Page("GET", "/shares", OWNS, shares),

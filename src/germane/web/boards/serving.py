@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from germane import settings
 from germane.extras import needs
+from germane.ops.keys import Keys, keys_of
+from germane.ops.metrics import Requests
 from germane.types import InputError
 from germane.watching import calendar, plan
 
@@ -29,11 +31,12 @@ def prepare(project: Path | None = None, *, host: str = "127.0.0.1", public_url:
     Raises: InputError for a project that is none, one without a history, a public address that is none, and a host that others
     reach where the registry has no accounts.
     """
-    needs("web", "fastapi", "uvicorn", "sqlalchemy", "argon2", "python_multipart", "markdown_it", by="germane web")
+    wanted = ("fastapi", "uvicorn", "sqlalchemy", "argon2", "python_multipart", "markdown_it", "prometheus_client")
+    needs("web", *wanted, by="germane web")
     from germane.registry import accounts, looking
     from germane.registry.database import open_registry
     from germane.web.app import create_app
-    from germane.web.boards import pages, site
+    from germane.web.boards import pages, scraped, site
     from germane.web.showing import remote_origin
 
     if public_url and not remote_origin(public_url):
@@ -64,6 +67,8 @@ def prepare(project: Path | None = None, *, host: str = "127.0.0.1", public_url:
             project=root,
             secret=site.secret(registry, root),
             zone=zone,
+            counted=Requests(),
+            keys=Keys(keys_of(None, scraped.VARIABLE)),
         )
     except InputError:
         registry.close()

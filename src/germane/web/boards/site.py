@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from germane.ops.keys import Keys
 from germane.registry.accounts import Account, Role, Session
 from germane.registry.database import Registry
 from germane.types import InputError
 from germane.web.access import Site
+from germane.web.boards.keeping import Keep
 
 SECRET = "web-secret"
 LEAST = 32  # bytes
@@ -20,12 +22,17 @@ LEAST = 32  # bytes
 
 @dataclass(frozen=True)
 class Board(Site):
-    """A project's dashboards. project: its folder. secret: of share links. zone: of the days."""
+    """A project's dashboards. project: its folder. secret: of share links. zone: of the days. keep: answers that were made.
+
+    keys: of programs that read the metrics.
+    """
 
     frame: str = "board.html.j2"
     project: Path = Path()
     secret: bytes = field(default=b"", repr=False)
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    keep: Keep = field(default_factory=Keep, compare=False)
+    keys: Keys = field(default_factory=Keys, repr=False)
 
 
 def guest() -> Session:

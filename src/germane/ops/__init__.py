@@ -1,0 +1,1 @@
+"""Running germane: what it says of itself in logs and metrics, and the keys that programs bring."""
