@@ -115,7 +115,8 @@ def _counted(log: DayLog) -> None:
     plain_id = "replace(substr(query_id, 33), chr(0), ' ')"  # without the MD5 by which one was taken
     connection.execute(
         f"CREATE TABLE queries AS SELECT query, {plain_id} AS query_id, requests{taken} "
-        f"FROM (SELECT query, min(query_id) AS query_id, sum(n)::BIGINT AS requests{most} FROM cells WHERE query <> '' AND NOT ({long}) GROUP BY query)"
+        f"FROM (SELECT query, min(query_id) AS query_id, sum(n)::BIGINT AS requests{most} "
+        f"FROM cells WHERE query <> '' AND NOT ({long}) GROUP BY query)"
     )
     connection.execute("DROP TABLE cells")
     log.queries = _one(connection, "SELECT count(*) FROM queries")
