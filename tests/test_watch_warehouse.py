@@ -393,6 +393,13 @@ def test_a_log_in_postgresql_is_read_in_one_state_and_never_written(server, tmp_
         table.backend.raw_sql("CREATE TABLE x (y int)")
 
 
+def test_a_table_that_is_emptied_while_it_is_read_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("DUCK", in_duckdb(tmp_path / "log.duckdb", big(300)))
+    real = requests.raced
+    monkeypatch.setattr(requests, "raced", lambda *given, **said: real(*given, **said).limit(0))
+    assert "changed while it was read" in complaint(planned(tmp_path, "table:requests", log_env="DUCK"))
+
+
 @pytest.mark.parametrize("name", ["", ".", "a.", "a.b.c.d", 'a"b', '"a'])
 def test_a_name_that_is_none_is_one_line(name):
     with pytest.raises(InputError, match="no table's name"):

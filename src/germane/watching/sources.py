@@ -18,9 +18,12 @@ class Source(Protocol):
 
     table: Any
     name: str
-    dialect: str
     parses: bool
     moved: int
+
+    @property
+    def dialect(self) -> str:
+        """The database, as Ibis calls it."""
 
     def keep(self, expression: Any, name: str) -> None:
         """A table of this name with the rows of an expression."""
@@ -91,14 +94,12 @@ class Table:
         rows = self.connection.execute(
             f"SELECT {', '.join(named(column) for _, column in columns)} FROM {columns[0][0]} ORDER BY ALL"
         ).fetchall()
+        self._empty(ask(*([""] for _ in columns)), name)
         at = 0
         for piece in requests.texts([row[0] for row in rows]):
             asked = [list(dict.fromkeys(row[i] for row in rows[at : at + len(piece)])) for i in range(len(columns))]
             at += len(piece)
-            expression = ask(*asked)
-            if at == len(piece):
-                self._empty(expression, name)
-            self._add(expression, name)
+            self._add(ask(*asked), name)
 
     def _empty(self, expression: Any, name: str) -> None:
         empty = expression.schema().to_pyarrow().empty_table()
