@@ -83,8 +83,8 @@ class Watch:
     least grade that counts as relevant; "" for those with more than half of the best gain. anchors: pairs that are judged
     again every day. labels: the judgment store. registry: a file, or the variable of registry_env holds a URL. zone: of the
     days; log_zone: of {date} and of times without a zone. start: the first day. sample: queries a day. panel: share of them
-    that is the same day over day; step: share of the panel that is new each day. per_quarter: false alarms, at most. url:
-    where reports are read, for messages.
+    that is the same day over day; step: share of the panel that is new each day. golden: pairs a day that
+    people are asked about, 0 for none. per_quarter: false alarms, at most. url: where reports are read, for messages.
     """
 
     log: str = ""
@@ -110,6 +110,7 @@ class Watch:
     panel: float = 0.5
     step: float = 0.02
     k: int = 25
+    golden: int = 20
     per_quarter: float = 1.0
     url: str = ""
 

@@ -74,7 +74,7 @@ SIGNAL = {
     "policy": "germane.pipeline.signal_policy:learn",
 }
 
-WATCH = {name: f"germane.pipeline.watch:{name}" for name in ("run", "init", "status", "alerts", "history")}
+WATCH = {name: f"germane.pipeline.watch:{name}" for name in ("run", "init", "status", "alerts", "history", "golden")}
 
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
 PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}
@@ -90,6 +90,7 @@ PARTS |= {f"golden {what}": function for what, function in GOLDEN.items()}
 PARTS |= {f"signal {what}": function for what, function in SIGNAL.items()}
 PARTS |= {f"watch {what}": function for what, function in WATCH.items()}
 PARTS |= {"watch alerts as text": "germane.pipeline.watch:listed"}
+PARTS |= {"watch golden as text": "germane.pipeline.watch:golden_tables"}
 PARTS |= {"signal --apply": "germane.pipeline.signal_apply:apply"}
 PARTS |= {"signal features --to opensearch": "germane.pipeline.signal_features:feature_set"}
 PARTS |= {f"train {what}": function for what, function in TRAIN.items()}

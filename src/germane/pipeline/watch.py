@@ -87,6 +87,43 @@ class Series(NamedTuple):
     state: str
 
 
+class Samples(NamedTuple):
+    """What people say of the golden pairs that days put up, as `watching.agreeing.Agreement` has it. levels: corrected by it."""
+
+    drawn: int
+    judged: int
+    votes: int
+    unsure: int
+    tasks: tuple[str, ...]
+    guides: tuple[Any, ...]
+    weeks: tuple[Any, ...]
+    days: tuple[Any, ...]
+    levels: tuple[Any, ...]
+    notes: tuple[str, ...]
+
+
+class ToldAgreed(NamedTuple):
+    """A period's agreement as it is listed."""
+
+    period: str
+    guide: str
+    pairs: int
+    exact: Any
+    kappa: Any
+    bias_in_gain: Any
+    people_exact: Any
+    people_kappa: Any
+
+
+class ToldLevel(NamedTuple):
+    """A day's level and the same corrected by people, as they are listed."""
+
+    date: str
+    level: Any
+    corrected: Any
+    judge_minus_people: Any
+
+
 def run(project: Path | None = None, *, day: str | None = None, most: int = AGO) -> Watching:
     """Does every day that is over and not in the history yet, in order, or one day; then sends what alerts there are.
 
@@ -210,6 +247,31 @@ def history(
     return sorted([*found, *gaps], key=lambda r: r.date)
 
 
+def golden(project: Path | None = None, *, first: str | None = None) -> Samples:
+    """How far the judge agrees with people on the golden pairs of the days, by guide, week and day, and people with people.
+
+    first: from this day on. Where nobody voted yet there are no rows, and a note says so.
+    """
+    from germane.watching import agreeing, correcting
+
+    plan = _plan(project)
+    since = first and str(calendar.day_of(first, what="--first"))
+    with _opened(plan) as registry:
+        found = agreeing.agreement(registry, first=since, level=plan.level)
+        levels = correcting.levels(registry, f"sdcg@{plan.k}", first=since) if found.votes else []
+    counts = (found.drawn, found.judged, found.votes, found.unsure, found.tasks)
+    return Samples(*counts, found.guides, found.weeks, found.days, tuple(levels), found.notes)
+
+
+def golden_tables(found: Samples) -> tuple[list[ToldAgreed], list[ToldLevel]]:
+    """The same for a terminal: all days by guide version, then weeks; and corrected levels."""
+    rows = [
+        ToldAgreed(r.period, r.guide, r.pairs, r.exact, r.kappa, r.gain, r.people_exact, r.people_kappa)
+        for r in (*found.guides, *found.weeks)
+    ]
+    return rows, [ToldLevel(r.date, r.level, r.corrected, r.bias) for r in found.levels]
+
+
 def listed(found: Sequence[Any]) -> list[Told]:
     """Alerts for a terminal."""
     return [Told(a.id, a.date, a.state, a.by, page.sentence(a)) for a in found]
@@ -331,6 +393,7 @@ sample = 2000         # queries a day
 panel = 0.5           # share of them that stays from day to day
 step = 0.02           # share of the panel that is new each day
 k = 25                # results a query
+golden = 20           # pairs a day that people are asked about, in `germane annotate`'s screens; 0: none
 per_quarter = 1.0     # false alarms, at most
 registry = "registry.sqlite"  # the history; registry_env names a variable with a URL instead
 

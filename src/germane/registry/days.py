@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from germane.registry.database import Registry, record
+from germane.registry.draws import Draw, put_up
 from germane.registry.tables import alerts, anchors, changes, claims, days, levels, lines, outbox, sampled
 from germane.types import Estimate, InputError
 
@@ -116,7 +117,7 @@ class NewAlert(NamedTuple):
 
 @dataclass(frozen=True)
 class NewDay:
-    """All that was found on a day. sinks: where its alerts are to be sent."""
+    """All that was found on a day. sinks: where its alerts are to be sent. golden: pairs that are put up for people."""
 
     day: DayRow
     levels: Sequence[LevelRow] = ()
@@ -126,6 +127,7 @@ class NewDay:
     lines: Sequence[LineRow] = ()
     alerts: Sequence[NewAlert] = ()
     sinks: Sequence[str] = ()
+    golden: Draw | None = None
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,8 @@ def write(registry: Registry, new: NewDay, held: Claim) -> None:
             raised = new_id(connection, alerts.insert().values(**made))
             for sink in new.sinks:
                 connection.execute(outbox.insert().values(alert_id=raised, sink=sink, tries=0, error=""))
+        if new.golden is not None:
+            put_up(connection, number, new.golden, at=at)
         connection.execute(sa.delete(claims).where(claims.c.date == held.date))
         record(connection, at, "watch", "day written", new.day.date, {"state": new.day.state, "alerts": len(new.alerts)})
 

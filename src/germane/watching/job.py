@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,7 +27,7 @@ from germane.registry.database import Registry
 from germane.registry.days import AnchorRow, ChangeRow, Claim, DayRow, LevelRow, LineRow, NewDay
 from germane.report.day import DayReport
 from germane.types import InputError
-from germane.watching import calendar, comparing, files, measuring, texts
+from germane.watching import agreeing, calendar, comparing, files, golden, measuring, texts
 from germane.watching.comparing import Shown
 from germane.watching.plan import FAKE, Plan
 from germane.watching.results import History
@@ -45,8 +46,8 @@ LEARNED = 400
 VOCABULARY = 28
 """Days whose sampled queries say which words are known."""
 
-SHOWN_DAYS = 90
-"""Of the history, in a day's report."""
+SHOWN_DAYS, GOLDEN_DAYS = 90, 56
+"""Of the history, in a day's report, and those whose golden pairs are in it."""
 
 
 class Asking(Protocol):
@@ -77,7 +78,10 @@ class Work:
         facts.setdefault("judge", self._last_judge(day))
         _LOG.info("%s: figures", day)
         shown = self._shown(day, drawn.table, said, facts)
+        people = golden.drawn(self.plan, day, drawn.table, said)
+        facts["golden"] = golden.told(people)
         new, history = self._compared(day, shown, anchors, facts)
+        new = replace(new, golden=people)
         _LOG.info("%s: report", day)
         report = self._report(new, history)
         self.write(report, files.folder(self.plan, day))
@@ -285,6 +289,7 @@ class Work:
             tuple(row.date for row in history.days if row.state == days.GAP and row.date in since),
             tuple(_notes(new.day.facts)),
             self.plan.scale.labels,
+            agreeing.agreement(self.registry, first=since[-GOLDEN_DAYS:][0], by_day=False).weeks if since else (),
         )
 
 

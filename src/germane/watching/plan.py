@@ -59,6 +59,7 @@ class Plan:
     panel: float
     step: float
     k: int
+    golden: int
     per_quarter: float
     seed: int
     level: float
@@ -126,6 +127,7 @@ def of(found: Settings, *, needed: bool = True) -> Plan:
         said.panel,
         said.step,
         said.k,
+        said.golden,
         said.per_quarter,
         found.seed,
         found.level,
@@ -152,6 +154,7 @@ def _within(found: Settings) -> None:
         "panel": (0.0, 1.0),
         "step": (0.0, 1.0),
         "k": (1, 1000),
+        "golden": (0, 1000),
         "per_quarter": (0.001, 90.0),
     }
     for name, (low, high) in bounds.items():

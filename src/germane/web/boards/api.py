@@ -14,7 +14,7 @@ from starlette.responses import Response
 from germane import __version__
 from germane.types import Estimate
 from germane.web.access import DECIDES, Call, Page
-from germane.web.boards import alarms, gathering, judges, views
+from germane.web.boards import alarms, gathering, judges, samples, views
 
 KEPT = {"Cache-Control": "no-store"}
 _DATE = {"type": "string", "format": "date"}
@@ -47,6 +47,14 @@ def of_segments(found: views.Segments) -> Iterable[list[Any]]:
         yield [found.date, row.segment, row.metric, *_numbers(row.level), *_numbers(row.before), *_numbers(row.change)]
 
 
+def of_samples(found: samples.Samples) -> Iterable[list[Any]]:
+    """The weeks as rows, a measure a row."""
+    yield ["week", "judge", "fingerprint", "guide", "pairs", "votes", "measure", *_HEADS]
+    for row in found.weeks:
+        for name in samples.MEASURES:
+            yield [row.period, row.judge, row.fingerprint, row.guide, row.pairs, row.votes, name, *_numbers(getattr(row, name))]
+
+
 _HEADS = ("value", "low", "high", "se", "n", "level")
 _WINDOW: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "metric": ({"type": "string"}, "As sdcg@25; by default the first two."),
@@ -77,6 +85,14 @@ ENTRIES = (
     Entry("/api/alerts/{alert}", alarms.one, views.Alert, "One alert, and what it is made of.", {}),
     Entry("/api/days/{date}", gathering.day, views.Day, "The report of a day.", {}),
     Entry("/api/judges", judges.judges, views.Judges, "The judge cards in the project's folder.", {}),
+    Entry(
+        "/api/golden-samples",
+        samples.samples,
+        samples.Samples,
+        "The judge's agreement with people on golden pairs of the days, week by week.",
+        {"days": ({"type": "integer", "enum": list(samples.WINDOWS)}, "So many days, 90 by default.")},
+        of_samples,
+    ),
 )
 
 
@@ -126,7 +142,9 @@ def _operation(entry: Entry, schema: str) -> dict[str, Any]:
     answers: dict[str, Any] = {"200": {"description": entry.summary, "content": kind}}
     said = {"401": "Nobody is logged in.", "403": "Not for this role.", "404": "There is none.", "422": "Wrong input."}
     answers |= {code: {"description": text, "content": refused} for code, text in said.items()}
-    name = entry.path.removeprefix("/api/").replace("/", "_").replace("{", "").replace("}", "") + ("" if schema else "_csv")
+    name = entry.path.removeprefix("/api/").replace("/", "_").replace("{", "").replace("}", "").replace("-", "_") + (
+        "" if schema else "_csv"
+    )
     summary = entry.summary if schema else f"{entry.summary} As CSV."
     return {"operationId": name, "summary": summary, "parameters": parameters, "responses": answers}
 
