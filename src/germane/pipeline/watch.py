@@ -88,7 +88,7 @@ class Series(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What people say of the golden pairs that days put up, as `watching.agreeing.Agreement` has it. levels: corrected by it."""
+    """What people say of the golden pairs of days, as `watching.agreeing.Agreement` has it. levels: corrected by it."""
 
     drawn: int
     judged: int

@@ -154,9 +154,9 @@ def put(
     actor: str,
     at: datetime,
 ) -> tuple[int, tuple[str, ...], bool]:
-    """What `load` does, inside a transaction: how many pairs were new, what was overridden, and if a known task has a new guide.
+    """What `load` does, inside a transaction: how many pairs were new, the overrides, and if a known task has a new guide.
 
-    Eleven parameters: those of `load`, and the moment.
+    Twelve parameters: those of `load`, and the moment.
     """
     alone(connection)
     overrides = _kept_apart(connection, kind, given, used, frozenset(allow))
