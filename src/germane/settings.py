@@ -116,6 +116,28 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Llm:
+    """How `watch` asks a language model: as the options of `label` of these names. url: of its server. key_env: the variable
+    with its key. prices: a table of prices, relative to germane.toml. budget: dollars that a day's labels may cost, and its
+    anchors as much again; 0 for no limit.
+    """
+
+    url: str = ""
+    key_env: str = ""
+    mode: str = "reasons"
+    phrasing: int = 0
+    samples: int = 1
+    vote: str = "median"
+    effort: str = ""
+    structured: str = ""
+    prices: str = ""
+    budget: float = 0.0
+    at_once: int = 16
+    timeout: float = 120.0
+    tries: int = 5
+
+
+@dataclass(frozen=True)
 class Sinks:
     """Where `watch` sends its alerts. file: lines of JSON, relative to germane.toml. webhook_env, password_env: variables with
     the webhook's address and the mail server's password, which are no settings. seconds: that one message may take.
@@ -134,7 +156,7 @@ class Sinks:
 
 
 TABLES: dict[str, type] = {"folders": Folders, "ray": Ray, "opensearch": OpenSearch, "postgres": Postgres, "serve": Serve}
-TABLES |= {"watch": Watch, "sinks": Sinks}
+TABLES |= {"watch": Watch, "llm": Llm, "sinks": Sinks}
 """The tables of germane.toml."""
 
 
@@ -160,6 +182,7 @@ class Settings:
     postgres: Postgres = field(default_factory=Postgres)
     serve: Serve = field(default_factory=Serve)
     watch: Watch = field(default_factory=Watch)
+    llm: Llm = field(default_factory=Llm)
     sinks: Sinks = field(default_factory=Sinks)
     path: Path | None = None
 

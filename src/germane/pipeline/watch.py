@@ -337,10 +337,10 @@ def _later(plan: Plan, registry: Registry, day: date) -> Iterator[date]:
 def _ask(plan: Plan, pairs: Path, out: Path, *, labels: Path | None) -> Any:
     """The judge's grades of pairs, killed and gone on with as `label` does."""
     options: dict[str, Any] = {"scale": plan.scale_name if plan.judge == FAKE else None, "labels": labels}
-    if plan.judge.startswith("llm:"):
-        from germane.labelling.annotators import Annotator
+    if plan.asks_a_model:
+        from germane.watching import asking
 
-        options["annotator"] = Annotator(plan.judge, plan.scale)
+        options["annotator"] = asking.annotator(plan, out.parent if labels is None else None)
     return label(plan.judge, pairs, out, **options)
 
 

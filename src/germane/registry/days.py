@@ -248,6 +248,23 @@ def claimed(registry: Registry) -> list[tuple[str, str, int]]:
         return [(row.date, row.host, row.process) for row in rows if row.until > registry.clock()]
 
 
+class Claimed(NamedTuple):
+    """A day that a run took. stuck: that run is dead, or was silent for too long: the next one takes the day over."""
+
+    date: str
+    host: str
+    process: int
+    stuck: bool
+
+
+def claims_of(registry: Registry) -> list[Claimed]:
+    """Every day that a run took and has not given back."""
+    at, here = registry.clock(), platform.node()[:80]
+    with steady(registry), registry.reading() as connection:
+        rows = connection.execute(sa.select(claims.c.date, claims.c.host, claims.c.process, claims.c.until)).all()
+    return [Claimed(r.date, r.host, r.process, r.until <= at or (r.host == here and not _alive(r.process))) for r in rows]
+
+
 def levels_of(
     registry: Registry,
     *,

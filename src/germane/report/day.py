@@ -348,7 +348,10 @@ def _spent(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     text = f"{words.many(said['pairs'], 'pair')}, {words.count(said['known'])} of them known before"
     text += "" if said["coverage"] is None else f"; {words.percent(said['coverage'])} have a grade"
-    return [("Labels", text + (f"; {said['cost']}" if said.get("cost") else ""))]
+    rows = [("Labels", text + "".join(f"; {said[name]}" for name in ("cost", "calls") if said.get(name)))]
+    if (held := facts.get("anchors")) and held.get("cost"):
+        rows.append(("Anchors", f"{words.many(held['pairs'], 'pair')}, asked anew; {held['cost']}; {held['calls']}"))
+    return rows
 
 
 def _places(dates: Sequence[str]) -> dict[str, float]:

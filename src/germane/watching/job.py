@@ -27,7 +27,7 @@ from germane.registry.database import Registry
 from germane.registry.days import AnchorRow, ChangeRow, Claim, DayRow, LevelRow, LineRow, NewDay
 from germane.report.day import DayReport
 from germane.types import InputError
-from germane.watching import agreeing, calendar, comparing, files, golden, measuring, texts
+from germane.watching import agreeing, asking, calendar, comparing, files, golden, measuring, texts
 from germane.watching.comparing import Shown
 from germane.watching.plan import FAKE, Plan
 from germane.watching.results import History
@@ -97,9 +97,11 @@ class Work:
     # --- labels ---------------------------------------------------------------------------------------------------------
 
     def _fingerprint(self) -> str:
-        """Of a trained judge, whose labels the store keeps."""
+        """Of a judge whose labels are kept from day to day: in the store, or reply by reply."""
         plan = self.plan
-        return "" if plan.judge == FAKE or plan.judge.startswith("llm:") else judge_folder.read(locate(plan.judge)).fingerprint
+        if plan.asks_a_model:
+            return asking.annotator(plan).asked().fingerprint
+        return "" if plan.judge == FAKE else judge_folder.read(locate(plan.judge)).fingerprint
 
     def _labelled(self, day: date, facts: dict[str, Any]) -> pa.Table | None:
         """The judgments of the day's pairs; None where there is no pair."""
@@ -111,9 +113,10 @@ class Work:
         did = self.ask(files.folder(self.plan, day) / files.PAIRS, out, labels=self.plan.labels)
         facts["labels"] = {
             "pairs": did.rows,
-            "known": did.known,
+            "known": len(files.known(self.plan, str(day))) if self.plan.asks_a_model else did.known,
             "coverage": did.coverage,
             "cost": did.cost,
+            "calls": did.calls,
             "notes": list(did.notes),
         }
         facts["judge"] = {"judge": did.judge, "fingerprint": did.fingerprint}
@@ -127,6 +130,7 @@ class Work:
         out = files.folder(self.plan, day) / ANCHORS
         did = self.ask(self.plan.anchors, out, labels=None)
         facts.setdefault("judge", {"judge": did.judge, "fingerprint": did.fingerprint})
+        facts["anchors"] = {"pairs": did.rows, "coverage": did.coverage, "cost": did.cost, "calls": did.calls}
         said = store.read_parquet(out)
         columns: list[Any] = [said[name].to_pylist() for name in AnchorRow._fields]
         return [AnchorRow(*row) for row in zip(*columns, strict=True)]

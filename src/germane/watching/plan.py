@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from germane import scales
-from germane.settings import Settings, Sinks
+from germane.settings import Llm, Settings, Sinks
 from germane.types import InputError, Scale
 from germane.watching import calendar
 
@@ -65,6 +65,13 @@ class Plan:
     level: float
     url: str
     sinks: Sinks
+    llm: Llm
+    cards: Path
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether a language model judges: what it said is kept reply by reply, and not in the judgment store."""
+        return self.judge.startswith("llm:")
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -133,6 +140,8 @@ def of(found: Settings, *, needed: bool = True) -> Plan:
         found.level,
         said.url,
         found.sinks,
+        found.llm,
+        found.folder("cards"),
     )
 
 

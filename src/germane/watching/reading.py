@@ -17,7 +17,7 @@ from germane.store.duck import connected
 from germane.text.normal import MAY_CHANGE, NORMAL, normal, steps_of
 from germane.types import InputError
 from germane.watching import calendar
-from germane.watching.plan import Plan
+from germane.watching.plan import DATE, Plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +72,30 @@ def opened(plan: Plan, day: date, files: Sequence[Path]) -> Iterator[DayLog]:
                 raise
             reason = " ".join(str(problem).split())[:200]
             raise InputError(f"the log {', '.join(map(str, files[:3]))} cannot be read: {reason}") from problem
+
+
+def rows_of(plan: Plan, day: date, files: Sequence[Path]) -> tuple[int, int]:
+    """How many rows of the files are of the day, and how many are later than any that a file of that day may hold.
+
+    Raises: InputError for files that cannot be read, columns that are not there, and times that are none.
+    """
+    import duckdb
+
+    with connected(MEMORY) as connection:
+        log = DayLog(connection, plan)
+        try:
+            _asked(log, day, files)
+            inside = _one(connection, "SELECT count(*) FROM asked")
+            kind = dict(row[:2] for row in connection.execute("DESCRIBE files").fetchall())[plan.columns.time]
+            if DATE not in plan.log:
+                return inside, 0  # one file of all days
+            after = [
+                _times(named(plan.columns.time), str(kind), day + n * calendar.DAY, plan.zone, plan.log_zone)[1] for n in (2, 3)
+            ]
+            later = " OR ".join(f"({each})" for each in after)
+            return inside, _one(connection, f"SELECT count(*) FROM files WHERE {later}")
+        except duckdb.Error as problem:
+            raise InputError(f"the log {files[0]} cannot be read: {' '.join(str(problem).split())[:200]}") from problem
 
 
 def _asked(log: DayLog, day: date, files: Sequence[Path]) -> None:

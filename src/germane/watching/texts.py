@@ -47,6 +47,21 @@ def texts(plan: Plan, file: Path, ids: Sequence[str]) -> dict[str, str]:
     return {str(doc_id): str(text) for doc_id, text in zip(table["doc_id"].to_pylist(), made, strict=True) if text}
 
 
+def look(plan: Plan, file: Path) -> str:
+    """What a file of documents, or of pairs, has, in words. Raises: InputError for one that cannot be read."""
+    if file.suffix.lower() == ".parquet":
+        with connected(MEMORY) as connection:
+            columns = _columns(connection, file)
+            _id_column(columns, file)
+            if plan.pairs and not any(plain_name(name) == "text" for name in columns):
+                raise InputError(f"{file} has no column 'text': found {', '.join(columns)}; expected pairs, with their texts")
+            with _explained(file):
+                rows = int(connection.execute(f"SELECT count(*) FROM {_parquet(file)}").fetchall()[0][0])
+    else:
+        rows = (sources.read_docs if plan.docs else sources.read_pairs)(file).num_rows
+    return f"{rows:,} {'documents' if plan.docs else 'pairs'}"
+
+
 def learned(plan: Plan) -> TextPlan:
     """The plan of the texts that the judge learned from; the usual one where it is not known."""
     if plan.judge == FAKE or plan.judge.startswith("llm:"):
