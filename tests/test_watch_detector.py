@@ -71,6 +71,8 @@ class Answered(NamedTuple):
     notes: tuple[str, ...]
     judge: str
     fingerprint: str
+    calls: str = ""
+    outcomes: dict = {}  # noqa: RUF012
 
 
 @cache

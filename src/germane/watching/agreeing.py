@@ -159,7 +159,8 @@ def _by(votes: Sequence[_Vote], when: Callable[[str], str], level: float) -> Ite
     for key in sorted(groups, key=lambda key: key[0]):
         mine = groups[key]
         pairs = {(vote.of.date, vote.of.pair_id) for vote in mine}
-        yield Agreed(*key, len(pairs), len(mine), **_judge(mine, level), **_people(mine, level))
+        made = Agreed(*key, len(pairs), len(mine))
+        yield replace(made, **_judge(mine, level), **_people(mine, level))  # type: ignore[arg-type]
 
 
 def _judge(votes: Sequence[_Vote], level: float) -> dict[str, Estimate]:
@@ -188,5 +189,5 @@ def _agreed(rows: Sequence[tuple[str, int, int, float]], gains: Sequence[float],
     """Measure -> agreement of the third with the second: query, grade, the other's grade, weight."""
     queries, people, judge, weight = (list(column) for column in zip(*rows, strict=True))
     one, worth = [""] * len(rows), [gain / max(gains) for gain in gains]
-    found = drift.agreement(one, one, queries, people, judge, weights=weight, gains=worth, level=level)  # type: ignore[arg-type]
+    found = drift.agreement(one, one, queries, people, judge, weights=weight, gains=worth, level=level)
     return {row.measure: row.estimate for row in found}

@@ -17,6 +17,7 @@ from germane.labelling.known import KEYS, keyed
 from germane.store.tables import explained_parquet
 from germane.text.normal import query_id
 from germane.watching import drawing, reading, texts
+from germane.watching.asking import REPLIES
 from germane.watching.plan import FAKE, Plan
 
 if TYPE_CHECKING:
@@ -157,9 +158,9 @@ def _known(plan: Plan, day: str, table: pa.Table, fingerprint: str) -> Any:
     import pyarrow as pa
 
     was = np.zeros(table.num_rows, np.bool_)
-    if plan.asks_a_model and table.num_rows:
+    if plan.asks_a_model and table.num_rows and (plan.folder / REPLIES).is_dir():
         was = _answered_before(plan, day, table, fingerprint)
-    elif fingerprint and plan.judge != FAKE and table.num_rows:
+    elif fingerprint and plan.judge != FAKE and table.num_rows and not plan.asks_a_model:
         asked = {"scale": plan.scale.name, "guide_version": plan.scale.version, "fingerprint": fingerprint}
         found = store.JudgmentStore(plan.labels).found(keyed(table).select(list(KEYS)), **asked)
         was[found["row"].to_numpy()] = True

@@ -26,7 +26,7 @@ from germane.registry import alerting, days
 from germane.registry.database import Registry
 from germane.registry.days import AnchorRow, ChangeRow, Claim, DayRow, LevelRow, LineRow, NewDay
 from germane.report.day import DayReport
-from germane.types import InputError
+from germane.types import InputError, Outcome
 from germane.watching import agreeing, asking, calendar, comparing, files, golden, measuring, texts
 from germane.watching.comparing import Shown
 from germane.watching.plan import FAKE, Plan
@@ -45,6 +45,9 @@ LEARNED = 400
 
 VOCABULARY = 28
 """Days whose sampled queries say which words are known."""
+
+SILENT, SILENCE = (Outcome.TIMEOUT, Outcome.ERROR), 0.1
+"""Outcomes of a language model that say nothing of a pair, and the share of them from which a day waits for a better one."""
 
 SHOWN_DAYS, GOLDEN_DAYS = 90, 56
 """Of the history, in a day's report, and those whose golden pairs are in it."""
@@ -110,7 +113,7 @@ class Work:
         if not facts["documents"]["pairs"]:
             facts["labels"] = {"pairs": 0, "known": 0, "coverage": None, "cost": "", "notes": []}
             return None
-        did = self.ask(files.folder(self.plan, day) / files.PAIRS, out, labels=self.plan.labels)
+        did = self._asked(files.folder(self.plan, day) / files.PAIRS, out, labels=self.plan.labels)
         facts["labels"] = {
             "pairs": did.rows,
             "known": len(files.known(self.plan, str(day))) if self.plan.asks_a_model else did.known,
@@ -128,12 +131,27 @@ class Work:
             return []
         _LOG.info("%s: anchors", day)
         out = files.folder(self.plan, day) / ANCHORS
-        did = self.ask(self.plan.anchors, out, labels=None)
+        did = self._asked(self.plan.anchors, out, labels=None)
         facts.setdefault("judge", {"judge": did.judge, "fingerprint": did.fingerprint})
         facts["anchors"] = {"pairs": did.rows, "coverage": did.coverage, "cost": did.cost, "calls": did.calls}
         said = store.read_parquet(out)
         columns: list[Any] = [said[name].to_pylist() for name in AnchorRow._fields]
         return [AnchorRow(*row) for row in zip(*columns, strict=True)]
+
+    def _asked(self, pairs: Path, out: Path, *, labels: Path | None) -> Any:
+        """What was labelled. Raises: InputError where a judge that is elsewhere was silent on too many pairs.
+
+        Then the labels are taken away: what it did answer is kept reply by reply, and the next run asks for the rest.
+        """
+        did = self.ask(pairs, out, labels=labels)
+        silent = sum(n for outcome, n in did.outcomes.items() if outcome in SILENT) if self.plan.asks_a_model else 0
+        if silent <= SILENCE * did.rows:
+            return did
+        for path in (out, store.manifest_path(out)):
+            path.unlink(missing_ok=True)
+        raise InputError(
+            f"{did.judge} did not answer {silent:,} of {did.rows:,} pairs: is its server up? The next run asks for these again"
+        )
 
     def _last_judge(self, day: date) -> dict[str, str]:
         """Who judged last, for a day that shows nothing to judge: it is of no other judge."""
