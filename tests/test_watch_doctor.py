@@ -78,7 +78,7 @@ def test_a_project_that_is_in_order_says_so_and_stays_as_it_was(folder):
         ("k = 5", 'k = 5\nzone = "Mars/Base"', "watch settings", "broken", "is no time zone"),
         ('"docs.parquet"', '"gone.parquet"', "watch documents", "broken", "no files named gone.parquet"),
         ('"docs.parquet"', '"anchors.parquet"', "watch documents", "ok", "29 documents"),
-        ('judge = "fake"', 'judge = "no/body"', "watch settings", "broken", "no/body is no judge"),
+        ('judge = "fake"', 'judge = "no/body"', "watch settings", "broken", "no/body"),
         ('judge = "fake"', 'judge = "llm:openai/o3"', "watch judge", "broken", "OPENAI_API_KEY"),
         ('"anchors.parquet"', '"none.parquet"', "watch anchors", "broken", "no file none.parquet"),
         ("k = 5", 'k = 5\nregistry = "other.sqlite"', "watch registry", "absent", "no other.sqlite yet"),

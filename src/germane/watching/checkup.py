@@ -14,6 +14,7 @@ from germane.judges import providers
 from germane.judges.loading import locate
 from germane.labelling.checkup import ABSENT, BROKEN, OK, Finding
 from germane.registry import database
+from germane.report.words import many
 from germane.settings import Settings
 from germane.types import InputError
 from germane.watching import asking, calendar, files, reading, texts
@@ -69,7 +70,7 @@ def _log(plan: Plan, over: date) -> Finding:
         return Finding(
             "watch log", BROKEN, f"{future:,} of its requests are later than {over}", "is this machine's clock right?"
         )
-    return Finding("watch log", OK, f"{rows:,} requests of {over}, every column is there")
+    return Finding("watch log", OK, f"{many(rows, 'request')} of {over}, every column is there")
 
 
 def _documents(plan: Plan, over: date) -> Finding:
@@ -112,7 +113,7 @@ def _anchors(plan: Plan) -> Finding:
     rows = sum(piece.num_rows for piece in PairsFile(plan.anchors, None).pieces())
     if not rows:
         raise InputError(f"watch.anchors: {plan.anchors.name} holds no pair")
-    return Finding("watch anchors", OK, f"{rows:,} pairs in {plan.anchors.name}")
+    return Finding("watch anchors", OK, f"{many(rows, 'pair')} in {plan.anchors.name}")
 
 
 def _registry(plan: Plan, over: date, now: Callable[[], datetime]) -> Iterator[Finding]:
@@ -159,7 +160,7 @@ def _history(registry: database.Registry, plan: Plan, over: date) -> Iterator[Fi
             advice = "does a scheduler call `germane watch run`? It catches up"
             yield Finding("watch days", state, f"{late:,} behind: the last one is {span.last}", advice)
         else:
-            yield Finding("watch days", OK, f"{span.done:,} done, {span.gaps:,} gaps, the last one is {span.last}")
+            yield Finding("watch days", OK, f"{span.done:,} done, {many(span.gaps, 'gap')}, the last one is {span.last}")
         said = days.anchors_of(registry, span.last_done) if plan.anchors and span.last_done else []
         if said and not any(row.relevance is not None for row in said):
             yield Finding(

@@ -176,7 +176,7 @@ def _answered_before(plan: Plan, day: str, table: pa.Table, fingerprint: str) ->
     there = sorted(path.parent for path in plan.folder.glob(f"????-??-??/{LABELS}") if path.parent.name < day)
     for past in (folder for folder in there[-KEPT:] if (folder / PAIRS).is_file()):
         said = store.read_parquet(past / LABELS).select(["query_id", "doc_id", "relevance", "fingerprint"])
-        said = said.filter(pc.equal(said["fingerprint"], fingerprint))
+        said = said.filter(pc.equal(said["fingerprint"], pa.scalar(fingerprint)))
         answered = said.filter(said["relevance"].is_valid()).select(["query_id", "doc_id"])
         read = store.read_parquet(past / PAIRS).select(["query_id", "doc_id", "text"])
         row = pa.array(np.arange(table.num_rows))

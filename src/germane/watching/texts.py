@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from germane import sources
 from germane.judges import folder
 from germane.judges.loading import locate
+from germane.report.words import many
 from germane.sources.names import DOC_ID, plain_name
 from germane.sources.raw import Raw
 from germane.sources.reading import docs_of
@@ -59,7 +60,7 @@ def look(plan: Plan, file: Path) -> str:
                 rows = int(connection.execute(f"SELECT count(*) FROM {_parquet(file)}").fetchall()[0][0])
     else:
         rows = (sources.read_docs if plan.docs else sources.read_pairs)(file).num_rows
-    return f"{rows:,} {'documents' if plan.docs else 'pairs'}"
+    return many(rows, "document" if plan.docs else "pair")
 
 
 def learned(plan: Plan) -> TextPlan:
