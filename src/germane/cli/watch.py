@@ -101,8 +101,8 @@ def golden(
     if output == Output.JSON:
         show(plain(found), as_json=True)
         return
-    show({"pairs": found.drawn, "judged": found.judged, "votes": found.votes, "without a grade": found.unsure or None})
-    show({"tasks": found.tasks, "notes": found.notes})
+    counts = {"pairs": found.drawn, "judged": found.judged, "votes": found.votes, "votes without a grade": found.unsure}
+    show({**{name: n for name, n in counts.items() if n}, "tasks": found.tasks, "notes": found.notes})
     for table in call("watch golden as text", found):
         if table:
             print()
