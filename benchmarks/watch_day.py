@@ -3,12 +3,14 @@ reading the whole log, each in a process of its own.
 
     python benchmarks/watch_day.py                     # ten million requests: some minutes
     python benchmarks/watch_day.py --requests 1000000
+    python benchmarks/watch_day.py --judge DIR         # a trained judge, all of whose labels the judgment store holds
 
 A log of one parquet file is written to a temporary folder (seeded): queries by a Zipf law over a growing vocabulary, five
-languages, and 25 document ids each, of which some 3 % of requests have another order. The judge is the fake one, since labels
-of a sample are as many whatever the log's size. germane does a second day as well, so that changes are estimated; the time of
-that day alone is told too. pandas reads three columns and counts requests by query, and no more: it draws nothing and
-judges nothing. Up to two million requests it reads the lists as well, in a third run.
+languages, and 25 document ids each, of which some 3 % of requests have another order. The judge is the fake one, whose
+labels no store keeps. With --judge both days are done once before, untimed, and a second project begins with the store that
+this left: every label is from there, and one that had to be asked ends the benchmark. germane does a second day as well, so
+that changes are estimated; the time of that day alone is told too. pandas reads three columns and counts requests by query,
+and no more: it draws nothing and judges nothing. Up to two million requests it reads the lists as well, in a third run.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ scale = "five-level"
 [watch]
 log = "{{date}}.parquet"
 docs = "docs.parquet"
-judge = "fake"
+judge = "{judge}"
+labels = "{labels}"
 segments = ["language"]
 strata = ["language"]
 sample = 2000
@@ -45,12 +48,12 @@ start = "{first}"
 """
 
 
-def make(folder: Path, requests: int) -> None:
+def make(folder: Path, requests: int, judge: str) -> None:
     """Two days' logs, a catalogue and settings."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    (folder / "germane.toml").write_text(SETTINGS.format(first=FIRST), encoding="utf-8")
+    settle(folder, judge)
     docs = {
         "doc_id": [f"item-{i:07d}" for i in range(CATALOGUE)],
         "title": [f"a thing of kind {i % 997}" for i in range(CATALOGUE)],
@@ -68,6 +71,23 @@ def make(folder: Path, requests: int) -> None:
                 writer = pq.ParquetWriter(path, schema, compression="zstd")
             writer.write_table(table)
         writer.close()
+
+
+def settle(folder: Path, judge: str) -> None:
+    """The settings. A trained judge's store lies beside the project, so that another project may begin with it."""
+    labels = "" if judge == "fake" else str(folder.parent / "labels")
+    said = SETTINGS.format(first=FIRST, judge=judge, labels=labels)
+    (folder / "germane.toml").write_text(said, encoding="utf-8")
+
+
+def again(folder: Path, judge: str) -> Path:
+    """The same logs in a project without a history."""
+    other = folder.parent / "again"
+    other.mkdir()
+    for path in (folder / "docs.parquet", *(folder / f"{FIRST + timedelta(days=n)}.parquet" for n in range(2))):
+        (other / path.name).hardlink_to(path)
+    settle(other, judge)
+    return other
 
 
 def _piece(pa: Any, rng: np.random.Generator, day: date, n: int, names: Any) -> Any:
@@ -102,7 +122,12 @@ def watched(folder: Path) -> dict[str, Any]:
         found = watch.run(folder, day=str(FIRST + timedelta(days=number)))
         took.append(time.perf_counter() - began)
     print(found.days[0].answer, file=sys.stderr)
-    return {"first_day_s": took[0], "second_day_s": took[1]}
+    asked, known = 0, 0
+    for number in range(2):
+        said = json.loads((folder / f"watch/{FIRST + timedelta(days=number)}/report.json").read_text(encoding="utf-8"))
+        labels = said["day"]["facts"]["labels"]
+        asked, known = asked + labels["asked"], known + labels["known"]
+    return {"first_day_s": took[0], "second_day_s": took[1], "asked": asked, "from_store": known}
 
 
 def counted(folder: Path, *, lists: bool = False) -> dict[str, Any]:
@@ -124,6 +149,7 @@ TOOLS = {"germane": watched, "pandas": counted, "pandas with the lists": partial
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=10_000_000)
+    parser.add_argument("--judge", default="fake", help="the folder of a trained judge")
     parser.add_argument("--tool")
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
@@ -133,26 +159,38 @@ def main() -> None:
         print(json.dumps(found | {"processor_s": used.ru_utime + used.ru_stime, "peak_gb": used.ru_maxrss / 2**20}))
         return
     print(f"{surroundings()}\n{given.requests:,} requests a day")
+    judge = given.judge if given.judge == "fake" else str(Path(given.judge).resolve())
     with tempfile.TemporaryDirectory(prefix="germane-watch-") as name:
-        make(Path(name), given.requests)
-        size = (Path(name) / f"{FIRST}.parquet").stat().st_size / 2**30
+        folder = Path(name) / "shop"
+        folder.mkdir()
+        make(folder, given.requests, judge)
+        size = (folder / f"{FIRST}.parquet").stat().st_size / 2**30
         print(f"a log of {size:.2f} GiB a day")
+        if judge != "fake":
+            told("germane, filling the store (not of the figure)", "germane", folder)
+            folder = again(folder, judge)
         for tool in TOOLS:
             if tool == "pandas with the lists" and given.requests > LISTS_AT_MOST:
                 print(f"{tool}: left out above {LISTS_AT_MOST:,} requests")
                 continue
-            command = [sys.executable, __file__, "--tool", tool, "--folder", name]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-            if done.returncode:
-                print(f"{tool}: ended with {done.returncode} (killed for memory, where it is -9)")
-                continue
-            found = json.loads(done.stdout.splitlines()[-1])
-            days = ", ".join(
-                f"{key.removesuffix('_s').replace('_', ' ')} {value:.1f} s"
-                for key, value in found.items()
-                if key.endswith("_s")
-            )
-            print(f"{tool}: {days}, peak {found['peak_gb']:.2f} GiB")
+            found = told(tool, tool, folder)
+            if judge != "fake" and found.get("asked"):
+                sys.exit(f"{found['asked']:,} pairs were asked: the store does not hold them")
+
+
+def told(name: str, tool: str, folder: Path) -> dict[str, Any]:
+    """What a tool took, in a process of its own, printed; empty where it did not end well."""
+    command = [sys.executable, __file__, "--tool", tool, "--folder", str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        print(f"{name}: ended with {done.returncode} (killed for memory, where it is -9)")
+        return {}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    days = [f"{key.removesuffix('_s').replace('_', ' ')} {value:.1f} s" for key, value in found.items() if key.endswith("_s")]
+    if "from_store" in found:
+        days.append(f"{found['asked']:,} pairs asked, {found['from_store']:,} labels from the store")
+    print(f"{name}: {', '.join(days)}, peak {found['peak_gb']:.2f} GiB", flush=True)
+    return found
 
 
 if __name__ == "__main__":

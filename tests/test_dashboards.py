@@ -144,8 +144,8 @@ def test_segments_are_compared_with_a_week_before_unless_the_judge_changed_or_th
     assert change["value"] == pytest.approx(now["value"] - then["value"])
     assert change["se"] == pytest.approx((now["se"] ** 2 + then["se"] ** 2) ** 0.5)
     assert (change["low"], change["high"]) == pytest.approx(
-        (change["value"] - 1.95996 * change["se"], change["value"] + 1.95996 * change["se"]), abs=1e-6
-    )
+        (change["value"] - 1.96234 * change["se"], change["value"] + 1.96234 * change["se"]), abs=1e-6
+    )  # Student's t at 999
     assert change["n"] == 1000
     for day, why in (("2026-04-02", "the judge changed on 2026-04-01"), ("2026-03-29", "2026-03-22 is not in the history")):
         found = browser.get(f"/api/segments?date={day}").json()
@@ -212,6 +212,10 @@ def test_what_is_not_known_is_said_in_one_line(browser, history, path):
     assert 'role="alert"' in browser.get(path, 422).text
     api_path = path.replace("/?", "/overview?")
     assert set(browser.get(f"/api{api_path}", 422).json()) == {"error"}
+
+
+def test_the_first_day_of_the_calendar_has_no_week_before_it(browser, history):
+    assert browser.get("/api/segments?date=0001-01-05").json()["rows"] == []
 
 
 def test_a_history_that_ends_early_says_so(browser, history, clock):

@@ -273,3 +273,31 @@ def test_metrics_of_which_few_queries_move_alarm_no_more_often(repetitions):
         count += len(detect(days, when))
     quarters = years * 365 / 90
     assert count <= quarters + 3 * np.sqrt(quarters)
+
+
+@pytest.mark.parametrize(("loss", "share"), [(0.3, 0.5), (0.4, 0.1), (0.05, 0.5)])
+def test_an_alert_s_interval_holds_the_step_also_where_it_hits_some_queries_alone(loss, share, repetitions):
+    """The panel is one of many: another would have had other queries among those that are hit. 5,000 queries, 300 of them."""
+    from datetime import date, timedelta
+
+    from germane.monitor.changes import changes
+    from germane.monitor.days import Day
+
+    count, drawn, inside, found = 5000, 300, 0, 0
+    dates = [str(date(2025, 1, 1) + timedelta(days=t)) for t in range(34)]
+    for seed in range(times := repetitions(reduced=40, whole=400)):
+        rng = np.random.default_rng(seed)
+        mean, hit, panel = rng.uniform(0.4, 0.9, count), rng.random(count) < share, rng.random(count) < drawn / count
+        n = int(panel.sum())
+        columns = (np.arange(count).astype(str)[panel], np.ones(n), np.full(n, n / count), np.full(n, "a"), np.ones(n, bool))
+        days, before = [], None
+        for t, day in enumerate(dates):
+            values = np.clip(mean + rng.normal(0, 0.02, count) - (loss * hit if t >= 30 else 0), 0, 1)
+            now = Day(day, *columns, metrics={"m": values[panel]})
+            days.append(changes(before, now) if before else [])
+            before = now
+        if alerts := [a for a in detect(days, dates) if a.since == dates[30]]:
+            found += 1
+            inside += alerts[0].size.low <= -(loss * hit).mean() <= alerts[0].size.high
+    assert found > 0.9 * times
+    assert inside / found > 0.95 - 4 * np.sqrt(0.95 * 0.05 / found)

@@ -173,3 +173,66 @@ def test_lists_have_a_gain_for_each_document():
 
 def _with(one: Day, **changed: str) -> Day:
     return replace(one, **changed)
+
+
+# --- the interval of a level under the real draw --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zipf", [0.6, 0.8, 1.05])
+def test_a_level_has_its_interval_whatever_number_of_queries_a_stratum_gave(zipf, repetitions):
+    """Each query of a fixed day is drawn by its own number, so that a stratum gives more or fewer than were aimed at."""
+    from germane.logs import popularity
+    from germane.watching.drawing import TOP, WEIGHT, _allocated
+
+    rng, n, sample = np.random.default_rng(int(100 * zipf)), 6000, 300
+    requests = np.sort(np.maximum(1, np.round(n / 3 / np.arange(1, n + 1) ** zipf)).astype(int))
+    code, names = popularity(requests)
+    stratum = np.array([names[c] for c in code])
+    means = {"head": 0.9, "torso": 0.6, "tail": 0.3, "single": 0.1}
+    x = np.clip(rng.normal([means[s] for s in stratum], 0.1), 0, 1)
+    stratum = np.where(requests >= WEIGHT * requests.sum() / sample, TOP, stratum)
+    truth, query = float((requests * x).sum() / requests.sum()), np.arange(n).astype(str)
+    sizes = [(s, int((stratum == s).sum()), int(requests[stratum == s].sum())) for s in dict.fromkeys(stratum.tolist())]
+    strata = _allocated(sorted(sizes, key=lambda row: -row[2]), sample, 0.5)
+    aimed = np.array([{s.name: s.odds for s in strata}[h] for h in stratum])
+    totals, size = {s.name: float(s.requests) for s in strata}, {s.name: s.queries for s in strata}
+    inside, times, errors, said = 0, repetitions(reduced=400, whole=4000), [], []
+    for _ in range(times):
+        taken = rng.random(n) < aimed
+        share = {s: (taken & (stratum == s)).sum() / size[s] for s in size}
+        p = np.array([share[h] for h in stratum[taken]])
+        columns = (query[taken], requests[taken].astype(float), p, stratum[taken], np.ones(p.size, bool))
+        day = Day("2026-03-01", *columns, metrics={"m": x[taken]}, varied=np.zeros(p.size, bool), totals=totals)
+        found = levels(day)[0].estimate
+        inside += found.low <= truth <= found.high
+        errors.append(found.value - truth)
+        said.append(found.se)
+    assert inside / times > 0.95 - 0.02 - 4 * np.sqrt(0.95 * 0.05 / times)  # few and heavy queries: a little less than said
+    assert 0.85 < np.sqrt(np.mean(np.square(said))) / np.std(errors) < 1.15
+    assert abs(np.mean(errors)) < 4 * np.std(errors) / np.sqrt(times) + 0.1 * np.std(errors)
+
+
+def test_each_stratum_has_the_requests_that_it_had_whatever_was_drawn():
+    columns = (
+        np.array(["a", "b", "c"]),
+        np.array([5.0, 1.0, 2.0]),
+        np.array([0.5, 0.1, 0.1]),
+        np.array(["head", "tail", "tail"]),
+    )
+    told = Day("2026-03-01", *columns, np.ones(3, bool), totals={"head": 10.0, "tail": 60.0, "single": 7.0})
+    assert told.weights.tolist() == [10.0, 20.0, 40.0]
+    with pytest.raises(InputError, match="no total of requests is given for stratum 'tail'"):
+        Day("2026-03-01", *columns, np.ones(3, bool), totals={"head": 10.0})
+
+
+def test_a_day_that_was_taken_whole_leaves_nothing_to_chance_but_which_list_was_taken():
+    whole = {"probability": np.ones(3), "stratum": np.array(["head"] * 3), "metrics": {"m": np.array([0.2, 0.5, 0.9])}}
+
+    def day(varied):
+        return Day("2026-03-01", np.array(["a", "b", "c"]), np.ones(3), panel=np.ones(3, bool), varied=varied, **whole)
+
+    sure = levels(day(np.zeros(3, bool)))[0].estimate
+    assert (sure.se, sure.low, sure.high) == (0.0, sure.value, sure.value)
+    assert "no chance of the draw is left" in sure.caveat
+    unsure, untold = levels(day(np.array([True, False, False])))[0].estimate, levels(day(None))[0].estimate
+    assert 0 < unsure.se < untold.se

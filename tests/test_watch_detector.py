@@ -60,12 +60,13 @@ class Judge(NamedTuple):
         schema = store.SCHEMAS["judgments"].arrow()
         with store.replacing(out) as file:
             pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in made], schema), file)
-        return Answered(len(rows), 0, 1.0, "", (), "simulated", mark)
+        return Answered(len(rows), 0, len(rows), 1.0, "", (), "simulated", mark)
 
 
 class Answered(NamedTuple):
     rows: int
     known: int
+    computed: int
     coverage: float
     cost: str
     notes: tuple[str, ...]

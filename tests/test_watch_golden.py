@@ -15,6 +15,7 @@ from registries import new_database, postgres, team
 from watched import project
 
 from germane import cli
+from germane.monitor.days import Day
 from germane.pipeline import watch
 from germane.registry import backups, database, days, draws, tasks, voted
 from germane.registry.assigning import Ballot, take, vote
@@ -257,14 +258,24 @@ def test_another_guide_version_is_a_row_of_its_own(registry):
 # --- correction ---------------------------------------------------------------------------------------------------------
 
 
+def a_sample(requests, levels, metric, *, probability=1.0):
+    """A sampled day of queries q0, q1, ... of one stratum."""
+    n = len(requests)
+    names = np.array([f"q{i}" for i in range(n)])
+    all_ = np.array(["head"] * n)
+    metrics = {metric: np.asarray(levels, float)}
+    return Day(str(DAY), names, np.asarray(requests, float), np.full(n, probability), all_, np.ones(n, bool), {}, metrics)
+
+
 def test_a_level_is_corrected_to_what_people_say_where_all_is_judged():
-    queries, asked, said, true = [], [], [], []
+    requested, levels, asked, said, true = [], [], [], [], []
     rng = np.random.default_rng(5)
     for q in range(30):
         judge, people = rng.integers(0, 3, 2), rng.integers(0, 3, 2)
         requests = int(rng.integers(1, 9))
         level = float(np.mean([GAINS[g] for g in judge]))
-        queries.append(days.QueryRow(f"q{q}", requests, 0.5, 0.5, True, "head", {}, {"sdcg@2": level}))
+        requested.append(requests)
+        levels.append(level)
         true.append((requests, float(np.mean([GAINS[g] for g in people]))))
         for d in range(2):
             number = 2 * q + d
@@ -272,16 +283,16 @@ def test_a_level_is_corrected_to_what_people_say_where_all_is_judged():
                 voted.Asked("2026-03-02", "t", number, f"q{q}", d, int(judge[d]), "j", "f", 2.0 * requests, 1.0, 0.5, GAINS)
             )
             said.append(voted.Said(number, 1, int(people[d]), "v"))
-    w = np.array([row.requests for row in queries], float)
-    plain = float(w @ [row.metrics["sdcg@2"] for row in queries] / w.sum())
+    w, day = np.array(requested, float), a_sample(requested, levels, "sdcg@2", probability=0.5)
+    plain = float(w @ levels / w.sum())
     level = Estimate(plain, 0.01, plain - 0.02, plain + 0.02, 30, "m", 0.95)
-    found = correcting.corrected(level, "sdcg@2", queries, asked, said)
+    found = correcting.corrected(level, "sdcg@2", day, asked, said)
     wanted = float(w @ [value for _, value in true] / w.sum())
     assert found.corrected.value == pytest.approx(wanted)
     assert found.bias.value == pytest.approx(plain - wanted)
     assert found.level is level
     assert found.corrected.low < wanted < found.corrected.high
-    assert correcting.corrected(level, "sdcg@2", queries, asked[:9], said) is None
+    assert correcting.corrected(level, "sdcg@2", day, asked[:9], said) is None
 
 
 @pytest.mark.simulation
@@ -290,17 +301,18 @@ def test_the_correction_covers_what_people_would_say(repetitions):
     runs, inside, errors = repetitions(reduced=150, whole=2000), 0, []
     for run in range(runs):
         rng = np.random.default_rng(run)
-        known, queries, people = [], [], {}
+        known, requested, levels, people = [], [], [], {}
         for q in range(80):
             requests, truth = int(rng.integers(1, 20)), rng.integers(0, 3, 5)
             judge = np.minimum(truth + (rng.random(5) < 0.4), 2)
             mean = float(np.mean([GAINS[g] for g in judge]))
-            queries.append(days.QueryRow(f"q{q}", requests, 1.0, 1.0, True, "all", {}, {"m": mean}))
+            requested.append(requests)
+            levels.append(mean)
             for rank, (grade, real) in enumerate(zip(judge.tolist(), truth.tolist(), strict=True)):
                 people[f"q{q}", rank] = real
                 known.append(Candidate(f"q{q}", f"q{q}", "all", str(rank), rank, grade, "f", float(requests), 0.2))
-        w = np.array([row.requests for row in queries], float)
-        plain = float(w @ [row.metrics["m"] for row in queries] / w.sum())
+        w = np.array(requested, float)
+        plain = float(w @ levels / w.sum())
         level = Estimate(plain, 0.0, plain, plain, 80, "m", 0.95)
         asked, said = [], []
         for number, (row, chance) in enumerate(golden.chosen(known, 24, seed=run, day=DAY).items()):
@@ -309,7 +321,7 @@ def test_the_correction_covers_what_people_would_say(repetitions):
                 voted.Asked(str(DAY), "t", number, one.query, one.rank, one.relevance, "j", "f", one.weight, chance, 0.2, GAINS)
             )
             said.append(voted.Said(number, 1, people[one.query_id, int(one.doc_id)], "v"))
-        found = correcting.corrected(level, "m", queries, asked, said)
+        found = correcting.corrected(level, "m", a_sample(requested, levels, "m"), asked, said)
         grades = np.array([[GAINS[people[f"q{q}", r]] for r in range(5)] for q in range(80)]).mean(1)
         errors.append(found.corrected.value - 0.5)  # every grade is as likely: people's level is 0.5 in such markets
         inside += found.corrected.low <= 0.5 <= found.corrected.high

@@ -194,17 +194,51 @@ def test_a_day_without_traffic_is_a_gap_and_no_zero(tmp_path, capsys):
 
 def test_a_log_that_is_late_is_waited_for_and_one_that_was_lost_is_a_gap(tmp_path, clock):
     folder = project(tmp_path, days=2)
+    found = watch.run(folder)
+    assert [day.date for day in found.days] == ["2026-03-02", "2026-03-03"]  # what was done is told
+    assert "the log of 2026-03-04 is not there" in found.stopped
     with pytest.raises(InputError, match=r"the log of 2026-03-04 is not there"):
         watch.run(folder)
     assert [day[:2] for day in history(folder)["days"]] == [("2026-03-02", "done"), ("2026-03-03", "done")]
     clock(NOW + timedelta(days=2))
     write_log(folder, FIRST + timedelta(days=4))  # 2026-03-06; those of 4 and 5 never came
-    found = watch.run(folder)
-    assert [(day.date, day.state) for day in found.days] == [
+    days = [*watch.run(folder, most=1).days, *watch.run(folder).days]  # one at a time as well
+    assert [(day.date, day.state) for day in days] == [
         ("2026-03-04", "gap"),
         ("2026-03-05", "gap"),
         ("2026-03-06", "done"),
     ]
+
+
+def test_other_segments_and_another_scale_draw_a_line_and_stop_nothing(tmp_path, clock):
+    folder = project(tmp_path, days=3)
+    watch.run(folder, day="2026-03-02")
+    settings = (folder / "germane.toml").read_text(encoding="utf-8")
+    (folder / "germane.toml").write_text(settings.replace('["language"]', "[]"), encoding="utf-8")
+    assert "The design changed that day" in watch.run(folder, day="2026-03-03").days[0].answer
+    (folder / "germane.toml").write_text(settings.replace("five-level", "three-level"), encoding="utf-8")
+    clock(datetime(2026, 3, 5, 9, tzinfo=UTC))
+    assert "changed that day" in watch.run(folder, day="2026-03-04").days[0].answer
+
+
+def test_a_catalogue_that_has_none_of_the_documents_makes_no_day(tmp_path, clock):
+    folder = project(tmp_path, days=1)
+    docs = pq.read_table(folder / "docs.parquet")
+    other = docs.set_column(docs.column_names.index("doc_id"), "doc_id", pa.array([f"x{i}" for i in range(docs.num_rows)]))
+    pq.write_table(other, folder / "docs.parquet")
+    with pytest.raises(InputError, match=r"none of the .* documents that were shown on 2026-03-02, .* is in docs.parquet"):
+        watch.run(folder, day="2026-03-02")
+    assert history(folder)["days"] == []
+    pq.write_table(docs, folder / "docs.parquet")
+    assert [day.state for day in watch.run(folder, day="2026-03-02").days] == ["done"]
+
+
+def test_a_segment_may_not_have_a_name_of_the_sample_s_own(tmp_path, clock):
+    folder = project(tmp_path, days=1)
+    text = (folder / "germane.toml").read_text(encoding="utf-8").replace('["language"]', '["panel"]')
+    (folder / "germane.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"'panel' under \[watch\] is a name that the sample itself has"):
+        watch.run(folder)
 
 
 def test_missed_days_are_caught_up_in_order_and_some_at_a_time(tmp_path, clock):

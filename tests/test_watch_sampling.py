@@ -192,9 +192,12 @@ def test_the_same_log_in_any_order_gives_the_same_sample(tmp_path):
 def test_sql_and_python_agree_on_who_is_in_the_panel(tmp_path):
     of = planned(tmp_path, sample=80)
     drawn = sampled(of, DAY, logged(tmp_path / "log.parquet", many(5000, queries=2000)))[1]
+    aimed = {stratum.name: stratum for stratum in drawn.strata}
     for row in drawn.table.to_pylist():
-        u = drawing.permanent(of.seed, row["query"], DAY, of.step)
-        assert row["panel"] == (u < row["panel_probability"])
+        u, stratum = drawing.permanent(of.seed, row["query"], DAY, of.step), aimed[row["stratum"]]
+        assert row["panel"] == (u < stratum.panel)
+        assert row["probability"] == stratum.drawn / stratum.queries
+        assert row["panel_probability"] == stratum.drawn_panel / stratum.queries
     assert 0 < sum(drawn.table["panel"].to_pylist()) < drawn.table.num_rows
 
 
@@ -230,6 +233,15 @@ def test_the_sample_stands_for_the_day(tmp_path, repetitions):
         totals.append((table["requests"].to_numpy() / table["probability"].to_numpy()).sum())
     error = np.std(totals, ddof=1) / np.sqrt(len(totals))
     assert abs(np.mean(totals) - 4000) < 4 * error
+
+
+def test_queries_that_are_asked_most_are_always_taken_and_all_of_them_are_in_the_panel(tmp_path):
+    rows = [(datetime(2026, 3, 2, 9), f"q{q}", ["d"]) for q in range(800) for _ in range(1 if q else 200)]
+    drawn = sampled(planned(tmp_path, sample=100), DAY, logged(tmp_path / "log.parquet", rows))[1]
+    [top] = [stratum for stratum in drawn.strata if stratum.name == drawing.TOP]
+    assert (top.queries, top.drawn, top.drawn_panel, top.odds) == (1, 1, 1, 1.0)
+    [row] = [row for row in drawn.table.to_pylist() if row["stratum"] == drawing.TOP]
+    assert (row["query"], row["panel"], row["probability"]) == ("q0", True, 1.0)
 
 
 def test_a_list_that_was_shown_more_often_is_drawn_more_often(tmp_path):

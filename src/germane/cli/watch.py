@@ -9,6 +9,7 @@ import typer
 
 from germane.cli.app import Output, OutputOption, app, call
 from germane.show import plain, show
+from germane.types import InputError
 
 watch = typer.Typer(
     name="watch",
@@ -39,11 +40,13 @@ def run(
     found = call("watch run", project, day=date, most=most)
     if output == Output.JSON:
         show(found, as_json=True)
-        return
-    for day in found.days:
-        print(f"{day.date}: {day.answer}")
-        print(f"report: {day.report}")
-    show({"sent": found.sent or None, "unsent": found.unsent, "notes": found.notes})
+    else:
+        for day in found.days:
+            print(f"{day.date}: {day.answer}")
+            print(f"report: {day.report}")
+        show({"sent": found.sent or None, "unsent": found.unsent, "notes": found.notes})
+    if found.stopped:
+        raise InputError(found.stopped)
 
 
 @watch.command("init")

@@ -6,6 +6,7 @@ import datetime
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Literal
 
 import numpy as np
@@ -142,7 +143,9 @@ def detect(
             if joined not in (*events[same].also, (events[same].metric, events[same].segment)):
                 events[same] = replace(events[same], also=(*events[same].also, joined))
             continue
-        size = _size(float(found.size[i]), float(found.se[i]), int(chains.n[t, found.series[i]]), t - since + 1, level)
+        series = int(found.series[i])
+        se = sqrt(float(found.se[i]) ** 2 + _unequal(chains.variances[: t + 1, series], chains.n[: t + 1, series], since))
+        size = _size(float(found.size[i]), se, int(chains.n[t, series]), t - since + 1, level)
         carried = _carried(snapshots[t], since, order, part, metric, bool(down), chains.n[t])
         events.append(
             Alert(
@@ -166,6 +169,19 @@ def _overlap(event: Alert, segment: str) -> bool:
     """Whether a series of this segment may show the same event: not where both are values of one column."""
     column, other = event.segment.partition("=")[0], segment.partition("=")[0]
     return column != other or event.segment == segment or segment in event.carried_by
+
+
+def _unequal(variance: Floats, n: Floats, since: int) -> float:
+    """What it adds to the variance of a step that it hits queries unequally, and another panel would have had others.
+
+    The noise of quiet days, by which a step is found, knows nothing of that; the change of the day on which it came does: it is
+    what that day's variance has above the median of those before, for as many queries. variance, n: (t,) day by day.
+    """
+    before = variance[:since] * n[:since]
+    usual = float(np.nanmedian(before)) if np.isfinite(before).any() else np.inf
+    with np.errstate(invalid="ignore", divide="ignore"):
+        more = variance[max(since - 1, 0) :] - usual / n[max(since - 1, 0) :]
+    return float(np.nanmax(np.where(np.isfinite(more), more, 0.0), initial=0.0)) if np.isfinite(more).any() else 0.0
 
 
 def _size(value: float, se: float, n: int, days: int, level: float) -> Estimate:

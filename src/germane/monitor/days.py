@@ -26,10 +26,13 @@ JUDGE = "judge"
 class Day:
     """A day's sampled queries, each once, with what it stands for and how relevant its results were.
 
-    date: ISO, 2026-03-01. query: (n,) normalised text. requests: (n,) of the query that day. probability: (n,) of having
-    been drawn. stratum: (n,). panel: (n,) True for queries of the rotating panel, False for those drawn fresh.
-    segments: column -> (n,) its value of each query. metrics: name -> (n,) in 0 to 1, NaN where there is no answer, which
-    is not zero. judge, guide: fingerprint of the judge and version of the guide that gave the grades, "" if not told.
+    date: ISO, 2026-03-01. query: (n,) normalised text. requests: (n,) of the query that day. probability: (n,) the share of
+    its stratum's queries that was drawn. stratum: (n,). panel: (n,) True for queries of the rotating panel, False for those
+    drawn fresh. segments: column -> (n,) its value of each query. metrics: name -> (n,) in 0 to 1, NaN where there is no
+    answer, which is not zero. judge, guide: fingerprint of the judge and version of the guide that gave the grades, "" if not
+    told. varied: (n,) True where the query's requests were shown more than one list, of which one was taken; None where that
+    is not told. totals: stratum -> its requests that day, where they are known: each stratum then has that weight, whatever
+    was drawn.
     """
 
     date: str
@@ -42,10 +45,13 @@ class Day:
     metrics: Mapping[str, Floats] = field(default_factory=dict)
     judge: str = ""
     guide: str = ""
+    varied: Masks | None = None
+    totals: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.query)
         columns: dict[str, Any] = {name: getattr(self, name) for name in ("requests", "probability", "stratum", "panel")}
+        columns |= {} if self.varied is None else {"varied": self.varied}
         for name, values in {**columns, **self.segments, **self.metrics}.items():
             if np.shape(values) != (n,):
                 raise InputError(f"day {self.date}: {n} queries and {name} of shape {np.shape(values)}: give one a query")
@@ -53,6 +59,8 @@ class Day:
             raise InputError(f"day {self.date}: a query's probability of being drawn is not within 0 and 1")
         if n and not (np.isfinite(self.requests).all() and (self.requests >= 0).all()):
             raise InputError(f"day {self.date}: a query has no finite number of requests, 0 or more")
+        if self.totals and (unknown := set(np.unique(self.stratum).tolist()) - set(self.totals)):
+            raise InputError(f"day {self.date}: no total of requests is given for stratum {min(unknown)!r}")
         if len(set(self.query.tolist())) != n:
             raise InputError(f"day {self.date}: a query stands there twice: add its requests up, and give it once")
 
@@ -61,8 +69,21 @@ class Day:
 
     @property
     def weights(self) -> Floats:
-        """(n,) requests that each query stands for: its own, divided by its probability of being drawn."""
-        return np.asarray(self.requests / self.probability, np.float64)
+        """(n,) requests that each query stands for: its own, divided by the share that was drawn of its stratum's requests,
+        where these are known, and else of its queries.
+        """
+        if not self.totals:
+            return np.asarray(self.requests / self.probability, np.float64)
+        names, code = np.unique(self.stratum, return_inverse=True)
+        drawn = np.bincount(code, weights=self.requests, minlength=names.size)
+        total = np.array([self.totals[name] for name in names.tolist()], np.float64)
+        return np.asarray(self.requests * (total / np.maximum(drawn, 1e-300))[code], np.float64)
+
+    @property
+    def left(self) -> Floats:
+        """(n,) what the draw left to chance: 1 - share drawn, and all where the list that was taken could have been another."""
+        varied = np.True_ if self.varied is None else self.varied
+        return np.where(varied, 1.0, 1.0 - self.probability)
 
     def members(self) -> dict[str, Masks]:
         """Segment -> (n,) who is in it: "all" first, then column=value for each value, in order."""

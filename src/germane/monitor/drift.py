@@ -134,7 +134,7 @@ def new_words(day: Day, known: Collection[str], *, level: float = 0.95) -> Estim
     fresh = np.array([[float(any(word not in known for word in words(query)))] for query in day.query.tolist()])
     if not len(day):
         raise InputError(f"day {day.date} has no queries: there is no share of nothing")
-    value, se, n, _ = domain_means(fresh, day.weights, np.ones((len(day), 1), bool), strata=day.stratum)
+    value, se, n, _ = domain_means(fresh, day.weights, np.ones((len(day), 1), bool), strata=day.stratum, known=bool(day.totals))
     return _share(float(value[0]), float(se[0]), int(n[0]), "requests with a word not seen before", level)
 
 

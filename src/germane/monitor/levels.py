@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from germane.monitor.days import Day
-from germane.stats.means import MINIMUM_NONZERO, t_quantile
-from germane.stats.ratios import domain_means
+from germane.stats.means import t_quantile
+from germane.stats.ratios import domain_means, few
 from germane.types import Estimate
 
 METHOD = "mean over requests, weighted by the design"
+WHOLE = "mean over requests, every query of the day taken"
 
 
 class Level(NamedTuple):
@@ -25,9 +26,10 @@ class Level(NamedTuple):
 def levels(day: Day, *, level: float = 0.95) -> list[Level]:
     """Every metric's level in every segment, in units of the metric: "all" first, then each value of each column.
 
-    The panel and the fresh queries count alike, each with its requests divided by its probability of being drawn. A segment
-    without an answer has no level: nothing is made of nothing. Intervals are cut at 0 and 1, where the metric ends.
-    Source: see `germane.stats.ratios.domain_means`.
+    The panel and the fresh queries count alike, each with the requests that it stands for (`Day.weights`). A segment without
+    an answer has no level: nothing is made of nothing. Intervals are for the requests of this very day: a stratum that was
+    taken whole leaves nothing to chance, but for queries that were shown several lists, of which one was taken. They are cut
+    at 0 and 1, where the metric ends. Source: see `germane.stats.ratios.domain_means`.
 
     >>> two = np.array(["red shoes", "hat"])
     >>> day = Day("2026-03-01", two, np.array([3.0, 1.0]), np.ones(2), np.array(["head", "head"]), np.ones(2, bool),
@@ -39,20 +41,26 @@ def levels(day: Day, *, level: float = 0.95) -> list[Level]:
     if not len(day) or not day.metrics:
         return []
     values = np.stack([np.asarray(x, np.float64) for x in day.metrics.values()], axis=1)
-    mean, se, n, _ = domain_means(values, day.weights, np.stack(list(members.values()), axis=1), strata=day.stratum)
+    inside = np.stack(list(members.values()), axis=1)
+    mean, se, n, _ = domain_means(values, day.weights, inside, strata=day.stratum, left=day.left, known=bool(day.totals))
+    taken = (day.left == 0) @ inside.astype(np.float64) == inside.sum(0)  # by segment: all of it
     names = [(metric, segment) for metric in day.metrics for segment in members]
     return [
-        Level(*name, _estimate(m, s, k, level))
-        for name, m, s, k in zip(names, mean.tolist(), se.tolist(), n.tolist(), strict=True)
+        Level(*name, _estimate(m, s, k, level, whole))
+        for name, m, s, k, whole in zip(
+            names, mean.tolist(), se.tolist(), n.tolist(), np.tile(taken, len(day.metrics)).tolist(), strict=True
+        )
         if np.isfinite(m)
     ]
 
 
-def _estimate(value: float, se: float, n: int, level: float) -> Estimate:
+def _estimate(value: float, se: float, n: int, level: float, whole: bool) -> Estimate:
+    if whole:
+        return Estimate(value, 0.0, value, value, n, WHOLE, level, None, "no chance of the draw is left; the judge may err")
+    caveat = few(se, n)
     if not np.isfinite(se):
-        return Estimate(value, float("nan"), 0.0, 1.0, n, METHOD, level, None, "one query: no interval but the whole scale")
+        return Estimate(value, float("nan"), 0.0, 1.0, n, METHOD, level, None, caveat)
     if se == 0:
-        return Estimate(value, 0.0, value, value, n, METHOD, level, None, "nothing varied: every query has the same value")
+        return Estimate(value, 0.0, value, value, n, METHOD, level, None, caveat)
     margin = t_quantile((1 + level) / 2, n - 1) * se
-    caveat = f"{n} queries: too few to lean on" if n < MINIMUM_NONZERO else ""
     return Estimate(value, se, max(value - margin, 0.0), min(value + margin, 1.0), n, METHOD, level, float(n - 1), caveat)

@@ -64,9 +64,8 @@ class How:
 class Labelling(NamedTuple):
     """What `label` wrote. made: False if nothing had changed. deduplicated: rows that a row of the same words answered.
 
-    known: different pairs whose label the judgment store had. outcomes: of rows. coverage: share of rows with a grade.
-    quarantine: the rows that could not be labelled. rows_per_s, latency_ms: of different pairs that were asked, on
-    `machine`; latency is of one pair alone.
+    known, computed: different pairs that the judgment store had, and that the judge was asked. outcomes: of rows. coverage:
+    share of rows with a grade. quarantine: rows without a label. rows_per_s, latency_ms (of one alone): of those computed.
     """
 
     out: str
@@ -76,6 +75,7 @@ class Labelling(NamedTuple):
     rows: int
     deduplicated: int
     known: int
+    computed: int
     outcomes: Mapping[str, int]
     coverage: float
     quarantine: str
@@ -366,8 +366,7 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
-    did, judge = extra["label"], extra["judge"]
-    aside = int(did["quarantined"])
+    did, judge, aside = extra["label"], extra["judge"], int(extra["label"]["quarantined"])
     return Labelling(
         str(out),
         made,
@@ -376,6 +375,7 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
         int(did["rows"]),
         int(did["deduplicated"]),
         int(did["known"]),
+        int(did["computed"]),
         {str(outcome): did["outcomes"][outcome] for outcome in Outcome if outcome in did["outcomes"]},
         did["outcomes"].get("label", 0) / int(did["read"]),
         f"{aside:,} row{'s' if aside > 1 else ''} in {quarantine_of(out)}" if aside else "",

@@ -38,7 +38,7 @@ class Did(NamedTuple):
 class Watching(NamedTuple):
     """What `watch run` did. days: that it did now, in order; left: that another run is at. sent: alerts that went out.
 
-    unsent: sink -> why alerts wait for the next run.
+    unsent: sink -> why alerts wait for the next run. stopped: what stood in the way of the next day, "" where nothing did.
     """
 
     registry: str
@@ -47,6 +47,7 @@ class Watching(NamedTuple):
     sent: int
     unsent: Mapping[str, str]
     notes: tuple[str, ...]
+    stopped: str = ""
 
 
 class Standing(NamedTuple):
@@ -129,8 +130,8 @@ def run(project: Path | None = None, *, day: str | None = None, most: int = AGO)
 
     project: a folder with germane.toml, this one by default. day: only this one. most: days, the others are for the next run.
 
-    Raises: InputError for wrong settings, a log that is not there, and a registry that does not answer. What was done until
-    then stands; the next run goes on.
+    Raises: InputError for wrong settings, a log that is not there, and a registry that does not answer. Where days were done
+    before that, they stand and are told, with `stopped`; the next run goes on.
     """
     from germane.watching import job, sinks
 
@@ -138,21 +139,26 @@ def run(project: Path | None = None, *, day: str | None = None, most: int = AGO)
     did: list[Did] = []
     left: list[str] = []
     notes: list[str] = []
+    stopped = ""
     with _opened(plan) as registry:
         try:
             todo, more = _due(plan, registry, day, most)
             notes += [f"{more} more days wait for the next run"] if more else []
             work = job.Work(plan, registry, partial(_ask, plan), _write)
             for each in todo:
-                if (found := _one(plan, registry, work, each, last=each == todo[-1])) is None:
+                if (found := _one(plan, registry, work, each)) is None:
                     left.append(str(each))
                     break  # days are done in order
                 did.append(found)
+        except InputError as problem:
+            if not did:
+                raise
+            stopped = str(problem)
         finally:
             sent = sinks.deliver(registry, plan, job.sinks_of(plan))
     notes += [] if did or left else ["nothing to do: every day that is over is in the history"]
     notes += [f"{each} is left to another run" for each in left]
-    return Watching(registry.name, tuple(did), tuple(left), sent.sent, dict(sent.failed), tuple(notes))
+    return Watching(registry.name, tuple(did), tuple(left), sent.sent, dict(sent.failed), tuple(notes), stopped)
 
 
 def init(project: Path | None = None) -> Mapping[str, Any]:
@@ -189,7 +195,7 @@ def status(project: Path | None = None) -> Standing:
         metric = f"sdcg@{plan.k}"
         last = days.levels_of(registry, metric=metric, segment="all", first=done[-1].date) if done else []
         known = {row.date for row in rows}
-        first = plan.start or (date.fromisoformat(rows[0].date) if rows else None)
+        first = date.fromisoformat(rows[0].date) if rows else plan.start  # what lies before the first day is passed over
         over = calendar.yesterday(registry.clock(), plan.zone)
         missing = [] if first is None else [d for d in calendar.days(first, over) if str(d) not in known]
         running = [f"{at} (process {process} on {host})" for at, host, process in days.claimed(registry)]
@@ -303,7 +309,7 @@ def _due(plan: Plan, registry: Registry, day: str | None, most: int) -> tuple[li
     return todo[:most], len(todo[most:])
 
 
-def _one(plan: Plan, registry: Registry, work: Any, day: date, *, last: bool) -> Did | None:
+def _one(plan: Plan, registry: Registry, work: Any, day: date) -> Did | None:
     """A day, done by this run; None where another is at it. A day without a log is a gap once a later one has a log.
 
     Raises: InputError for a log that is not there yet.
@@ -321,7 +327,7 @@ def _one(plan: Plan, registry: Registry, work: Any, day: date, *, last: bool) ->
     with job.alive(held):
         if plan.has_log(day):
             found = work.do(day, held)
-        elif last or not any(plan.has_log(each) for each in _later(plan, registry, day)):
+        elif not any(plan.has_log(each) for each in _later(plan, registry, day)):
             raise InputError(
                 f"the log of {day} is not there: no file {plan.log.replace(plans.DATE, str(day))}; the next run tries again"
             )

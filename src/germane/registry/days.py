@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from germane.registry.database import Registry, record
 from germane.registry.draws import Draw, put_up
 from germane.registry.tables import alerts, anchors, changes, claims, days, levels, lines, outbox, sampled
+from germane.stats.ratios import few
 from germane.types import Estimate, InputError
 
 LEASE = timedelta(minutes=5)
@@ -281,7 +282,7 @@ def levels_of(
         asked = asked if value is None else asked.where(column == value)
     with steady(registry), registry.reading() as connection:
         rows = connection.execute(_between(asked, first, last)).all()
-    return [LevelRow(r.date, r.metric, r.segment, _estimate(r)) for r in rows]
+    return [LevelRow(r.date, r.metric, r.segment, estimate(r)) for r in rows]
 
 
 def changes_of(registry: Registry, *, first: str | None = None, last: str | None = None) -> dict[str, list[ChangeRow]]:
@@ -359,9 +360,11 @@ def _of_estimate(e: Estimate) -> dict[str, Any]:
     return {**numbers, "n": int(e.n), "method": e.method}
 
 
-def _estimate(row: Any) -> Estimate:
+def estimate(row: Any) -> Estimate:
+    """The estimate that a row of levels holds."""
     value, se, low, high = (_float(getattr(row, name)) for name in ("value", "se", "low", "high"))
-    return Estimate(value, se, low, high, row.n, row.method, _float(row.level))
+    caveat = "" if "every query of the day" in row.method else few(se, row.n)
+    return Estimate(value, se, low, high, row.n, row.method, _float(row.level), None, caveat)
 
 
 def _number(value: float) -> float | None:

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from germane.registry.alerting import ACKNOWLEDGED, RAISED, RESOLVED, AlertRow
 from germane.registry.database import Registry
-from germane.registry.days import DONE, ChangeRow, DayRow, LevelRow, LineRow, steady
+from germane.registry.days import DONE, ChangeRow, DayRow, LevelRow, LineRow, estimate, steady
 from germane.registry.tables import alert_events, alerts, changes, days, levels, lines
-from germane.types import Estimate, InputError
+from germane.types import InputError
 
 _OF_ESTIMATE = ("value", "se", "low", "high", "n", "method", "level")
 
@@ -113,7 +113,7 @@ def _levels(registry: Registry, *where: Any) -> list[LevelRow]:
     asked = sa.select(days.c.date, *columns).join(days, days.c.id == levels.c.day_id).where(*where)
     with steady(registry), registry.reading() as connection:
         rows = connection.execute(asked.order_by(days.c.date, levels.c.id)).all()
-    return [LevelRow(row.date, row.metric, row.segment, _estimate(row)) for row in rows]
+    return [LevelRow(row.date, row.metric, row.segment, estimate(row)) for row in rows]
 
 
 def changes_on(registry: Registry, date: str, metrics: Sequence[str]) -> list[ChangeRow]:
@@ -189,11 +189,6 @@ def alert(registry: Registry, number: int) -> AlertRow:
     if not (rows := alerts_of(registry, number=number)):
         raise InputError(f"there is no alert {number}")
     return rows[0]
-
-
-def _estimate(row: Any) -> Estimate:
-    value, se, low, high = (_number(getattr(row, name)) for name in ("value", "se", "low", "high"))
-    return Estimate(value, se, low, high, row.n, row.method, _number(row.level))
 
 
 def _number(value: float | None) -> float:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from germane.report import charts, samples, words
 from germane.report.probing import Grid
+from germane.stats.means import t_quantile
+from germane.stats.ratios import few
 from germane.types import Estimate
 
 if TYPE_CHECKING:
@@ -221,11 +223,11 @@ def grids(found: DayReport) -> tuple[Grid, ...]:
 
 
 def estimate(row: ChangeRow, level: float = 0.95) -> Estimate:
-    """A change as an estimate."""
-    from statistics import NormalDist
-
-    margin = NormalDist().inv_cdf((1 + level) / 2) * row.se
-    return Estimate(row.value, row.se, row.value - margin, row.value + margin, row.n, f"difference, {row.part}", level)
+    """A change as an estimate, with limits of Student's t at n - 1: few queries say little."""
+    df = float(max(row.n - 1, 1))
+    margin = t_quantile((1 + level) / 2, df) * row.se
+    low, high = row.value - margin, row.value + margin
+    return Estimate(row.value, row.se, low, high, row.n, f"difference, {row.part}", level, df, few(row.se, row.n))
 
 
 # --- tables ------------------------------------------------------------------------------------------------------------
@@ -293,7 +295,7 @@ def _levels(found: DayReport) -> list[Grid]:
 
 def _changes(found: DayReport) -> Grid:
     rows = tuple(
-        (f"{name(r.metric)}, {r.segment}", r.part, words.signed(r.value), words.interval(estimate(r)), words.count(r.n))
+        (f"{name(r.metric)}, {r.segment}", r.part, words.signed(r.value), *_cells(estimate(r))[1:])
         for r in found.changes
         if r.segment == "all"
     )
@@ -332,7 +334,8 @@ def _moved(found: DayReport, row: LevelRow) -> str:
 
 
 def _cells(e: Estimate) -> tuple[str, str, str]:
-    return words.plain(e.value), words.interval(e, 3, sign=False), words.count(e.n)
+    few = f" ({e.caveat})" if e.caveat else ""
+    return words.plain(e.value), words.interval(e, 3, sign=False), words.count(e.n) + few
 
 
 def _of(said: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from germane.monitor import drift, splitting
 from germane.monitor import levels as means
 from germane.monitor.counterfactual import Anchors
 from germane.monitor.days import Day, Lists, Seen
-from germane.registry.days import AnchorRow, ChangeRow, LineRow, NewAlert, QueryRow
+from germane.registry.days import AnchorRow, ChangeRow, DayRow, LineRow, NewAlert, QueryRow
 from germane.types import Estimate, InputError, Scale
 from germane.watching import measuring
 from germane.watching.measuring import Floats
@@ -47,12 +47,12 @@ def rows(shown: Shown) -> list[QueryRow]:
     return made
 
 
-def day_of(date: str, found: Sequence[QueryRow], *, judge: str, guide: str) -> tuple[Day, Floats]:
+def day_of(row: DayRow, found: Sequence[QueryRow]) -> tuple[Day, Floats]:
     """A day of the history as `monitor` takes it, and each query's chance of being in the panel."""
     segments = list(found[0].segments) if found else []
     metrics = list(found[0].metrics) if found else []
     day = Day(
-        date,
+        row.date,
         np.asarray([r.query for r in found], dtype=np.str_),
         np.asarray([r.requests for r in found], np.float64),
         np.asarray([r.probability for r in found], np.float64),
@@ -60,8 +60,9 @@ def day_of(date: str, found: Sequence[QueryRow], *, judge: str, guide: str) -> t
         np.asarray([r.panel for r in found], np.bool_),
         {name: np.asarray([r.segments.get(name, "") for r in found], dtype=np.str_) for name in segments},
         {name: np.asarray([_number(r.metrics.get(name)) for r in found], np.float64) for name in metrics},
-        judge,
-        guide,
+        row.fingerprint,
+        row.guide_version,
+        totals=measuring.totals(row.facts),
     )
     return day, np.asarray([r.panel_probability for r in found], np.float64)
 
@@ -117,11 +118,14 @@ def vocabulary(queries: Iterable[str]) -> set[str]:
     return drift.vocabulary(queries)
 
 
-def drifted(before: Day, after: Day, known: set[str], *, level: float) -> list[dict[str, Any]]:
-    """What moved without an alert: grades, traffic by segment, and words that were not seen before; each with an estimate."""
+def drifted(before: Day, after: Day, known: set[str], *, level: float, graded: bool) -> list[dict[str, Any]]:
+    """What moved without an alert: grades, traffic by segment, and words that were not seen before; each with an estimate.
+
+    graded: whether the grades of both days may be compared: not across a line.
+    """
     found: list[drift.Drifted] = []
     grades = [name for name in after.metrics if name.startswith("grade@")]
-    if grades and all(name in before.metrics for name in grades):
+    if graded and grades and all(name in before.metrics for name in grades):
         found += _drift("grades", lambda: drift.labels_moved(before, after, grades, level=level))
     for column in after.segments:
         if column in before.segments:

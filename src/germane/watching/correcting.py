@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from germane.registry import days, voted
+from germane.monitor.days import Day
+from germane.registry import days, looking, voted
 from germane.registry.database import Registry
-from germane.registry.days import QueryRow
 from germane.registry.voted import Asked, Said
 from germane.stats.correction import corrected_documents
 from germane.types import Estimate
+from germane.watching import comparing
 from germane.watching.agreeing import weights
 
 LEAST = 10
@@ -43,19 +44,18 @@ def levels(registry: Registry, metric: str, *, most: int = SHOWN, first: str | N
     for date in sorted(date for date, n in judged.items() if n >= LEAST)[-most:]:
         plain = days.levels_of(registry, metric=metric, segment="all", first=date, last=date)
         pairs = [one for one in asked if one.date == date]
-        if plain and (found := corrected(plain[0].estimate, metric, days.queries_of(registry, date), pairs, said)) is not None:
-            made.append(found)
+        if plain and (row := looking.day(registry, date)) is not None:
+            sampled, _ = comparing.day_of(row, days.queries_of(registry, date))
+            made += [found] if (found := corrected(plain[0].estimate, metric, sampled, pairs, said)) is not None else []
     return made
 
 
-def corrected(
-    level: Estimate, metric: str, queries: Sequence[QueryRow], asked: Sequence[Asked], said: Sequence[Said]
-) -> Corrected | None:
+def corrected(level: Estimate, metric: str, day: Day, asked: Sequence[Asked], said: Sequence[Said]) -> Corrected | None:
     """The day's level of sDCG corrected by its golden pairs; None with fewer than LEAST of them judged.
 
-    level: over all, by the judge. queries: of the day's sample. asked: pairs of that day. A query's part of the level is
-    w (x - level) / sum w with w = requests / probability (the linearised ratio); each golden document adds part of the query
-    times people's gain minus the judge's, over its chance: the prediction-powered estimate with lambda 1.
+    level: over all, by the judge. day: its sample. asked: pairs of that day. A query's part of the level is
+    w (x - level) / sum w with w of `Day.weights` (the linearised ratio); each golden document adds part of the query times
+    people's gain minus the judge's, over its chance: the prediction-powered estimate with lambda 1.
     Source: `stats.correction.corrected_documents`; linearised ratio: Särndal, Swensson, Wretman (1992), section 5.6.
     """
     gains: dict[int, list[float]] = defaultdict(list)
@@ -64,17 +64,15 @@ def corrected(
         if vote.relevance is not None and vote.pair_id in of:
             worth = of[vote.pair_id].gains
             gains[vote.pair_id].append(worth[vote.relevance] / max(worth))
-    answered = [row for row in queries if row.metrics.get(metric) is not None]
-    place = {row.query: i for i, row in enumerate(answered)}
+    known = np.isfinite(day.metrics[metric]) if metric in day.metrics else np.zeros(len(day), np.bool_)
+    place = {query: i for i, query in enumerate(day.query[known].tolist())}
     pairs = [one for one in asked if one.pair_id in gains and one.query in place]
-    if len(pairs) < LEAST or len(answered) < 2:
+    if len(pairs) < LEAST or len(place) < 2:
         return None
-    w = np.array([row.requests / row.probability for row in answered], np.float64)
-    each = w * len(answered) / w.sum()
-    x = np.array([row.metrics[metric] for row in answered], np.float64)
+    w, x, strata = day.weights[known], day.metrics[metric][known], day.stratum[known].tolist()
+    each = w * len(place) / w.sum()
     rows = [place[one.query] for one in pairs]
     odds = weights(asked, gains)
-    strata = [row.stratum for row in answered]
     found = corrected_documents(
         each * (x - level.value),
         query=rows,

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 LEAST = 10
 """Queries of each stratum, where it has as many."""
 
+TOP, WEIGHT = "top", 2
+"""The stratum of the queries that are asked so often that each has the weight of WEIGHT others of the sample: all are taken.
+
+Whether one of them was drawn would decide the level. They are half of the sample at most.
+"""
+
 BETWEEN = " / "  # parts of a stratum's name
 
 
@@ -52,8 +58,9 @@ class Stratum(NamedTuple):
 
 @dataclass(frozen=True)
 class Drawn:
-    """The sample of a day. table: query, log_query_id, requests, stratum, panel, panel_probability, probability, shown and the
-    segments' columns, in the order of queries. strata: what each stands for.
+    """The sample of a day. table: query, log_query_id, requests, stratum, panel, the segments' columns, shown, and the shares
+    of the stratum's queries that are in the panel and in the sample, panel_probability and probability; in the order of
+    queries. strata: what each stands for.
     """
 
     table: pa.Table
@@ -91,8 +98,7 @@ def draw(log: DayLog, day: date) -> Drawn:
     columns = "".join(f", s{i} AS {named(name)}" for i, name in enumerate(plan.segments))
     log.connection.register("odds", _table(strata))
     table: pa.Table = log.connection.sql(
-        f"""SELECT query, query_id AS log_query_id, requests, stratum, u < odds.panel AS panel,
-            odds.panel AS panel_probability, odds.panel + (1 - odds.panel) * odds.fresh AS probability{columns}
+        f"""SELECT query, query_id AS log_query_id, requests, stratum, u < odds.panel AS panel{columns}
         FROM (SELECT *, {u} AS u, {fresh} AS f FROM queries JOIN named_strata USING (stratum_number))
         JOIN odds ON stratum = odds.name
         WHERE u < odds.panel OR f < odds.fresh ORDER BY query"""
@@ -102,7 +108,22 @@ def draw(log: DayLog, day: date) -> Drawn:
     names = np.asarray(table["stratum"].to_pylist(), dtype=object)
     panel = np.asarray(table["panel"].to_pylist(), dtype=bool)
     counted = [s._replace(drawn=int((names == s.name).sum()), drawn_panel=int(panel[names == s.name].sum())) for s in strata]
-    return Drawn(table, tuple(counted))
+    return Drawn(_with_shares(table, names, counted), tuple(counted))
+
+
+def _with_shares(table: pa.Table, names: Any, strata: list[Stratum]) -> pa.Table:
+    """The table with panel_probability and probability: the shares that were drawn, and not those that were aimed at.
+
+    Given how many queries of a stratum were drawn, any so many were as likely; how many is chance that says nothing of
+    relevance, and would be in every level otherwise. A panel of which nobody was drawn has the share that was aimed at.
+    """
+    import pyarrow as pa
+
+    panel = {s.name: s.drawn_panel / s.queries if s.drawn_panel else s.panel for s in strata}
+    drawn = {s.name: s.drawn / s.queries for s in strata}
+    for name, share in (("panel_probability", panel), ("probability", drawn)):
+        table = table.append_column(name, pa.array([share[stratum] for stratum in names], pa.float64()))
+    return table
 
 
 def _numbers(seed: int, day: date, step: float) -> tuple[str, str]:
@@ -138,9 +159,9 @@ def _strata(log: DayLog) -> list[Stratum]:
 
 
 def _allocated(rows: list[tuple[str, int, int]], sample: int, panel: float) -> list[Stratum]:
-    """By traffic, at least LEAST of each stratum. One that is taken whole is all panel."""
+    """By traffic, at least LEAST of each stratum, and all of the top. One that is taken whole is all panel."""
     size = np.array([queries for _, queries, _ in rows], dtype=np.int64)
-    low = np.minimum(size, LEAST)
+    low = np.where([name.split(BETWEEN)[0] == TOP for name, *_ in rows], size, np.minimum(size, LEAST))
     if low.sum() > sample:
         raise InputError(
             f"{len(rows)} strata need {low.sum():,} queries a day, and watch.sample is {sample:,}: raise it, or name fewer "
@@ -158,14 +179,16 @@ def _allocated(rows: list[tuple[str, int, int]], sample: int, panel: float) -> l
 
 
 def _with_popularity(log: DayLog) -> None:
-    """A column `popularity` of the queries: head, torso, tail or single, by the day's requests."""
+    """A column `popularity` of the queries: top, head, torso, tail or single, by the day's requests."""
     import pyarrow as pa
 
     rows = log.connection.execute("SELECT requests, count(*) FROM queries GROUP BY 1 ORDER BY 1").fetchall()
     levels, sizes = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
     code, names = popularity(np.repeat(levels, sizes))
     first: NDArray[np.int64] = np.cumsum(sizes) - sizes
-    said = pa.table({"requests": pa.array(levels), "popularity": pa.array([names[c] for c in code[first]], pa.string())})
+    top = levels >= WEIGHT * float(levels @ sizes) / log.plan.sample
+    called = np.where(top, TOP, np.array(names, dtype=object)[code[first]])
+    said = pa.table({"requests": pa.array(levels), "popularity": pa.array(called.tolist(), pa.string())})
     log.connection.register("said", said)
     log.connection.execute("CREATE TABLE popular AS SELECT queries.*, said.popularity FROM queries JOIN said USING (requests)")
     log.connection.execute("DROP TABLE queries; ALTER TABLE popular RENAME TO queries")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -16,6 +17,7 @@ from germane import store
 from germane.labelling.known import KEYS, keyed
 from germane.store.tables import explained_parquet
 from germane.text.normal import query_id
+from germane.types import InputError
 from germane.watching import drawing, reading, texts
 from germane.watching.asking import REPLIES
 from germane.watching.plan import FAKE, Plan
@@ -23,6 +25,7 @@ from germane.watching.plan import FAKE, Plan
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LOG = logging.getLogger("germane")
 _FACTS = b"germane.watched"
 SAMPLE, PAIRS, LABELS, CATALOGUE = "sample.parquet", "pairs.parquet", "labels.parquet", "catalogue.npy"
 KEPT = 40
@@ -122,16 +125,13 @@ def shown(plan: Plan, day: str) -> pa.Table | None:
 
 def labels(plan: Plan, day: str) -> pa.Table | None:
     """The judgments of a day; None where the file is not there."""
-    path = folder(plan, day) / LABELS
-    return store.read_parquet(path) if path.is_file() else None
+    return _table(folder(plan, day) / LABELS)
 
 
 def known(plan: Plan, day: str) -> set[tuple[str, str]]:
     """Pairs of a day whose labels were older than it: the store had them."""
-    path = folder(plan, day) / PAIRS
-    if not path.is_file():
+    if (table := _table(folder(plan, day) / PAIRS)) is None:
         return set()
-    table = store.read_parquet(path)
     columns = (table[name].to_pylist() for name in ("query_id", "doc_id", "known"))
     return {(query, doc) for query, doc, was in zip(*columns, strict=True) if was}
 
@@ -207,11 +207,21 @@ def _write(path: Path, table: pa.Table, said: Mapping[str, Any]) -> None:
 
 def _read(path: Path, made_of: str | None) -> Sampled | None:
     """What a file holds, if it was made of that."""
-    if not path.is_file():
+    if (table := _table(path)) is None:
         return None
-    with explained_parquet(path):
-        table = store.read_parquet(path)
     said: dict[str, Any] = json.loads((table.schema.metadata or {}).get(_FACTS, b"{}"))
     if made_of is not None and said.get("made_of") != made_of:
         return None
     return Sampled(table, said.get("facts", {}))
+
+
+def _table(path: Path) -> pa.Table | None:
+    """A table that germane wrote; None where it is not there, or cannot be read any more: then it is made anew, or missed."""
+    if not path.is_file():
+        return None
+    try:
+        with explained_parquet(path):
+            return store.read_parquet(path)
+    except InputError as problem:
+        _LOG.warning("%s: as if it were not there", problem)
+        return None

@@ -13,6 +13,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from germane import metrics, store
 from germane.registry.draws import Draw, Drawn
@@ -26,6 +27,9 @@ from germane.watching.plan import Plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+Floats = NDArray[np.float64]
 
 
 class Candidate(NamedTuple):
@@ -42,14 +46,14 @@ class Candidate(NamedTuple):
     part: float
 
 
-def drawn(plan: Plan, day: date, sample: pa.Table, labels: pa.Table | None) -> Draw | None:
+def drawn(plan: Plan, day: date, sample: pa.Table, labels: pa.Table | None, weights: Floats) -> Draw | None:
     """The pairs of a day for people; None where none are asked for, or none has a grade.
 
-    sample: as `drawing.draw` made it, with `query_id`; labels: its judgments.
+    sample: as `drawing.draw` made it, with `query_id`; labels: its judgments. weights: requests that each query stands for.
     """
     if not plan.golden or labels is None:
         return None
-    known = candidates(sample, labels, plan.k)
+    known = candidates(sample, labels, plan.k, weights)
     chances = chosen(known, plan.golden, seed=plan.seed, day=day)
     if not chances:
         return None
@@ -62,21 +66,19 @@ def drawn(plan: Plan, day: date, sample: pa.Table, labels: pa.Table | None) -> D
     return Draw(f"{day:%Y-%m}", plan.scale, plan.seed, tuple(pairs))
 
 
-def candidates(sample: pa.Table, labels: pa.Table, k: int) -> list[Candidate]:
-    """What may be drawn: every document with a grade, in the order of the sample and of its list."""
+def candidates(sample: pa.Table, labels: pa.Table, k: int, weights: Floats) -> list[Candidate]:
+    """What may be drawn: every document with a grade, in the order of the sample and of its list. weights: of its queries."""
     said = _said(labels)
-    weights = metrics.sdcg_weights(k)
-    columns: list[Any] = [
-        sample[name].to_pylist() for name in ("query_id", "query", "stratum", "requests", "probability", "shown")
-    ]
+    share = metrics.sdcg_weights(k)
+    columns: list[Any] = [sample[name].to_pylist() for name in ("query_id", "query", "stratum", "shown")]
     found = []
-    for query_id, query, stratum, requests, probability, docs in zip(*columns, strict=True):
+    for query_id, query, stratum, docs, weight in zip(*columns, weights.tolist(), strict=True):
         graded = [(place, doc, said[query_id, doc]) for place, doc in enumerate(docs[:k]) if (query_id, doc) in said]
-        lost = sum(float(weights[place]) for place, doc in enumerate(docs[:k]) if (query_id, doc) not in said)
+        lost = sum(float(share[place]) for place, doc in enumerate(docs[:k]) if (query_id, doc) not in said)
         for place, doc, (grade, fingerprint) in graded:
-            part = float(weights[place]) / max(1 - lost, 1e-12)
+            part = float(share[place]) / max(1 - lost, 1e-12)
             named = str(query_id), str(query), str(stratum), str(doc), place + 1
-            found.append(Candidate(*named, grade, fingerprint, requests / probability, part))
+            found.append(Candidate(*named, grade, fingerprint, float(weight), part))
     return found
 
 

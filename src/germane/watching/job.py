@@ -26,6 +26,7 @@ from germane.registry import alerting, days
 from germane.registry.database import Registry
 from germane.registry.days import AnchorRow, ChangeRow, Claim, DayRow, LevelRow, LineRow, NewDay
 from germane.report.day import DayReport
+from germane.store.checks import short
 from germane.types import InputError, Outcome
 from germane.watching import agreeing, asking, calendar, comparing, files, golden, measuring, texts
 from germane.watching.comparing import Shown
@@ -76,12 +77,13 @@ class Work:
             return self._gap(day, held, drawn.facts, "no traffic: the log of the day holds no query")
         _LOG.info("%s: documents", day)
         facts = dict(drawn.facts) | {"documents": files.pairs(self.plan, day, drawn, self._fingerprint())}
+        _known_at_all(self.plan, day, facts["documents"])
         said = self._labelled(day, facts)
         anchors = self._anchored(day, facts)
         facts.setdefault("judge", self._last_judge(day))
         _LOG.info("%s: figures", day)
         shown = self._shown(day, drawn.table, said, facts)
-        people = golden.drawn(self.plan, day, drawn.table, said)
+        people = golden.drawn(self.plan, day, drawn.table, said, shown.day.weights)
         facts["golden"] = golden.told(people)
         new, history = self._compared(day, shown, anchors, facts)
         new = replace(new, golden=people)
@@ -111,12 +113,13 @@ class Work:
         _LOG.info("%s: labels", day)
         out = files.folder(self.plan, day) / files.LABELS
         if not facts["documents"]["pairs"]:
-            facts["labels"] = {"pairs": 0, "known": 0, "coverage": None, "cost": "", "notes": []}
+            facts["labels"] = {"pairs": 0, "known": 0, "asked": 0, "coverage": None, "cost": "", "notes": []}
             return None
         did = self._asked(files.folder(self.plan, day) / files.PAIRS, out, labels=self.plan.labels)
         facts["labels"] = {
             "pairs": did.rows,
             "known": len(files.known(self.plan, str(day))) if self.plan.asks_a_model else did.known,
+            "asked": did.computed,  # pairs of the same words are asked once
             "coverage": did.coverage,
             "cost": did.cost,
             "calls": did.calls,
@@ -163,7 +166,7 @@ class Work:
     def _shown(self, day: date, table: pa.Table, said: pa.Table | None, facts: Mapping[str, Any]) -> Shown:
         judge = str(facts.get("judge", {}).get("fingerprint", ""))
         said = store.SCHEMAS["judgments"].arrow().empty_table() if said is None else said
-        seen, lists = measuring.day(str(day), table, said, self.plan, judge=judge)
+        seen, lists = measuring.day(str(day), table, said, self.plan, judge=judge, totals=measuring.totals(facts))
         return Shown(
             seen, np.asarray(table["panel_probability"].to_numpy(), np.float64), self._with_fresh(str(day), table, lists)
         )
@@ -178,12 +181,14 @@ class Work:
     def past(self, row: DayRow) -> Shown:
         """A day of the history, with its lists where its files are still there."""
         found = days.queries_of(self.registry, row.date)
-        day, odds = comparing.day_of(row.date, found, judge=row.fingerprint, guide=row.guide_version)
+        day, odds = comparing.day_of(row, found)
         table, said = files.shown(self.plan, row.date), files.labels(self.plan, row.date)
         lists = None
         queries = set() if table is None else {str(query) for query in table["query"].to_pylist()}
-        if table is not None and said is not None and queries == set(day.query.tolist()):
-            again, lists = measuring.day(row.date, table, said, self.plan, judge=row.fingerprint)
+        as_now = (row.scale, row.guide_version) == (self.plan.scale.name, self.plan.scale.version)
+        if as_now and table is not None and said is not None and queries == set(day.query.tolist()):
+            plan = replace(self.plan, columns=replace(self.plan.columns, segments=()))  # other segments, the same lists
+            again, lists = measuring.day(row.date, table, said, plan, judge=row.fingerprint, totals=day.totals)
             order = {query: i for i, query in enumerate(again.query.tolist())}
             rows = [order[query] for query in day.query.tolist()]
             lists = measuring.taken(self._with_fresh(row.date, table, lists), rows)
@@ -199,7 +204,7 @@ class Work:
             before = self.past(history.last)
             drawn = comparing.lines(str(day), _of(history.last), _of(self._row(day, "done", facts, shown)))
             found = [] if drawn else comparing.changes(before, shown)
-            facts["drift"] = comparing.drifted(before.day, shown.day, self._words(history), level=plan.level)
+            facts["drift"] = comparing.drifted(before.day, shown.day, self._words(history), level=plan.level, graded=not drawn)
             found += comparing.of_anchors(days.anchors_of(self.registry, history.last.date), anchors, plan.scale)
             changes = [ChangeRow(str(day), history.last.date, c.metric, c.segment, c.part, c.value, c.se, c.n) for c in found]
         every = {**history.changes, str(day): changes}
@@ -338,6 +343,16 @@ def alive(held: Claim) -> Iterator[None]:
             held.give_back()
         except InputError as problem:
             _LOG.warning("%s", problem)
+
+
+def _known_at_all(plan: Plan, day: date, found: Mapping[str, Any]) -> None:
+    """Raises: InputError where no document that was shown has a text: a day is done once, and this one would have no level."""
+    if found["documents"] and found["missing"] == found["documents"]:
+        raise InputError(
+            f"none of the {found['documents']:,} documents that were shown on {day}, such as "
+            f"{short(found['missing_example'])}, is in {plan.documents(day).name}: name the catalogue of the log's ids; "
+            "the next run tries again"
+        )
 
 
 def sinks_of(plan: Plan) -> list[str]:

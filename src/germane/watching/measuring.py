@@ -60,8 +60,12 @@ def measured(grades: Sequence[Sequence[int | None]], scale: Scale, k: int, relev
     return dict(zip(names(scale, k), [np.clip(values, 0.0, 1.0) for values in (*of, *by_grade)], strict=True))
 
 
-def day(date: str, sample: pa.Table, labels: pa.Table, plan: Plan, *, judge: str) -> tuple[Day, Lists]:
-    """The day and what it showed. sample: as `drawing.draw` made it, with `query_id`; labels: its judgments."""
+def day(
+    date: str, sample: pa.Table, labels: pa.Table, plan: Plan, *, judge: str, totals: Mapping[str, float]
+) -> tuple[Day, Lists]:
+    """The day and what it showed. sample: as `drawing.draw` made it, with `query_id`; labels: its judgments. totals: stratum
+    -> requests of the day.
+    """
     said = _grades(labels)
     ids: list[Any] = sample["query_id"].to_pylist()
     rows: list[Any] = sample["shown"].to_pylist()
@@ -81,6 +85,8 @@ def day(date: str, sample: pa.Table, labels: pa.Table, plan: Plan, *, judge: str
         measured(grades, plan.scale, plan.k, plan.relevant),
         judge,
         plan.scale.version,
+        np.asarray(sample["lists"].to_numpy()) > 1 if "lists" in sample.column_names else None,
+        totals,
     )
     told = [tuple(said.get((query_id, doc), (None, ""))[1] for doc in docs) for query_id, docs in zip(ids, shown, strict=True)]
     return seen, Lists(names_of, shown, worth, told)
@@ -100,7 +106,14 @@ def panel(of: Day, probability: Floats) -> Day:
         {name: values[rows] for name, values in of.metrics.items()},
         of.judge,
         of.guide,
+        None if of.varied is None else of.varied[rows],
+        of.totals,
     )
+
+
+def totals(facts: Mapping[str, Any]) -> dict[str, float]:
+    """Stratum -> requests of the day, from what is kept of a day."""
+    return {str(stratum["name"]): float(stratum["requests"]) for stratum in facts.get("strata", ())}
 
 
 def taken(lists: Lists, rows: Sequence[int]) -> Lists:

@@ -102,6 +102,12 @@ class Plan:
         return found[0]
 
 
+RESERVED = frozenset(
+    ("query", "query_id", "log_query_id", "requests", "stratum", "panel", "panel_probability", "probability", "shown", "lists")
+)
+"""Columns of a sample that are not the log's."""
+
+
 def of(found: Settings, *, needed: bool = True) -> Plan:
     """What the settings say is watched. needed: log, documents and judge must be named.
 
@@ -178,6 +184,10 @@ def _within(found: Settings) -> None:
     columns = [*named.values(), *dict.fromkeys((*said.strata, *said.segments))]
     if twice := next((c for c in columns if columns.count(c) > 1), None):
         raise InputError(f"{where}: the column {twice!r} of the log is named for two things under [watch]: name it once")
+    if taken := next((c for c in (*said.strata, *said.segments) if c in RESERVED), None):
+        raise InputError(
+            f"{where}: {taken!r} under [watch] is a name that the sample itself has: call that column of the log another"
+        )
 
 
 def _scale(found: Settings, root: Path) -> Scale:

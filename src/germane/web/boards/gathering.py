@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import date, timedelta
-from statistics import NormalDist
 from typing import Any
 
 from germane.registry import looking
 from germane.registry.days import LevelRow, LineRow
 from germane.registry.looking import Span
 from germane.report import day as report
+from germane.stats.means import t_quantile
+from germane.stats.ratios import few
 from germane.types import Estimate, InputError
 from germane.watching import calendar
 from germane.web.access import Call, Missing
@@ -81,7 +82,7 @@ def segments(call: Call) -> views.Segments:
     asked = call.query.get("date", "")
     day = str(calendar.day_of(asked, what="date")) if asked else span.last_done
     metrics = firsts(looking.names(of, day)[0])
-    before = str(date.fromisoformat(day) - WEEK)
+    before = str(date.fromisoformat(max(day, str(date.min + WEEK))) - WEEK)
     rows: dict[str, list[LevelRow]] = {day: [], before: []}
     for row in looking.levels_on(of, [day, before], metrics):
         if row.metric in metrics:
@@ -198,10 +199,11 @@ def difference(now: Estimate, then: Estimate) -> Estimate:
 
     The panel's queries are in both, so that the interval is wider than it need be. n: the smaller one.
     """
-    value, se = now.value - then.value, math.hypot(now.se, then.se)
-    margin = NormalDist().inv_cdf((1 + now.level) / 2) * se
+    value, se, n = now.value - then.value, math.hypot(now.se, then.se), min(now.n, then.n)
+    df = float(max(n - 1, 1))
+    margin = t_quantile((1 + now.level) / 2, df) * se
     method = "difference of two levels, as if independent"
-    return Estimate(value, se, value - margin, value + margin, min(now.n, then.n), method, now.level)
+    return Estimate(value, se, value - margin, value + margin, n, method, now.level, df, few(se, n))
 
 
 def _answered(e: Estimate | None) -> Estimate | None:
