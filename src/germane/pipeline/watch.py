@@ -14,7 +14,7 @@ from germane import settings, store
 from germane.pipeline.label import label
 from germane.report import day as page
 from germane.types import InputError
-from germane.watching import calendar
+from germane.watching import calendar, samples
 from germane.watching import plan as plans
 from germane.watching.plan import FAKE, Plan
 
@@ -86,43 +86,6 @@ class Series(NamedTuple):
     segment: str
     level: Any
     state: str
-
-
-class Samples(NamedTuple):
-    """What people say of the golden pairs of days, as `watching.agreeing.Agreement` has it. levels: corrected by it."""
-
-    drawn: int
-    judged: int
-    votes: int
-    unsure: int
-    tasks: tuple[str, ...]
-    guides: tuple[Any, ...]
-    weeks: tuple[Any, ...]
-    days: tuple[Any, ...]
-    levels: tuple[Any, ...]
-    notes: tuple[str, ...]
-
-
-class ToldAgreed(NamedTuple):
-    """A period's agreement as it is listed."""
-
-    period: str
-    guide: str
-    pairs: int
-    exact: Any
-    kappa: Any
-    bias_in_gain: Any
-    people_exact: Any
-    people_kappa: Any
-
-
-class ToldLevel(NamedTuple):
-    """A day's level and the same corrected by people, as they are listed."""
-
-    date: str
-    level: Any
-    corrected: Any
-    judge_minus_people: Any
 
 
 def run(project: Path | None = None, *, day: str | None = None, most: int = AGO) -> Watching:
@@ -253,29 +216,15 @@ def history(
     return sorted([*found, *gaps], key=lambda r: r.date)
 
 
-def golden(project: Path | None = None, *, first: str | None = None) -> Samples:
+def golden(project: Path | None = None, *, first: str | None = None) -> samples.Samples:
     """How far the judge agrees with people on the golden pairs of the days, by guide, week and day, and people with people.
 
     first: from this day on. Where nobody voted yet there are no rows, and a note says so.
     """
-    from germane.watching import agreeing, correcting
-
     plan = _plan(project)
     since = first and str(calendar.day_of(first, what="--first"))
     with _opened(plan) as registry:
-        found = agreeing.agreement(registry, first=since, level=plan.level)
-        levels = correcting.levels(registry, f"sdcg@{plan.k}", first=since) if found.votes else []
-    counts = (found.drawn, found.judged, found.votes, found.unsure, found.tasks)
-    return Samples(*counts, found.guides, found.weeks, found.days, tuple(levels), found.notes)
-
-
-def golden_tables(found: Samples) -> tuple[list[ToldAgreed], list[ToldLevel]]:
-    """The same for a terminal: all days by guide version, then weeks; and corrected levels."""
-    rows = [
-        ToldAgreed(r.period, r.guide, r.pairs, r.exact, r.kappa, r.gain, r.people_exact, r.people_kappa)
-        for r in (*found.guides, *found.weeks)
-    ]
-    return rows, [ToldLevel(r.date, r.level, r.corrected, r.bias) for r in found.levels]
+        return samples.of(plan, registry, since)
 
 
 def listed(found: Sequence[Any]) -> list[Told]:
