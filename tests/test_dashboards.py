@@ -31,7 +31,7 @@ SECRET = b"s" * 64
 READABLE = ["/", "/segments", "/alerts", "/alerts/1", "/days/2026-03-20", "/judges", "/api", "/openapi.json"]
 READABLE += ["/api/overview", "/api/overview.csv", "/api/segments", "/api/segments.csv", "/api/alerts", "/api/alerts/1"]
 READABLE += ["/experiments", "/api/experiments"]
-READABLE += ["/api/days/2026-03-20", "/api/judges"]
+READABLE += ["/api/days/2026-03-20", "/api/judges", "/golden-samples", "/api/golden-samples", "/api/golden-samples.csv"]
 
 
 @pytest.fixture

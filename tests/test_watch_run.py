@@ -3,13 +3,14 @@
 import errno
 import json
 import os
+import shutil
 import signal
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import killed
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,7 @@ from watched import FIRST, project, write_log
 
 from germane import cli
 from germane.pipeline import watch
-from germane.registry import database, days
+from germane.registry import database, days, tasks, voted
 from germane.types import InputError
 
 NOW = datetime(2026, 3, 5, 9, tzinfo=UTC)  # the first three days are over
@@ -55,22 +56,41 @@ def history(folder, name="registry.sqlite"):
             "changes": days.changes_of(registry),
             "queries": {row.date: days.queries_of(registry, row.date) for row in rows},
             "anchors": {row.date: days.anchors_of(registry, row.date) for row in rows},
+            "golden": [one._replace(pair_id=0) for one in voted.asked(registry)],
+            "tasks": [(task.name, task.asked) for task in tasks.listed(registry)],
         }
     finally:
         registry.close()
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def begun(tmp_path_factory):
+    """A project of three days, the first of which is done."""
+    folder = project(tmp_path_factory.mktemp("begun") / "p", days=3, anchors=True)
+    _run_at(folder, NOW - timedelta(days=2))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, begun):
     """A project whose three days were done without a fault: what every other way must come to."""
-    folder = project(tmp_path_factory.mktemp("whole"), days=3, anchors=True)
+    folder = copied(begun, tmp_path_factory.mktemp("whole"))
+    _run_at(folder, NOW)
+    return folder
+
+
+def _run_at(folder, moment):
     real = database.open_registry
-    database.open_registry = partial(real, clock=lambda: NOW)
+    database.open_registry = partial(real, clock=lambda: moment)
     try:
         watch.run(folder)
     finally:
         database.open_registry = real
-    return folder
+
+
+def copied(folder, place):
+    """The same project elsewhere."""
+    return Path(shutil.copytree(folder, place / "p"))
 
 
 def test_days_are_done_once_and_a_second_run_changes_nothing(whole):
@@ -81,6 +101,7 @@ def test_days_are_done_once_and_a_second_run_changes_nothing(whole):
     assert "nothing to do" in found.notes[0]
     assert history(whole) == before
     assert len(before["anchors"]["2026-03-03"]) > 20
+    assert [sum(one.date == day for one in before["golden"]) for day, *_ in before["days"]] == [20, 20, 20]
     report = json.loads((whole / "watch/2026-03-04/report.json").read_text())
     assert report["day"]["date"] == "2026-03-04"
     assert {"value", "se", "low", "high", "n"} <= set(report["levels"][0]["estimate"])
@@ -90,58 +111,24 @@ def test_days_are_done_once_and_a_second_run_changes_nothing(whole):
 
 
 STAGES = ("reading the log", "documents", "labels", "anchors", "figures", "report", "history")
-KILLED = """
-import logging, os, signal, sys
-from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
-from pathlib import Path
-from germane.registry import database, days
-from germane.pipeline import watch
-
-class Killer(logging.Handler):
-    def emit(self, record):
-        if record.getMessage() == sys.argv[2]:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-database.open_registry = partial(database.open_registry, clock=lambda: datetime(2026, 3, 5, 9, tzinfo=UTC))
-logging.getLogger("germane").addHandler(Killer())
-logging.getLogger("germane").setLevel(logging.INFO)
-def dies(real, when):
-    def instead(*given):
-        real(*given)
-        if when(*given):
-            os.kill(os.getpid(), signal.SIGKILL)
-    return instead
-
-if sys.argv[2] == "in the transaction":
-    days._put = dies(days._put, lambda connection, table, *rest: table.name == "sampled")
-if sys.argv[2] == "after the transaction":
-    days.write = dies(days.write, lambda *given: True)
-watch.run(Path(sys.argv[1]))
-"""
+PLACES = ("in the transaction: sampled", "in the transaction: golden_draws", "after the transaction")
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "in the transaction", "after the transaction"])
-def test_killed_in_any_stage_the_next_run_leaves_each_day_exactly_once(tmp_path, whole, stage):
-    folder = project(tmp_path / "p", days=3, anchors=True)
+@pytest.mark.parametrize("stage", [*STAGES, *PLACES])
+def test_killed_in_any_stage_the_next_run_leaves_each_day_exactly_once(tmp_path, begun, whole, stage):
+    folder = copied(begun, tmp_path)
     said = f"2026-03-03: {stage}" if stage in STAGES else stage
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), said], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert killed.ended(killed.started(folder, NOW, dies=said)) == -signal.SIGKILL
     found = watch.run(folder)
-    assert [day.state for day in found.days] == ["done"] * (3 if stage == "in the transaction" else 2)
+    assert [day.state for day in found.days] == ["done"] * (1 if stage == "after the transaction" else 2)
     assert history(folder) == history(whole)
     assert not list(folder.rglob("*.tmp"))
 
 
 def test_two_schedulers_at_once_do_no_day_twice(tmp_path, whole):
     folder = project(tmp_path / "p", days=3, anchors=True)
-    command = [sys.executable, "-c", KILLED, str(folder), "never"]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    for each in runs:
-        assert each.wait() == 0, each.stderr.read()
-        each.stdout.close()
-        each.stderr.close()
+    runs = [killed.started(folder, NOW) for _ in range(3)]
+    assert [killed.ended(each) for each in runs] == [0, 0, 0], (folder / "stderr.txt").read_text()
     assert history(folder) == history(whole)
 
 
@@ -333,23 +320,17 @@ def called(folder, *words, monkeypatch, capsys):
 
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(tmp_path, whole):
     folder = project(tmp_path / "p", days=3, anchors=True)
-    limited = "import resource, signal\nresource.setrlimit(resource.RLIMIT_FSIZE, (7000, 7000))\n"
-    limited += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-    script = limited + KILLED.replace(
-        "watch.run(Path(sys.argv[1]))",
-        "from germane.cli import main\nsys.argv = ['germane', 'watch', 'run', '--project', sys.argv[1]]\nmain()",
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(folder), "never"], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert done.stderr.startswith("germane: ")
+    assert killed.ended(killed.started(folder, NOW, file_limit=7000)) == 2
+    said = (folder / "stderr.txt").read_text()
+    assert len(said.strip().splitlines()) == 1
+    assert said.startswith("germane: ")
     watch.run(folder)
     assert history(folder) == history(whole)
 
 
 @pytest.mark.parametrize("name", ["sample.parquet", "catalogue.npy", "pairs.parquet", "labels.parquet", "report.html"])
-def test_a_disk_that_fills_at_any_file_leaves_no_half_of_it(tmp_path, whole, monkeypatch, capsys, name):
-    folder = project(tmp_path / "p", days=3, anchors=True)
+def test_a_disk_that_fills_at_any_file_leaves_no_half_of_it(tmp_path, begun, whole, monkeypatch, capsys, name):
+    folder = copied(begun, tmp_path)
     real = os.replace
 
     def full(draft, target):
@@ -367,8 +348,8 @@ def test_a_disk_that_fills_at_any_file_leaves_no_half_of_it(tmp_path, whole, mon
     assert history(folder) == history(whole)
 
 
-def test_a_database_that_goes_away_is_one_line_and_the_next_run_goes_on(tmp_path, whole, monkeypatch, capsys):
-    folder = project(tmp_path / "p", days=3, anchors=True)
+def test_a_database_that_goes_away_is_one_line_and_the_next_run_goes_on(tmp_path, begun, whole, monkeypatch, capsys):
+    folder = copied(begun, tmp_path)
     real = days.write
 
     def away(registry, new, held):

@@ -84,8 +84,9 @@ class Watch:
     least grade that counts as relevant; "" for those with more than half of the best gain. anchors: pairs that are judged
     again every day. labels: the judgment store. registry: a file, or the variable of registry_env holds a URL. zone: of the
     days; log_zone: of {date} and of times without a zone. start: the first day. sample: queries a day. panel: share of them
-    that is the same day over day; step: share of the panel that is new each day. per_quarter: false alarms, at most. url:
-    where reports are read, for messages. metrics: a file that a run leaves for Prometheus (node_exporter's textfiles).
+    that is the same day over day; step: share of the panel that is new each day. golden: pairs a day that people are asked
+    about, 0 for none. per_quarter: false alarms, at most. url: where reports are read, for messages. metrics: a file that a
+    run leaves for Prometheus (node_exporter's textfiles).
     """
 
     log: str = ""
@@ -112,9 +113,32 @@ class Watch:
     panel: float = 0.5
     step: float = 0.02
     k: int = 25
+    golden: int = 20
     per_quarter: float = 1.0
     url: str = ""
     metrics: str = ""
+
+
+@dataclass(frozen=True)
+class Llm:
+    """How `watch` asks a language model: as the options of `label` of these names. url: of its server. key_env: the variable
+    with its key. prices: a table of prices, relative to germane.toml. budget: dollars that a day's labels may cost, and its
+    anchors as much again; 0 for no limit.
+    """
+
+    url: str = ""
+    key_env: str = ""
+    mode: str = "reasons"
+    phrasing: int = 0
+    samples: int = 1
+    vote: str = "median"
+    effort: str = ""
+    structured: str = ""
+    prices: str = ""
+    budget: float = 0.0
+    at_once: int = 16
+    timeout: float = 120.0
+    tries: int = 5
 
 
 @dataclass(frozen=True)
@@ -143,7 +167,7 @@ class Logs:
 
 
 TABLES: dict[str, type] = {"folders": Folders, "ray": Ray, "opensearch": OpenSearch, "postgres": Postgres, "serve": Serve}
-TABLES |= {"watch": Watch, "sinks": Sinks, "logs": Logs}
+TABLES |= {"watch": Watch, "llm": Llm, "sinks": Sinks, "logs": Logs}
 """The tables of germane.toml."""
 
 
@@ -169,6 +193,7 @@ class Settings:
     postgres: Postgres = field(default_factory=Postgres)
     serve: Serve = field(default_factory=Serve)
     watch: Watch = field(default_factory=Watch)
+    llm: Llm = field(default_factory=Llm)
     sinks: Sinks = field(default_factory=Sinks)
     logs: Logs = field(default_factory=Logs)
     path: Path | None = None

@@ -79,7 +79,7 @@ SIGNAL = {
     "policy": "germane.pipeline.signal_policy:learn",
 }
 
-WATCH = {name: f"germane.pipeline.watch:{name}" for name in ("run", "init", "status", "alerts", "history")}
+WATCH = {name: f"germane.pipeline.watch:{name}" for name in ("run", "init", "status", "alerts", "history", "golden")}
 
 EXPERIMENT = {"open": "germane.pipeline.experiments:open_", "list": "germane.pipeline.experiments:listed"}
 EXPERIMENT |= {name: f"germane.pipeline.experiments:{name}" for name in ("look", "decide", "show")}
@@ -100,6 +100,7 @@ PARTS |= {f"watch {what}": function for what, function in WATCH.items()}
 PARTS |= {f"experiment {what}": function for what, function in EXPERIMENT.items()}
 PARTS |= {"experiment as text": "germane.report.experiments:lines"}
 PARTS |= {"watch alerts as text": "germane.pipeline.watch:listed"}
+PARTS |= {"watch golden as text": "germane.watching.samples:tables"}
 PARTS |= {"signal --apply": "germane.pipeline.signal_apply:apply"}
 PARTS |= {"signal features --to opensearch": "germane.pipeline.signal_features:feature_set"}
 PARTS |= {f"train {what}": function for what, function in TRAIN.items()}

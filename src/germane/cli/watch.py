@@ -13,7 +13,7 @@ from germane.types import InputError
 
 watch = typer.Typer(
     name="watch",
-    help="How relevant is search every day, and what moved it?\n\nRun, init, status, alerts, history.",
+    help="How relevant is search every day, and what moved it?\n\nRun, init, status, alerts, history, golden.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -92,3 +92,22 @@ def history(
     """What were the levels, day by day?"""
     found = call("watch history", project, metric=metric, segment=None if segment == "every" else segment, first=first)
     show(plain(found) if output == Output.JSON else found or "no day yet", as_json=output == Output.JSON)
+
+
+@watch.command("golden")
+def golden(
+    project: ProjectOption = None,
+    first: Annotated[str | None, typer.Option(help="From this day on.", show_default=False)] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Does the judge still agree with people, on pairs of every day, and people with each other?"""
+    found = call("watch golden", project, first=first)
+    if output == Output.JSON:
+        show(plain(found), as_json=True)
+        return
+    counts = {"pairs": found.drawn, "judged": found.judged, "votes": found.votes, "votes without a grade": found.unsure}
+    show({**{name: n for name, n in counts.items() if n}, "tasks": found.tasks, "notes": found.notes})
+    for table in call("watch golden as text", found):
+        if table:
+            print()
+            show(table)

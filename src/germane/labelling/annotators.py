@@ -54,7 +54,8 @@ class Annotator:
 
     temperature: None: the model's own with one sample, 1 with several, 0 in the mode "symbol". most: tokens of a reply; None:
     1,024, and 8,192 where the model is known to reason first. replies: the folder where replies are kept. card: of this
-    annotator; golden: people's judgments, whose pairs it may label without one. allow: overrides.
+    annotator; cards: the folder where one may lie, by default the project's; golden: people's judgments, whose pairs it may
+    label without one. allow: overrides.
     """
 
     judge: str
@@ -76,6 +77,7 @@ class Annotator:
     offline: bool = False
     images: bool = False
     card: Path | None = None
+    cards: Path | None = None
     golden: Path | None = None
     allow: tuple[str, ...] = ()
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from germane.monitor.days import Day
-from germane.stats.agreement import agreement_within, exact_agreement
-from germane.stats.clustered import mean
+from germane.stats.agreement import agreement_within, cohen_kappa, exact_agreement
+from germane.stats.clustered import Undefined, mean
 from germane.stats.means import t_quantile
 from germane.stats.ratios import domain_means
 from germane.text.terms import words
@@ -145,18 +146,21 @@ def agreement(
     judge: Sequence[int],
     *,
     weights: Sequence[float] | None = None,
+    gains: Sequence[float] | None = None,
     level: float = 0.95,
 ) -> list[Agreed]:
-    """A judge's agreement with people by date and guide version, in that order: exact, within one grade, and the judge's lean.
+    """A judge's agreement with people by date and guide version, in that order: exact, within one grade, kappa, and its lean.
 
-    One entry a golden pair, freshly drawn: dates, guides: when it was judged and under which version. queries: clusters.
-    people, judge: grades. weights: 1 / inclusion probability. "lean" is the mean of judge minus people, in grades; it is left
-    out where one query alone was judged. Concept drift shows as a break at a new guide; a judge's decay as a slope inside one.
+    One entry a golden pair, freshly drawn, or one a vote of it: dates, guides: when it was judged and under which version.
+    queries: clusters. people, judge: grades. weights: 1 / inclusion probability. "kappa" has quadratic weights, and is left
+    out where both gave one grade throughout. "lean" is the mean of judge minus people, in grades, and with gains (of each
+    grade, 0 to 1) "gain" the same in these; both are left out where one query alone was judged. Concept drift shows as a break
+    at a new guide; a judge's decay as a slope inside one.
     Raises: InputError for columns of different lengths.
 
     >>> found = agreement(["2026-03-01"] * 4, ["v1"] * 4, ["a", "b", "c", "d"], [0, 1, 2, 3], [0, 1, 2, 2])
     >>> [(a.measure, a.estimate.value) for a in found]
-    [('exact', 0.75), ('within one', 1.0), ('lean', -0.25)]
+    [('exact', 0.75), ('within one', 1.0), ('kappa', 0.8947368421052632), ('lean', -0.25)]
     """
     columns = {"guides": guides, "queries": queries, "people's grades": people, "the judge's grades": judge}
     if wrong := [name for name, column in columns.items() if len(column) != len(dates)]:
@@ -169,10 +173,21 @@ def agreement(
         a, b, c, v = gold[rows], other[rows], cluster[rows], w[rows]
         found.append(Agreed(date, guide, "exact", exact_agreement(a, b, clusters=c, weights=v, level=level)))
         found.append(Agreed(date, guide, "within one", agreement_within(a, b, clusters=c, weights=v, level=level)))
+        with suppress(Undefined):
+            kappa = cohen_kappa(a, b, distance="quadratic", clusters=c, weights=v, level=level)
+            found.append(Agreed(date, guide, "kappa", kappa))
         if len(set(c.tolist())) > 1:
-            lean = mean((b - a).astype(np.float64), clusters=c, weights=v, level=level, method="judge minus people, in grades")
-            found.append(Agreed(date, guide, "lean", lean))
+            found.append(Agreed(date, guide, "lean", _lean(a, b, c, v, level, "judge minus people, in grades")))
+            if gains is not None:
+                worth = np.asarray(gains, np.float64)
+                found.append(Agreed(date, guide, "gain", _lean(worth[a], worth[b], c, v, level, "judge minus people, in gain")))
     return found
+
+
+def _lean(
+    people: NDArray[Any], judge: NDArray[Any], queries: NDArray[Any], weights: Floats, level: float, what: str
+) -> Estimate:
+    return mean((judge - people).astype(np.float64), clusters=queries, weights=weights, level=level, method=what)
 
 
 def _shares(day: Day, parts: Floats) -> tuple[Floats, Floats]:

@@ -18,7 +18,9 @@ from germane.types import InputError
 
 
 def doctor(folder: Path) -> tuple[Finding, ...]:
-    """What this machine has, lacks, and needs: Python, packages, extras, data, models, disk, processors, settings."""
+    """What this machine has, lacks, and needs: Python, packages, extras, data, models, disk, processors, settings; and, of a
+    project that is watched, what `watch` needs.
+    """
     return (
         _python(sys.version_info[:3]),
         *_packages(),
@@ -27,6 +29,7 @@ def doctor(folder: Path) -> tuple[Finding, ...]:
         _disk(folder),
         Finding("processors", OK, f"{os.cpu_count()} of {sys.platform}"),
         _settings(folder),
+        *_watching(folder),
     )
 
 
@@ -148,3 +151,23 @@ def _settings(folder: Path) -> Finding:
     if found.path is None:
         return Finding(settings.FILE, ABSENT, "none here or above", "`germane init` writes one")
     return Finding(settings.FILE, OK, str(found.path))
+
+
+def _watching(folder: Path) -> Iterator[Finding]:
+    """What `watch` needs, where [watch] names a log."""
+    try:
+        found = settings.load(folder)
+    except InputError:
+        return
+    if found.path is None or not found.watch.log:
+        return
+    from germane.extras import needs
+
+    try:
+        needs("web", "sqlalchemy", "alembic", by="germane watch")
+    except InputError as problem:
+        yield Finding("watch", BROKEN, str(problem), "pip install 'germane[web]'")
+        return
+    from germane.watching.checkup import checkup as of_watching
+
+    yield from of_watching(found)

@@ -397,4 +397,5 @@ def _admitted(annotator: Annotator, pairs: PairsFile) -> Admitted:
     """
     asked, project = annotator.asked(), settings.load()
     annotator.ready(asked)
-    return admitted(annotator, asked, pairs, project.folder("cards") if project.path else None)
+    folder = annotator.cards or (project.folder("cards") if project.path else None)
+    return admitted(annotator, asked, pairs, folder)

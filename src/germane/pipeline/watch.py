@@ -16,7 +16,7 @@ from germane.ops import logs
 from germane.pipeline.label import label
 from germane.report import day as page
 from germane.types import InputError
-from germane.watching import calendar
+from germane.watching import calendar, samples
 from germane.watching import plan as plans
 from germane.watching.plan import FAKE, Plan
 
@@ -228,6 +228,17 @@ def history(
     return sorted([*found, *gaps], key=lambda r: r.date)
 
 
+def golden(project: Path | None = None, *, first: str | None = None) -> samples.Samples:
+    """How far the judge agrees with people on the golden pairs of the days, by guide, week and day, and people with people.
+
+    first: from this day on. Where nobody voted yet there are no rows, and a note says so.
+    """
+    plan = _plan(project)
+    since = first and str(calendar.day_of(first, what="--first"))
+    with _opened(plan) as registry:
+        return samples.of(plan, registry, since)
+
+
 def listed(found: Sequence[Any]) -> list[Told]:
     """Alerts for a terminal."""
     return [Told(a.id, a.date, a.state, a.by, page.sentence(a)) for a in found]
@@ -298,10 +309,10 @@ def _later(plan: Plan, registry: Registry, day: date) -> Iterator[date]:
 def _ask(plan: Plan, pairs: Path, out: Path, *, labels: Path | None) -> Any:
     """The judge's grades of pairs, killed and gone on with as `label` does."""
     options: dict[str, Any] = {"scale": plan.scale_name if plan.judge == FAKE else None, "labels": labels}
-    if plan.judge.startswith("llm:"):
-        from germane.labelling.annotators import Annotator
+    if plan.asks_a_model:
+        from germane.watching import asking
 
-        options["annotator"] = Annotator(plan.judge, plan.scale)
+        options["annotator"] = asking.annotator(plan, out.parent if labels is None else None)
     return label(plan.judge, pairs, out, **options)
 
 
@@ -355,6 +366,7 @@ sample = 2000         # queries a day
 panel = 0.5           # share of them that stays from day to day
 step = 0.02           # share of the panel that is new each day
 k = 25                # results a query
+golden = 20           # pairs a day that people are asked about, in `germane annotate`'s screens; 0: none
 per_quarter = 1.0     # false alarms, at most
 metrics = ""          # a file that each run leaves for Prometheus, as "/var/lib/node_exporter/germane.prom"
 registry = "registry.sqlite"  # the history; registry_env names a variable with a URL instead

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from germane.registry.database import Registry, record
+from germane.registry.draws import Draw, put_up
 from germane.registry.tables import alerts, anchors, changes, claims, days, levels, lines, outbox, sampled
 from germane.stats.ratios import few
 from germane.types import Estimate, InputError
@@ -117,7 +118,7 @@ class NewAlert(NamedTuple):
 
 @dataclass(frozen=True)
 class NewDay:
-    """All that was found on a day. sinks: where its alerts are to be sent."""
+    """All that was found on a day. sinks: where its alerts are to be sent. golden: pairs that are put up for people."""
 
     day: DayRow
     levels: Sequence[LevelRow] = ()
@@ -127,6 +128,7 @@ class NewDay:
     lines: Sequence[LineRow] = ()
     alerts: Sequence[NewAlert] = ()
     sinks: Sequence[str] = ()
+    golden: Draw | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,8 @@ def write(registry: Registry, new: NewDay, held: Claim) -> None:
             raised = new_id(connection, alerts.insert().values(**made))
             for sink in new.sinks:
                 connection.execute(outbox.insert().values(alert_id=raised, sink=sink, tries=0, error=""))
+        if new.golden is not None:
+            put_up(connection, number, new.golden, at=at)
         connection.execute(sa.delete(claims).where(claims.c.date == held.date))
         record(connection, at, "watch", "day written", new.day.date, {"state": new.day.state, "alerts": len(new.alerts)})
 
@@ -243,6 +247,23 @@ def claimed(registry: Registry) -> list[tuple[str, str, int]]:
     with steady(registry), registry.reading() as connection:
         rows = connection.execute(sa.select(claims.c.date, claims.c.host, claims.c.process, claims.c.until))
         return [(row.date, row.host, row.process) for row in rows if row.until > registry.clock()]
+
+
+class Claimed(NamedTuple):
+    """A day that a run took. stuck: that run is dead, or was silent for too long: the next one takes the day over."""
+
+    date: str
+    host: str
+    process: int
+    stuck: bool
+
+
+def claims_of(registry: Registry) -> list[Claimed]:
+    """Every day that a run took and has not given back."""
+    at, here = registry.clock(), platform.node()[:80]
+    with steady(registry), registry.reading() as connection:
+        rows = connection.execute(sa.select(claims.c.date, claims.c.host, claims.c.process, claims.c.until)).all()
+    return [Claimed(r.date, r.host, r.process, r.until <= at or (r.host == here and not _alive(r.process))) for r in rows]
 
 
 def levels_of(

@@ -319,6 +319,21 @@ anchors = sa.Table(
     sa.UniqueConstraint("day_id", "query_id", "doc_id"),
 )
 
+golden_draws = sa.Table(
+    "golden_draws",
+    metadata,
+    _id(),
+    _of("days"),
+    _of("pairs"),  # of a task that people judge
+    sa.Column("rank", sa.Integer, nullable=False),
+    sa.Column("relevance", sa.Integer, nullable=False),  # the judge's, of that day
+    _text("fingerprint"),
+    _number("weight", needed=True),  # requests of the day that the query stands for
+    _number("chance", needed=True),  # of the pair, once its query was sampled
+    _number("part", needed=True),  # of the query's sDCG that is this document's gain
+    sa.UniqueConstraint("day_id", "pair_id"),
+)
+
 lines = sa.Table(
     "lines",
     metadata,

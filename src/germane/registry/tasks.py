@@ -124,25 +124,63 @@ def load(
     pairs meet.
     """
     with registry.writing() as connection:
-        at = registry.clock()
-        if not registry.is_sqlite:
-            connection.execute(sa.text("LOCK TABLE tasks IN SHARE ROW EXCLUSIVE MODE"))
-        overrides = _kept_apart(connection, kind, given, used, frozenset(allow))
-        row = connection.execute(sa.select(tasks).where(tasks.c.name == name)).first()
-        number = _made(connection, name, kind, scale, asked, columns or {}, at) if row is None else row.id
-        if row is not None:
-            _asked_anew(connection, row, kind, scale, asked, columns or {})
-            if any(getattr(row, name) != value for name, value in _said(asked).items()):
-                _stand_anew(connection, number)
-        if changed := _new_guide(connection, number, scale, at):
-            record(connection, at, actor, "guide shown", name, {"version": scale.version})
-        changed_facts = _facts_anew(connection, number, name, given)
-        fresh = _added(connection, number, given, asked.seed)
-        if changed_facts:
+        fresh, overrides, changed = put(
+            connection,
+            name,
+            kind,
+            scale,
+            given,
+            asked,
+            columns=columns,
+            used=used,
+            allow=allow,
+            actor=actor,
+            at=registry.clock(),
+        )
+    return Loaded(find(registry, name), fresh, len(given) - fresh, overrides, changed)
+
+
+def put(
+    connection: sa.Connection,
+    name: str,
+    kind: TaskKind,
+    scale: Scale,
+    given: Sequence[NewPair],
+    asked: Asked,
+    *,
+    columns: Mapping[str, str] | None = None,
+    used: Sequence[pa.Table] = (),
+    allow: Iterable[str] = (),
+    actor: str,
+    at: datetime,
+) -> tuple[int, tuple[str, ...], bool]:
+    """What `load` does, inside a transaction: how many pairs were new, the overrides, and if a known task has a new guide.
+
+    Twelve parameters: those of `load`, and the moment.
+    """
+    alone(connection)
+    overrides = _kept_apart(connection, kind, given, used, frozenset(allow))
+    row = connection.execute(sa.select(tasks).where(tasks.c.name == name)).first()
+    number = _made(connection, name, kind, scale, asked, columns or {}, at) if row is None else row.id
+    if row is not None:
+        _asked_anew(connection, row, kind, scale, asked, columns or {})
+        if any(getattr(row, name) != value for name, value in _said(asked).items()):
             _stand_anew(connection, number)
-        detail = {"kind": kind, "pairs": fresh, "changed": changed_facts, "overrides": list(overrides)}
-        record(connection, at, actor, LOADED, name, detail)
-    return Loaded(find(registry, name), fresh, len(given) - fresh, overrides, changed and row is not None)
+    if changed := _new_guide(connection, number, scale, at):
+        record(connection, at, actor, "guide shown", name, {"version": scale.version})
+    changed_facts = _facts_anew(connection, number, name, given)
+    fresh = _added(connection, number, given, asked.seed)
+    if changed_facts:
+        _stand_anew(connection, number)
+    detail = {"kind": kind, "pairs": fresh, "changed": changed_facts, "overrides": list(overrides)}
+    record(connection, at, actor, LOADED, name, detail)
+    return fresh, overrides, changed and row is not None
+
+
+def alone(connection: sa.Connection) -> None:
+    """Hold the table of tasks until the transaction ends, so that no two put pairs into one. SQLite has one writer anyway."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(sa.text("LOCK TABLE tasks IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def find(registry: Registry, name: str | None = None) -> Task:
@@ -313,6 +351,18 @@ def _words(given: Iterable[tuple[str, str, str, Iterable[Sequence[str]]]]) -> pa
     return pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(_WORDS)})
 
 
+def among(connection: sa.Connection, kind: TaskKind, given: Sequence[NewPair]) -> list[int]:
+    """Rows of the pairs that tasks of a kind hold already, by their ids or words."""
+    return _meeting(connection, kind, given)[1]
+
+
+def _meeting(connection: sa.Connection, kind: TaskKind, given: Sequence[NewPair]) -> tuple[pa.Table, list[int]]:
+    columns = (pairs.c.query_id, pairs.c.doc_id, pairs.c.query, pairs.c.fields)
+    there = connection.execute(sa.select(*columns).join(tasks).where(tasks.c.kind == kind)).all()
+    mine = _words((pair.query_id, pair.doc_id, pair.query, pair.fields) for pair in given)
+    return mine, leaks.shared(mine, _words(tuple(row) for row in there)).tolist() if there else []
+
+
 def _kept_apart(
     connection: sa.Connection, kind: TaskKind, given: Sequence[NewPair], used: Sequence[pa.Table], allow: frozenset[str]
 ) -> tuple[str, ...]:
@@ -320,10 +370,7 @@ def _kept_apart(
     if unknown := sorted(allow - {OVERRIDE}):
         raise InputError(f"--allow {unknown[0]}: there is no such override here; known is {OVERRIDE}")
     other = TaskKind.AUDIT if kind == TaskKind.GOLDEN else TaskKind.GOLDEN
-    columns = (pairs.c.query_id, pairs.c.doc_id, pairs.c.query, pairs.c.fields)
-    there = connection.execute(sa.select(*columns).join(tasks).where(tasks.c.kind == other)).all()
-    mine = _words((pair.query_id, pair.doc_id, pair.query, pair.fields) for pair in given)
-    meet = leaks.shared(mine, _words(tuple(row) for row in there)).tolist() if there else []
+    mine, meet = _meeting(connection, other, given)
     where = f"are in a task of kind {other} already"
     if not meet and kind == TaskKind.AUDIT:
         meet = sorted({i for table in used for i in leaks.shared(mine, table).tolist()})

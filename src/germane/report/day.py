@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from germane.report import charts, words
+from germane.report import charts, samples, words
 from germane.report.probing import Grid
 from germane.stats.means import t_quantile
 from germane.stats.ratios import few
@@ -35,7 +35,8 @@ class DayReport:
     """All that is said of a day. before: the day that it is compared with, "" if there is none. metric: the first one.
 
     alerts: raised on it. open: older ones that nobody resolved. dates: days of the chart; history: their levels, of the first
-    metric over all; past_lines, gaps: of them. labels: of the scale, worst first.
+    metric over all; past_lines, gaps: of them. labels: of the scale, worst first. golden: the judge's
+    agreement with people by week, where people voted.
     """
 
     day: DayRow
@@ -52,6 +53,7 @@ class DayReport:
     gaps: tuple[str, ...]
     notes: tuple[str, ...]
     labels: tuple[str, ...]
+    golden: tuple[Any, ...] = ()
 
     def level(self, metric: str, segment: str = "all") -> Estimate | None:
         """A level of the day; None where there is no answer."""
@@ -216,7 +218,8 @@ def chart(found: DayReport) -> Chart | None:
 def grids(found: DayReport) -> tuple[Grid, ...]:
     """The tables: alerts and what they are made of, history, levels, changes, the design."""
     made = [*_alerts(found), *([_history(found)] if found.history else []), *_levels(found)]
-    return tuple(made + [grid for grid in (_changes(found), _drift(found), _strata(found)) if grid.rows])
+    people = samples.grid("Agreement with people", found.golden)
+    return tuple(made + [grid for grid in (_changes(found), _drift(found), people, _strata(found)) if grid.rows])
 
 
 def estimate(row: ChangeRow, level: float = 0.95) -> Estimate:
@@ -348,7 +351,10 @@ def _spent(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     text = f"{words.many(said['pairs'], 'pair')}, {words.count(said['known'])} of them known before"
     text += "" if said["coverage"] is None else f"; {words.percent(said['coverage'])} have a grade"
-    return [("Labels", text + (f"; {said['cost']}" if said.get("cost") else ""))]
+    rows = [("Labels", text + "".join(f"; {said[name]}" for name in ("cost", "calls") if said.get(name)))]
+    if (held := facts.get("anchors")) and held.get("cost"):
+        rows.append(("Anchors", f"{words.many(held['pairs'], 'pair')}, asked anew; {held['cost']}; {held['calls']}"))
+    return rows
 
 
 def _places(dates: Sequence[str]) -> dict[str, float]:

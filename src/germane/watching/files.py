@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from germane import store
 from germane.labelling.known import KEYS, keyed
@@ -18,6 +19,7 @@ from germane.store.tables import explained_parquet
 from germane.text.normal import query_id
 from germane.types import InputError
 from germane.watching import drawing, reading, texts, warehouse
+from germane.watching.asking import REPLIES
 from germane.watching.plan import FAKE, Plan
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ def pairs(plan: Plan, day: date, drawn: Sampled, fingerprint: str) -> Mapping[st
     there = texts.catalogue(plan, documents)
     with store.replacing(folder(plan, day) / CATALOGUE) as file:
         np.save(file, there)
-    _write(path, table.append_column("known", _known(plan, table, fingerprint)), {"made_of": made_of, "facts": facts})
+    _write(path, table.append_column("known", _known(plan, str(day), table, fingerprint)), {"made_of": made_of, "facts": facts})
     return facts
 
 
@@ -161,16 +163,38 @@ def design(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _known(plan: Plan, table: pa.Table, fingerprint: str) -> Any:
-    """(n,) Whether the judgment store has the label of each pair."""
+def _known(plan: Plan, day: str, table: pa.Table, fingerprint: str) -> Any:
+    """(n,) Whether the label of each pair is older than the day: of the judgment store, or a kept reply."""
     import pyarrow as pa
 
     was = np.zeros(table.num_rows, np.bool_)
-    if fingerprint and plan.judge != FAKE and table.num_rows:
+    if plan.asks_a_model and table.num_rows and (plan.folder / REPLIES).is_dir():
+        was = _answered_before(plan, day, table, fingerprint)
+    elif fingerprint and plan.judge != FAKE and table.num_rows and not plan.asks_a_model:
         asked = {"scale": plan.scale.name, "guide_version": plan.scale.version, "fingerprint": fingerprint}
         found = store.JudgmentStore(plan.labels).found(keyed(table).select(list(KEYS)), **asked)
         was[found["row"].to_numpy()] = True
     return pa.array(was)
+
+
+def _answered_before(plan: Plan, day: str, table: pa.Table, fingerprint: str) -> NDArray[np.bool_]:
+    """(n,) Whether a language model judged a pair, of the same text, on one of the last days: its reply is kept."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    made = np.zeros(table.num_rows, np.bool_)
+    there = sorted(path.parent for path in plan.folder.glob(f"????-??-??/{LABELS}") if path.parent.name < day)
+    for past in (folder for folder in there[-KEPT:] if (folder / PAIRS).is_file()):
+        said = store.read_parquet(past / LABELS).select(["query_id", "doc_id", "relevance", "fingerprint"])
+        said = said.filter(pc.equal(said["fingerprint"], pa.scalar(fingerprint)))
+        answered = said.filter(said["relevance"].is_valid()).select(["query_id", "doc_id"])
+        read = store.read_parquet(past / PAIRS).select(["query_id", "doc_id", "text"])
+        row = pa.array(np.arange(table.num_rows))
+        kept = table.select(["query_id", "doc_id", "text"]).append_column("row", row)
+        both = kept.join(read, ["query_id", "doc_id", "text"], join_type="left semi")
+        both = both.join(answered, ["query_id", "doc_id"], join_type="left semi")
+        made[both["row"].to_numpy()] = True
+    return made
 
 
 def _nothing() -> pa.Table:

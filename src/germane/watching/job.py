@@ -27,8 +27,8 @@ from germane.registry.database import Registry
 from germane.registry.days import AnchorRow, ChangeRow, Claim, DayRow, LevelRow, LineRow, NewDay
 from germane.report.day import DayReport
 from germane.store.checks import short
-from germane.types import InputError
-from germane.watching import calendar, comparing, files, measuring, texts
+from germane.types import InputError, Outcome
+from germane.watching import agreeing, asking, calendar, comparing, files, golden, measuring, texts
 from germane.watching.comparing import Shown
 from germane.watching.plan import FAKE, Plan
 from germane.watching.results import History
@@ -47,8 +47,11 @@ LEARNED = 400
 VOCABULARY = 28
 """Days whose sampled queries say which words are known."""
 
-SHOWN_DAYS = 90
-"""Of the history, in a day's report."""
+SILENT, SILENCE = (Outcome.TIMEOUT, Outcome.ERROR), 0.1
+"""Outcomes of a language model that say nothing of a pair, and the share of them from which a day waits for a better one."""
+
+SHOWN_DAYS, GOLDEN_DAYS = 90, 56
+"""Of the history, in a day's report, and those whose golden pairs are in it."""
 
 
 class Asking(Protocol):
@@ -80,7 +83,10 @@ class Work:
         facts.setdefault("judge", self._last_judge(day))
         _LOG.info("%s: figures", day)
         shown = self._shown(day, drawn.table, said, facts)
+        people = golden.drawn(self.plan, day, drawn.table, said, shown.day.weights)
+        facts["golden"] = golden.told(people)
         new, history = self._compared(day, shown, anchors, facts)
+        new = replace(new, golden=people)
         _LOG.info("%s: report", day)
         report = self._report(new, history)
         self.write(report, files.folder(self.plan, day))
@@ -96,9 +102,11 @@ class Work:
     # --- labels ---------------------------------------------------------------------------------------------------------
 
     def _fingerprint(self) -> str:
-        """Of a trained judge, whose labels the store keeps."""
+        """Of a judge whose labels are kept from day to day: in the store, or reply by reply."""
         plan = self.plan
-        return "" if plan.judge == FAKE or plan.judge.startswith("llm:") else judge_folder.read(locate(plan.judge)).fingerprint
+        if plan.asks_a_model:
+            return asking.annotator(plan).asked().fingerprint
+        return "" if plan.judge == FAKE else judge_folder.read(locate(plan.judge)).fingerprint
 
     def _labelled(self, day: date, facts: dict[str, Any]) -> pa.Table | None:
         """The judgments of the day's pairs; None where there is no pair."""
@@ -107,13 +115,14 @@ class Work:
         if not facts["documents"]["pairs"]:
             facts["labels"] = {"pairs": 0, "known": 0, "asked": 0, "coverage": None, "cost": "", "notes": []}
             return None
-        did = self.ask(files.folder(self.plan, day) / files.PAIRS, out, labels=self.plan.labels)
+        did = self._asked(files.folder(self.plan, day) / files.PAIRS, out, labels=self.plan.labels)
         facts["labels"] = {
             "pairs": did.rows,
-            "known": did.known,
+            "known": len(files.known(self.plan, str(day))) if self.plan.asks_a_model else did.known,
             "asked": did.computed,  # pairs of the same words are asked once
             "coverage": did.coverage,
             "cost": did.cost,
+            "calls": did.calls,
             "notes": list(did.notes),
         }
         facts["judge"] = {"judge": did.judge, "fingerprint": did.fingerprint}
@@ -125,11 +134,27 @@ class Work:
             return []
         _LOG.info("%s: anchors", day)
         out = files.folder(self.plan, day) / ANCHORS
-        did = self.ask(self.plan.anchors, out, labels=None)
+        did = self._asked(self.plan.anchors, out, labels=None)
         facts.setdefault("judge", {"judge": did.judge, "fingerprint": did.fingerprint})
+        facts["anchors"] = {"pairs": did.rows, "coverage": did.coverage, "cost": did.cost, "calls": did.calls}
         said = store.read_parquet(out)
         columns: list[Any] = [said[name].to_pylist() for name in AnchorRow._fields]
         return [AnchorRow(*row) for row in zip(*columns, strict=True)]
+
+    def _asked(self, pairs: Path, out: Path, *, labels: Path | None) -> Any:
+        """What was labelled. Raises: InputError where a judge that is elsewhere was silent on too many pairs.
+
+        Then the labels are taken away: what it did answer is kept reply by reply, and the next run asks for the rest.
+        """
+        did = self.ask(pairs, out, labels=labels)
+        silent = sum(n for outcome, n in did.outcomes.items() if outcome in SILENT) if self.plan.asks_a_model else 0
+        if silent <= SILENCE * did.rows:
+            return did
+        for path in (out, store.manifest_path(out)):
+            path.unlink(missing_ok=True)
+        raise InputError(
+            f"{did.judge} did not answer {silent:,} of {did.rows:,} pairs: is its server up? The next run asks for these again"
+        )
 
     def _last_judge(self, day: date) -> dict[str, str]:
         """Who judged last, for a day that shows nothing to judge: it is of no other judge."""
@@ -291,6 +316,7 @@ class Work:
             tuple(row.date for row in history.days if row.state == days.GAP and row.date in since),
             tuple(_notes(new.day.facts)),
             self.plan.scale.labels,
+            agreeing.agreement(self.registry, first=since[-GOLDEN_DAYS:][0], by_day=False).weeks if since else (),
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from germane import scales
-from germane.settings import Settings, Sinks
+from germane.settings import Llm, Settings, Sinks
 from germane.types import InputError, Scale
 from germane.watching import calendar
 
@@ -60,12 +60,20 @@ class Plan:
     panel: float
     step: float
     k: int
+    golden: int
     per_quarter: float
     seed: int
     level: float
     url: str
     sinks: Sinks
+    llm: Llm
+    cards: Path
     metrics: Path | None = None
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether a language model judges: what it said is kept reply by reply, and not in the judgment store."""
+        return self.judge.startswith("llm:")
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -147,11 +155,14 @@ def of(found: Settings, *, needed: bool = True) -> Plan:
         said.panel,
         said.step,
         said.k,
+        said.golden,
         said.per_quarter,
         found.seed,
         found.level,
         said.url,
         found.sinks,
+        found.llm,
+        found.folder("cards"),
         root / said.metrics if said.metrics else None,
     )
 
@@ -176,6 +187,7 @@ def _within(found: Settings) -> None:
         "panel": (0.0, 1.0),
         "step": (0.0, 1.0),
         "k": (1, 1000),
+        "golden": (0, 1000),
         "per_quarter": (0.001, 90.0),
     }
     for name, (low, high) in bounds.items():

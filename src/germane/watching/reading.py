@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from germane.store.duck import connected
 from germane.text.normal import MAY_CHANGE, NORMAL, normal, steps_of
 from germane.types import InputError
-from germane.watching import requests, warehouse
+from germane.watching import calendar, requests, warehouse
 from germane.watching.plan import DATE, Plan
 from germane.watching.requests import MARK, Requests
 from germane.watching.sources import Files, Source, quoted
@@ -82,6 +82,26 @@ def opened(plan: Plan, day: date, files: Sequence[Path]) -> Iterator[DayLog]:
                 raise
             reason = " ".join(str(problem).split())[:200]
             raise InputError(f"the log {plan.table or ', '.join(map(str, files[:3]))} cannot be read: {reason}") from problem
+
+
+def rows_of(plan: Plan, day: date, files: Sequence[Path]) -> tuple[int, int]:
+    """How many requests of the day there are, and how many that are later than any which a file of that day may hold.
+
+    Raises: InputError for a log that cannot be read, columns that are not there, and times that are none.
+    """
+    import duckdb
+
+    with connected(MEMORY) as connection:
+        try:
+            with _source(plan, connection, files) as source:
+                asked: dict[str, Any] = {"name": source.name, "dialect": source.dialect, "parses": source.parses}
+                ((inside,),) = source.rows(requests.of_day(source.table, plan, day, **asked).asked.count().as_table())
+                later = requests.of_day(source.table, plan, day + calendar.DAY, **asked).later
+                if later is None or DATE not in plan.log:
+                    return int(inside), 0  # a log of all days
+                return int(inside), int(source.rows(later.as_table())[0][0])
+        except duckdb.Error as problem:
+            raise InputError(f"the log {files[0]} cannot be read: {' '.join(str(problem).split())[:200]}") from problem
 
 
 @contextmanager

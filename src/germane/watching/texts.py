@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from germane import sources
 from germane.judges import folder
 from germane.judges.loading import locate
+from germane.report.words import many
 from germane.sources.names import DOC_ID, plain_name
 from germane.sources.raw import Raw
 from germane.sources.reading import docs_of
@@ -46,6 +47,21 @@ def texts(plan: Plan, file: Path, ids: Sequence[str]) -> dict[str, str]:
     plain = text_fields(table) == ["text"]
     made: list[Any] = table["text"].to_pylist() if plain else compose_table(table, learned(plan)).text.to_pylist()
     return {str(doc_id): str(text) for doc_id, text in zip(table["doc_id"].to_pylist(), made, strict=True) if text}
+
+
+def look(plan: Plan, file: Path) -> str:
+    """What a file of documents, or of pairs, has, in words. Raises: InputError for one that cannot be read."""
+    if file.suffix.lower() == ".parquet":
+        with connected(MEMORY) as connection:
+            columns = _columns(connection, file)
+            _id_column(columns, file)
+            if plan.pairs and not any(plain_name(name) == "text" for name in columns):
+                raise InputError(f"{file} has no column 'text': found {', '.join(columns)}; expected pairs, with their texts")
+            with _explained(file):
+                rows = int(connection.execute(f"SELECT count(*) FROM {_parquet(file)}").fetchall()[0][0])
+    else:
+        rows = (sources.read_docs if plan.docs else sources.read_pairs)(file).num_rows
+    return many(rows, "document" if plan.docs else "pair")
 
 
 def learned(plan: Plan) -> TextPlan:

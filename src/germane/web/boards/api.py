@@ -15,7 +15,7 @@ from germane import __version__
 from germane.report.experiments import Experiment
 from germane.types import Estimate
 from germane.web.access import DECIDES, Call, Page
-from germane.web.boards import alarms, experiments, gathering, judges, views
+from germane.web.boards import alarms, experiments, gathering, judges, samples, views
 from germane.web.boards.keeping import kept
 
 KEPT = {"Cache-Control": "no-store"}
@@ -62,6 +62,14 @@ def of_looks(found: Experiment) -> Iterable[list[Any]]:
         yield [each.number, each.at, *_numbers(each.estimate), *more]
 
 
+def of_samples(found: samples.Samples) -> Iterable[list[Any]]:
+    """The weeks as rows, a measure a row."""
+    yield ["week", "judge", "fingerprint", "guide", "pairs", "votes", "measure", *_HEADS]
+    for row in found.weeks:
+        for name in samples.MEASURES:
+            yield [row.period, row.judge, row.fingerprint, row.guide, row.pairs, row.votes, name, *_numbers(getattr(row, name))]
+
+
 _HEADS = ("value", "low", "high", "se", "n", "level")
 _WINDOW: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "metric": ({"type": "string"}, "As sdcg@25; by default the first two."),
@@ -104,6 +112,15 @@ ENTRIES = (
     ),
     Entry("/api/experiments/{name}/looks", experiments.one, Experiment, "The same; its looks as a table.", {}, of_looks, False),
     Entry("/api/judges", judges.judges, views.Judges, "The judge cards in the project's folder.", {}, kept=False),
+    Entry(
+        "/api/golden-samples",
+        samples.samples,
+        samples.Samples,
+        "The judge's agreement with people on golden pairs of the days, week by week.",
+        {"days": ({"type": "integer", "enum": list(samples.WINDOWS)}, "So many days, 90 by default.")},
+        of_samples,
+        kept=False,
+    ),
 )
 
 
@@ -156,7 +173,9 @@ def _operation(entry: Entry, schema: str) -> dict[str, Any]:
     answers: dict[str, Any] = {"200": {"description": entry.summary, "content": kind}}
     said = {"401": "Nobody is logged in.", "403": "Not for this role.", "404": "There is none.", "422": "Wrong input."}
     answers |= {code: {"description": text, "content": refused} for code, text in said.items()}
-    name = entry.path.removeprefix("/api/").replace("/", "_").replace("{", "").replace("}", "") + ("" if schema else "_csv")
+    name = entry.path.removeprefix("/api/").replace("/", "_").replace("{", "").replace("}", "").replace("-", "_") + (
+        "" if schema else "_csv"
+    )
     summary = entry.summary if schema else f"{entry.summary} As CSV."
     return {"operationId": name, "summary": summary, "parameters": parameters, "responses": answers}
 

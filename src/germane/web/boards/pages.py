@@ -13,7 +13,7 @@ from germane.report.timeline import HIGH, Timeline, timeline
 from germane.web import entering
 from germane.web.access import DECIDES, OWNS, Call, Page
 from germane.web.app import COMMON
-from germane.web.boards import alarms, api, experiments, gathering, judges, rows, scraped, sharing, views
+from germane.web.boards import alarms, api, experiments, gathering, judges, rows, samples, scraped, sharing, views
 from germane.web.boards.keeping import kept
 from germane.web.pages import away
 
@@ -130,6 +130,7 @@ READING: tuple[Page, ...] = (
     Page("GET", "/experiments", DECIDES, experiment_index),
     Page("GET", "/experiments/{name}", DECIDES, experiment),
     Page("GET", "/judges", DECIDES, cards),
+    Page("GET", "/golden-samples", DECIDES, samples.page),
     Page("GET", "/api", DECIDES, data),
     *api.pages(),
 )
