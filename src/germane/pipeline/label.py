@@ -18,6 +18,7 @@ from germane.judges.images import Images
 from germane.judges.llm import LLM
 from germane.judges.loading import load, locate
 from germane.judges.pictures import Pictures, digest
+from germane.judges.prices import CURRENCY
 from germane.judges.providers import host
 from germane.labelling import local, work
 from germane.labelling.annotators import REPLIES, Admitted, Annotator, admitted, is_annotator, of_engines, spent
@@ -66,7 +67,8 @@ class Labelling(NamedTuple):
 
     known: different pairs whose label the judgment store had. outcomes: of rows. coverage: share of rows with a grade.
     quarantine: the rows that could not be labelled. rows_per_s, latency_ms: of different pairs that were asked, on
-    `machine`; latency is of one pair alone.
+    `machine`; latency is of one pair alone. asked: different pairs that the judge was asked, now or before a kill. paid: what
+    all of their answers cost, in `currency`; None where that is not known.
     """
 
     out: str
@@ -85,6 +87,9 @@ class Labelling(NamedTuple):
     notes: tuple[str, ...]
     cost: str = ""
     calls: str = ""
+    asked: int = 0
+    paid: float | None = None
+    currency: str = ""
 
 
 def label(
@@ -384,6 +389,9 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
         judge["machine"],
         tuple(did["notes"]),
         *(did.get("spent") or ()),
+        asked=int(did["computed"]),
+        paid=judge.get("cost"),
+        currency=CURRENCY if judge.get("cost") is not None else "",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -99,7 +99,7 @@ def rater(number: int) -> str:
     return f"rater {number}"
 
 
-def _standing(task: str, rows: list[Any], said: list[Vote]) -> list[Vote]:
+def _standing(task: str, rows: Sequence[Any], said: list[Vote]) -> list[Vote]:
     return standing([vote for row, vote in zip(rows, said, strict=True) if row.task == task], across_guides=True)
 
 

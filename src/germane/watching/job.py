@@ -105,13 +105,7 @@ class Work:
             facts["labels"] = {"pairs": 0, "known": 0, "coverage": None, "cost": "", "notes": []}
             return None
         did = self.ask(files.folder(self.plan, day) / files.PAIRS, out, labels=self.plan.labels)
-        facts["labels"] = {
-            "pairs": did.rows,
-            "known": did.known,
-            "coverage": did.coverage,
-            "cost": did.cost,
-            "notes": list(did.notes),
-        }
+        facts["labels"] = _asked(did)
         facts["judge"] = {"judge": did.judge, "fingerprint": did.fingerprint}
         return store.read_parquet(out)
 
@@ -122,6 +116,7 @@ class Work:
         _LOG.info("%s: anchors", day)
         out = files.folder(self.plan, day) / ANCHORS
         did = self.ask(self.plan.anchors, out, labels=None)
+        facts["anchors"] = _asked(did)
         facts.setdefault("judge", {"judge": did.judge, "fingerprint": did.fingerprint})
         said = store.read_parquet(out)
         columns: list[Any] = [said[name].to_pylist() for name in AnchorRow._fields]
@@ -324,6 +319,13 @@ def _of(row: DayRow) -> dict[str, str]:
     """What a line is drawn at, if it is another on the next day."""
     design = store.manifests.plain(row.facts.get("design", {}))
     return {"judge": row.fingerprint, "guide": row.guide_version, "scale": row.scale, "design": files._digest(design)}
+
+
+def _asked(did: Any) -> dict[str, Any]:
+    """What asking the judge came to. graded: pairs with a grade. paid: None where it is not known, which is not 0."""
+    names = ("known", "asked", "coverage", "cost", "paid", "currency")
+    graded = did.outcomes.get("label", 0)
+    return {"pairs": did.rows, "graded": graded, **{name: getattr(did, name) for name in names}, "notes": list(did.notes)}
 
 
 def _notes(facts: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from germane import __version__
 from germane.types import Estimate
 from germane.web.access import DECIDES, Call, Page
-from germane.web.boards import alarms, gathering, judges, views
+from germane.web.boards import alarms, costs, explaining, finding, gathering, goldens, judges, labels, people, spent, views
 
 KEPT = {"Cache-Control": "no-store"}
 _DATE = {"type": "string", "format": "date"}
@@ -54,6 +54,27 @@ _WINDOW: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "days": ({"type": "integer", "enum": list(gathering.WINDOWS)}, "So many days, 90 by default."),
     "until": (_DATE, "The last of them; by default the last day of the history."),
 }
+_SPAN = {name: _WINDOW[name] for name in ("days", "until")}
+_LOOKED: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "days": ({"type": "integer", "enum": list(finding.WINDOWS)}, f"So many days, {finding.WINDOW} by default."),
+    "until": (_DATE, "The last of them; by default the last day of the history."),
+}
+_TEXT = {"type": "string"}
+_PAIRS: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "query": (_TEXT, "Words of a query, or its id."),
+    "doc": (_TEXT, "The id of a document."),
+    "text": (_TEXT, "Words of a document."),
+    "grade": (_TEXT, "A grade by its name, or none."),
+    "segment": (_TEXT, "As language=de."),
+    "start": ({"type": "integer"}, "Pairs that are left out: the next page."),
+    **_LOOKED,
+}
+_PAIR: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "query": (_TEXT, "The whole text of a query, or its id."),
+    "doc": (_TEXT, "The id of a document."),
+    "store": ({"type": "string", "enum": ["all"]}, "Look through all of the judgment store, and not its latest parts alone."),
+    **_LOOKED,
+}
 ENTRIES = (
     Entry("/api/overview", gathering.overview, views.Overview, "Levels day by day.", _WINDOW, of_overview),
     Entry(
@@ -77,6 +98,10 @@ ENTRIES = (
     Entry("/api/alerts/{alert}", alarms.one, views.Alert, "One alert, and what it is made of.", {}),
     Entry("/api/days/{date}", gathering.day, views.Day, "The report of a day.", {}),
     Entry("/api/judges", judges.judges, views.Judges, "The judge cards in the project's folder.", {}),
+    Entry("/api/labels", labels.find, finding.FoundPairs, "Pairs that were shown, with their grades.", _PAIRS, labels.table),
+    Entry("/api/labels/pair", labels.explain, explaining.ExplainedPair, "One pair: why it got its grade.", _PAIR),
+    Entry("/api/costs", spent.find, costs.Costs, "Labels a day, and what they cost.", _SPAN, costs.table),
+    Entry("/api/golden", people.find, goldens.GoldenHealth, "The golden set's health.", {}, goldens.table),
 )
 
 

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from germane import sources, store
-from germane.registry import looking, of_pairs
+from germane.registry import of_pairs
 from germane.registry.database import Registry
 from germane.text.normal import normal_form
 from germane.types import InputError
 from germane.watching import files
-from germane.web.boards.finding import WHY, WINDOW, Window, cleaned, days_of, outcome_of, until_of, window_of
-from germane.web.boards.lists import Condition, Row, labels_of, reading, shown, texts_of
+from germane.web.boards.finding import SECONDS, WHY, WINDOW, Window, cleaned, days_of, outcome_of, until_of, window_of
+from germane.web.boards.lists import Condition, Row, beside, reading, shown
 from germane.web.boards.places import Place
 
 PARTS = 64
 """Parts of the judgment store that are looked through unless all are asked for, the latest."""
 
-_LABEL = ("relevance", "outcome", "probs", "judge", "fingerprint", "scale", "guide_version", "note")
-_LABEL += ("self_agreement", "entropy", "cost")
+_OF_LABEL = (
+    *("relevance", "outcome", "probs", "judge", "fingerprint", "scale", "guide_version", "note"),
+    *("self_agreement", "entropy", "cost"),
+)
+    "relevance",
+    "outcome",
+    "probs",
+    "judge",
+    "fingerprint",
+    "scale",
+    "guide_version",
+    "note",
+    "self_agreement",
+    "entropy",
+    "cost",
+]
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,7 @@ class Chance:
 
 @dataclass(frozen=True)
 class Showing:
-    """A day on which the pair was shown: at which rank, and the label of that day. changed: it is another than the one before."""
+    """A day on which the pair was shown: at which rank, and that day's label. changed: another than the one before."""
 
     date: str
     rank: int
@@ -138,64 +153,101 @@ def explained(registry: Registry, place: Place, asked: Mapping[str, str], *, nam
     if not (query and doc):
         raise InputError("name a pair: its query (text or id) and its document's id")
     notes: list[str] = []
-    window = window_of(registry, place, days_of(asked.get("days", ""), WINDOW), until_of(asked), notes)
-    with reading() as db:
-        rows = _shown_on(db, place, window, query, doc, notes)
-        labels = labels_of(db, place, rows, _LABEL, notes)
-        texts = texts_of(db, place, rows[:1], notes)
-    same = _anchors_of(place, query, doc, notes)
-    answers = of_pairs.dated_answers(registry, _ids(rows, same, query, doc), window.first, window.last) if window.first else []
-    if not rows and not same and not answers:
-        raise InputError(_unknown(query, doc, window))
-    row = rows[0] if rows else None
-    text = texts.get(row.key) if row else same[0]["text"] if same else None
-    words = row.query if row else str(same[0]["query"]) if same else query
-    query_id = row.query_id if row else str(same[0]["query_id"]) if same else answers[0].query_id
-    label = labels.get(row.key, {}) if row else _anchored(place, answers, notes)
-    scale = str(label.get("scale") or (window.scales.get(row.date, "") if row else ""))
-    grade = lambda relevance, of=scale: place.grade(of, relevance)  # noqa: E731
-    outcome = outcome_of(label, text is not None)
-    plain = {name: str(label.get(name) or "") for name in ("judge", "fingerprint", "guide_version", "note")}
-    numbers = {name: label.get(name) for name in ("relevance", "self_agreement", "entropy", "cost")}
-    people = of_pairs.peoples_pairs(registry, words, query_id, doc)
+    seen = _seen(registry, place, asked, (query, doc), notes)
+    label = seen.label
+    scale = str(label.get("scale") or seen.scale)
+    grade = partial(place.grade, scale)
+    outcome = outcome_of(label, seen.text is not None)
+    people = of_pairs.peoples_pairs(registry, seen.query, seen.query_id, doc)
+    stored = [] if seen.text is None else _stored(place, seen.query, seen.text, asked.get("store", ""), notes)
     return ExplainedPair(
-        query_id=query_id,
-        query=words,
+        query_id=seen.query_id,
+        query=seen.query,
         doc_id=doc,
-        text=text,
-        date=row.date if row else answers[-1].date if answers else "",
+        text=seen.text,
+        date=seen.date,
+        relevance=label.get("relevance"),
         grade=grade(label.get("relevance")),
         outcome=outcome,
         why=WHY.get(outcome, outcome),
+        judge=str(label.get("judge") or ""),
+        fingerprint=str(label.get("fingerprint") or ""),
         scale=scale,
-        known=_known(place, row),
-        chances=_chances(place, scale, label.get("probs")),
-        first=window.first,
-        last=window.last,
-        showings=_showings(rows, labels, grade),
-        anchors=_answers(answers, grade),
-        stored=[] if text is None else _stored(place, words, text, asked.get("store", ""), notes),
+        guide_version=str(label.get("guide_version") or ""),
+        known=seen.known,
+        note=str(label.get("note") or ""),
+        self_agreement=label.get("self_agreement"),
+        entropy=label.get("entropy"),
+        cost=label.get("cost"),
+        chances=[Chance(grade(i), round(float(p), 6)) for i, p in enumerate(label.get("probs") or ())],
+        first=seen.first,
+        last=seen.last,
+        showings=_showings(seen.rows, seen.labels, grade),
+        anchors=_answers(seen.answers, grade),
+        stored=stored,
         votes=_votes(registry, people, names=names),
         tasks=[_task(pair) for _, pair in people],
         notes=notes,
-        **plain,
-        **numbers,
     )
 
 
-def _shown_on(db: Any, place: Place, window: Window, query: str, doc: str, notes: list[str]) -> list[Row]:
-    """The pair on each day on which it was shown, the last day first."""
-    asked = Condition(values={"query": query, "normal": normal_form(query), "doc": doc})
+class _Seen(NamedTuple):
+    """Where a pair was seen: on days (rows), as an anchor (answers). label, text, date: of the last of them."""
+
+    query_id: str
+    query: str
+    text: str | None
+    date: str
+    label: Mapping[str, Any]
+    scale: str
+    known: bool | None
+    first: str
+    last: str
+    rows: Sequence[Row]
+    labels: Mapping[Any, Mapping[str, Any]]
+    answers: Sequence[of_pairs.DatedAnswer]
+
+
+def _seen(registry: Registry, place: Place, asked: Mapping[str, str], pair: tuple[str, str], notes: list[str]) -> _Seen:
+    """Where a pair was seen. Raises: InputError for one that was not."""
+    query, doc = pair
+    window = window_of(registry, place, days_of(asked.get("days", ""), WINDOW), until_of(asked), notes)
+    with reading() as db:
+        rows, first = _shown_on(db, place, window, query, doc, notes)
+        labels = beside(db, place, rows, files.LABELS, _OF_LABEL, notes)
+        read = beside(db, place, rows[:1], files.PAIRS, ("text", "known"), notes)
+    words = rows[0].query if rows else query
+    same = _anchors_of(place, query, words, doc, notes)
+    ids = [(row.query_id, doc) for row in rows] + [(str(anchor["query_id"]), doc) for anchor in same] + [(query, doc)]
+    answers = of_pairs.dated_answers(registry, list(dict.fromkeys(ids)), window.first, window.last) if window.first else []
+    if rows:
+        row, mine = rows[0], read.get(rows[0].key, {})
+        of_row = (mine.get("text"), row.date, labels.get(row.key, {}), window.scales.get(row.date, ""), mine.get("known"))
+        return _Seen(row.query_id, row.query, *of_row, first, window.last, rows, labels, answers)
+    if not same and not answers:
+        raise InputError(_unknown(query, doc, window))
+    named = (str(same[0]["query_id"]), str(same[0]["query"])) if same else (answers[0].query_id, query)
+    date = answers[-1].date if answers else ""
+    of_anchor = (same[0]["text"] if same else None, date, _anchored(place, answers, notes), window.scales.get(date, ""), None)
+    return _Seen(*named, *of_anchor, first, window.last, (), {}, answers)
+
+
+def _shown_on(db: Any, place: Place, window: Window, query: str, doc: str, notes: list[str]) -> tuple[list[Row], str]:
+    """The pair on each day on which it was shown, the last day first, and the first day that was looked at."""
+    asked = Condition(values={"query": query, "normal": normal_form(query), "doc": doc}, by_day=True)
     asked.of_lists += ["(s.query_id = $query OR s.query = $normal)", "list_contains(s.shown, $doc)"]
     asked.of_rows.append("r.doc_id = $doc")
-    rows = [row for _, some in shown(db, place, window.days, asked, notes, each=30, most=2000, by_day=True) for row in some]
-    first = rows[0].query_id if rows else ""
-    return [row for row in rows if row.query_id == first]
-
-
-def _ids(rows: Sequence[Row], same: Sequence[Mapping[str, Any]], query: str, doc: str) -> list[tuple[str, str]]:
-    found = [(row.query_id, doc) for row in rows] + [(str(a["query_id"]), doc) for a in same] + [(query, doc)]
-    return list(dict.fromkeys(found))
+    rows: list[Row] = []
+    began, first = time.monotonic(), window.first
+    for read, some in shown(db, place, window.days, asked, notes, each=30):
+        rows += [row for row in some if row.query_id == (rows or some)[0].query_id]
+        if read < len(window.days) and time.monotonic() - began > SECONDS:
+            notes.append(
+                f"{read:,} of {len(window.days):,} days were looked through, then the time was up: choose an earlier day"
+            )
+            first = window.days[read - 1]
+            break
+    return rows, first
 
 
 def _unknown(query: str, doc: str, window: Window) -> str:
@@ -208,8 +260,8 @@ def _unknown(query: str, doc: str, window: Window) -> str:
 # --- anchors -----------------------------------------------------------------------------------------------------------
 
 
-def _anchors_of(place: Place, query: str, doc: str, notes: list[str]) -> list[dict[str, Any]]:
-    """The anchors that are this pair, by the query's text or id."""
+def _anchors_of(place: Place, query: str, words: str, doc: str, notes: list[str]) -> list[dict[str, Any]]:
+    """The anchors that are this pair, by the query's id or its words."""
     if place.anchors is None or not place.anchors.is_file():
         return []
     try:
@@ -217,7 +269,7 @@ def _anchors_of(place: Place, query: str, doc: str, notes: list[str]) -> list[di
     except InputError as problem:
         notes.append(f"the anchors cannot be read: {problem}")
         return []
-    wanted = normal_form(query)
+    wanted = normal_form(words)
     return [a for a in table if a["doc_id"] == doc and (a["query_id"] == query or normal_form(str(a["query"])) == wanted)]
 
 
@@ -236,7 +288,7 @@ def _anchored(place: Place, answers: Sequence[of_pairs.DatedAnswer], notes: list
     last = answers[-1]
     row = Row(last.date, last.query_id, "", last.doc_id, 0)
     with reading() as db:
-        found = labels_of(db, place, [row], _LABEL, notes, file=ANCHORS)
+        found = beside(db, place, [row], ANCHORS, _OF_LABEL, notes)
     return found.get(row.key) or {"relevance": last.relevance, "outcome": last.outcome, "fingerprint": last.fingerprint}
 
 
@@ -256,32 +308,13 @@ def _showings(rows: Sequence[Row], labels: Mapping[Any, Mapping[str, Any]], grad
     for row in reversed(rows):
         label = labels.get(row.key, {})
         relevance = label.get("relevance")
+        outcome, judge, fingerprint, guide = (
+            str(label.get(name) or "") for name in ("outcome", "judge", "fingerprint", "guide_version")
+        )
         changed = bool(made) and made[-1].relevance != relevance
-        who = [str(label.get(name) or "") for name in ("outcome", "judge", "fingerprint", "guide_version")]
-        made.append(Showing(row.date, row.rank, relevance, grade(relevance), *who, changed))
+        said = (relevance, grade(relevance), outcome, judge, fingerprint, guide)
+        made.append(Showing(row.date, row.rank, *said, changed))
     return made[::-1]
-
-
-def _chances(place: Place, scale: str, probs: Sequence[float] | None) -> list[Chance]:
-    return [Chance(place.grade(scale, i), round(float(p), 6)) for i, p in enumerate(probs or ())]
-
-
-def _known(place: Place, row: Row | None) -> bool | None:
-    """Whether the day's label was in the store before; None where that is not known."""
-    if row is None:
-        return None
-    import duckdb
-
-    with reading() as db:
-        path = place.folder / row.date / files.PAIRS
-        if not path.is_file():
-            return None
-        asked = "SELECT known FROM read_parquet($path) WHERE query_id = $query AND doc_id = $doc"
-        try:
-            found = db.execute(asked, {"path": str(path), "query": row.query_id, "doc": row.doc_id}).fetchone()
-        except duckdb.Error:
-            return None
-    return None if found is None else bool(found[0])
 
 
 def _stored(place: Place, query: str, text: str, which: str, notes: list[str]) -> list[StoredLabel]:

@@ -1,4 +1,4 @@
-"""Judged pairs of the watched days: a search over what was shown, the last day first, until the page is full or the time is up."""
+"""Judged pairs of the watched days: a search over what was shown, the last day first, until enough is found or time is up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from germane.registry.days import DONE
 from germane.text.normal import normal_form
 from germane.types import InputError, Outcome
 from germane.watching import calendar, files
-from germane.web.boards.lists import Condition, Row, labels_of, reading, segment_column, shown, texts_of
+from germane.web.boards.lists import Condition, Row, beside, reading, segment_column, shown
 from germane.web.boards.places import Place
 
 WINDOWS = (1, 7, 30, 90, 365, 1100)
@@ -191,7 +191,7 @@ def _read(
     each = 1 if condition.reads("p") or condition.reads("l") else TOGETHER
     began, read = time.monotonic(), 0
     rows: dict[tuple[str, str], Row] = {}
-    for read, some in shown(db, place, window.days, condition, notes, each=each, most=MOST + 1):
+    for read, some in shown(db, place, window.days, condition, notes, each=each):
         for row in some:
             key = row.query_id, row.doc_id
             rows[key] = rows[key]._replace(days=rows[key].days + row.days) if key in rows else row
@@ -206,7 +206,7 @@ def _read(
 
 def _condition(place: Place, day: str, sought: Sought, labels: Sequence[str]) -> Condition:
     """What is asked for as SQL."""
-    made = Condition()
+    made = Condition(most=MOST + 1)
     if sought.query:
         made.values |= {"query": sought.query, "normal": normal_form(sought.query)}
         made.of_lists.append("(s.query_id = $query OR ($normal <> '' AND contains(s.query, $normal)))")
@@ -230,8 +230,8 @@ def _condition(place: Place, day: str, sought: Sought, labels: Sequence[str]) ->
 
 def _told(db: Any, place: Place, page: Sequence[Row], scales: Mapping[str, str], notes: list[str]) -> list[FoundPair]:
     """The rows of a page with their labels, and how their documents begin."""
-    said = labels_of(db, place, page, ("relevance", "outcome", "judge", "fingerprint"), notes)
-    texts, made = texts_of(db, place, page, notes, most=BEGINNING), []
+    said = beside(db, place, page, files.LABELS, ("relevance", "outcome", "judge", "fingerprint"), notes)
+    texts, made = beside(db, place, page, files.PAIRS, (f"left(text, {BEGINNING}) AS text",), notes), []
     for row in page:
         label = said.get(row.key, {})
         outcome = outcome_of(label, row.key in texts)
@@ -250,7 +250,7 @@ def _told(db: Any, place: Place, page: Sequence[Row], scales: Mapping[str, str],
                 WHY.get(outcome, outcome),
                 str(label.get("judge", "")),
                 str(label.get("fingerprint", "")),
-                texts.get(row.key, ""),
+                str(texts.get(row.key, {}).get("text") or ""),
             )
         )
     return made

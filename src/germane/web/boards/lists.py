@@ -1,4 +1,4 @@
-"""What was shown on watched days, from the days' files: DuckDB reads the columns that are asked for, of a few days at a time."""
+"""What was shown on watched days, from the days' files: DuckDB reads the columns that are needed, of a few days at a time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from germane.web.boards.places import Place
 MEMORY = 256 << 20  # bytes that one search may hold
 _OWN = ("query", "query_id", "log_query_id", "shown", "stratum", "requests", "panel", "panel_probability", "probability")
 
-_NOTHING = (
-    "(SELECT '' AS day, '' AS query_id, '' AS doc_id, NULL::VARCHAR AS text, NULL::SMALLINT AS relevance WHERE false)"
-)
+_MIXED = "union_by_name = true"  # columns of one day may be others than those of another
+_NOTHING = "(SELECT '' AS day, '' AS query_id, '' AS doc_id, NULL::VARCHAR AS text, NULL::SMALLINT AS relevance WHERE false)"
 
 Key = tuple[str, str, str]
 """A date, a query_id and a doc_id."""
@@ -42,11 +41,13 @@ class Row(NamedTuple):
 @dataclass
 class Condition:
     """What rows must fit, as SQL with named values: of s, a day's sample; of r, a row of it (doc_id, rank); of l, its label; of
-    p, its pair with the text."""
+    p, its pair with the text. most: rows at a time. by_day: one for each day of a pair, not one for all of them."""
 
     of_lists: list[str] = field(default_factory=list)
     of_rows: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
+    most: int = 2_000
+    by_day: bool = False
 
     def reads(self, table: str) -> bool:
         """Whether labels (l) or texts (p) must be read."""
@@ -61,38 +62,46 @@ def reading() -> Iterator[Any]:
 
 
 def shown(
-    db: Any, place: Place, days: Sequence[str], asked: Condition, notes: list[str], *, each: int, most: int, by_day: bool = False
+    db: Any, place: Place, days: Sequence[str], asked: Condition, notes: list[str], *, each: int
 ) -> Iterator[tuple[int, list[Row]]]:
-    """(how many days were read so far, their pairs that fit), some days at a time in this order, at most so many pairs of each.
+    """(how many days were read so far, their pairs that fit), `each` days at a time in this order.
 
-    each: days at a time. by_day: a row for each day on which a pair was shown, and not one for all of them. Days that cannot be read are told in `notes`.
+    Days that cannot be read are told in `notes`.
     """
     import duckdb
 
     for at in range(0, len(days), each):
         some = days[at : at + each]
         try:
-            rows = _rows(db, place, some, asked, most, by_day)
+            rows = _rows(db, place, some, asked)
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error:
-            rows = [row for day in some for row in _one_day(db, place, day, asked, most, by_day, notes)]
+            rows = [row for day in some for row in _one_day(db, place, day, asked, notes)]
         yield at + len(some), rows
 
 
-def labels_of(
-    db: Any, place: Place, rows: Sequence[Row], columns: Sequence[str], notes: list[str], *, file: str = files.LABELS
+def beside(
+    db: Any, place: Place, rows: Sequence[Row], file: str, columns: Sequence[str], notes: list[str]
 ) -> dict[Key, dict[str, Any]]:
-    """The label of each row on its day, as columns; without rows that have none. file: of the day's folder."""
-    taken = ", ".join(f"f.{name}" for name in columns)
-    found = _beside(db, place, rows, file, taken, notes)
-    return {key: dict(zip(columns, values, strict=True)) for key, values in found}
+    """What a file of each row's day has of its pair, by column; without rows of which it has nothing. columns: as SQL."""
+    import duckdb
 
-
-def texts_of(db: Any, place: Place, rows: Sequence[Row], notes: list[str], *, most: int = 0) -> dict[Key, str]:
-    """Each row's document as the judge read it that day; most: characters, 0 for all of them."""
-    taken = f"left(f.text, {most})" if most else "f.text"
-    return {key: str(values[0] or "") for key, values in _beside(db, place, rows, files.PAIRS, taken, notes)}
+    found: dict[Key, dict[str, Any]] = {}
+    by_day: dict[str, list[Row]] = {}
+    for row in rows:
+        by_day.setdefault(row.date, []).append(row)
+    if len({row.key[1:] for row in rows}) == 1:
+        try:
+            return _beside(db, place, list(by_day), rows, file, columns)
+        except duckdb.Error:  # of one of the days: each by itself
+            pass
+    for day, some in by_day.items():
+        try:
+            found |= _beside(db, place, [day], some, file, columns)
+        except duckdb.Error:
+            notes.append(f"{day}/{file} cannot be read: it is passed over")
+    return found
 
 
 def segment_column(place: Place, day: str, column: str) -> str:
@@ -109,19 +118,17 @@ def segment_column(place: Place, day: str, column: str) -> str:
     return f"s.{named(column)}"
 
 
-def _one_day(
-    db: Any, place: Place, day: str, asked: Condition, most: int, by_day: bool, notes: list[str]
-) -> list[Row]:
+def _one_day(db: Any, place: Place, day: str, asked: Condition, notes: list[str]) -> list[Row]:
     import duckdb
 
     try:
-        return _rows(db, place, [day], asked, most, by_day)
+        return _rows(db, place, [day], asked)
     except duckdb.Error:
         notes.append(f"the files of {day} cannot be read: they are passed over")
         return []
 
 
-def _rows(db: Any, place: Place, days: Sequence[str], asked: Condition, most: int, by_day: bool) -> list[Row]:
+def _rows(db: Any, place: Place, days: Sequence[str], asked: Condition) -> list[Row]:
     there, samples = _table(place, days, files.SAMPLE)
     if not there:
         return []
@@ -132,50 +139,37 @@ def _rows(db: Any, place: Place, days: Sequence[str], asked: Condition, most: in
             table = table if has else _NOTHING
             joins += f" LEFT JOIN {table} {name} ON {name}.day = r.day AND {name}.query_id = r.query_id"
             joins += f" AND {name}.doc_id = r.doc_id"
-    lists = " AND ".join(asked.of_lists) or "true"
+    lists, rows = (" AND ".join(parts) or "true" for parts in (asked.of_lists, asked.of_rows))
+    each = "r.query_id, r.doc_id, r.day" if asked.by_day else "r.query_id, r.doc_id"
     sql = (
         "SELECT max(r.day), r.query_id, any_value(r.query), r.doc_id, arg_max(r.rank, r.day), count(DISTINCT r.day) FROM "
         "(SELECT day, query_id, query, unnest(shown) AS doc_id, generate_subscripts(shown, 1) AS rank "
-        f"FROM {samples} s WHERE {lists}) r{joins} WHERE {' AND '.join(asked.of_rows) or 'true'} GROUP BY r.query_id, r.doc_id{', r.day' * by_day} "
-        f"ORDER BY max(r.day) DESC, any_value(r.query), arg_max(r.rank, r.day), r.doc_id LIMIT {most}"
+        f"FROM {samples} s WHERE {lists}) r{joins} WHERE {rows} GROUP BY {each} "
+        f"ORDER BY max(r.day) DESC, any_value(r.query), arg_max(r.rank, r.day), r.doc_id LIMIT {asked.most}"
     )
     return [Row(*row) for row in db.execute(sql, asked.values).fetchall()]
 
 
 def _table(place: Place, days: Sequence[str], name: str) -> tuple[list[str], str]:
-    """The days that have a file, and SQL for their rows, with the day of each."""
+    """The days that have a file, and SQL for their rows, with the day, which is the name of the folder."""
     there = [day for day in days if (place.folder / day / name).is_file()]
-    paths = [place.folder / day / name for day in there]
-    read, told = ", ".join(quoted(literal(path)) for path in paths), ", ".join(map(quoted, there))
-    at = f"list_position([{', '.join(quoted(path.as_posix()) for path in paths)}], filename)"
-    files_ = f"read_parquet([{read}], filename = true, union_by_name = true)"
-    return there, f"(SELECT *, list_extract([{told}], {at}) AS day FROM {files_})"
+    read = ", ".join(quoted(literal(place.folder / day / name)) for day in there)
+    return there, f"(SELECT *, split_part(filename, '/', -2) AS day FROM read_parquet([{read}], filename = true, {_MIXED}))"
 
 
 def _beside(
-    db: Any, place: Place, rows: Sequence[Row], name: str, taken: str, notes: list[str]
-) -> Iterator[tuple[Key, tuple[Any, ...]]]:
-    """What a file of each row's day has of it."""
-    import duckdb
-    import pyarrow as pa
-
-    by_day: dict[str, list[Row]] = {}
-    for row in rows:
-        by_day.setdefault(row.date, []).append(row)
-    for day, some in by_day.items():
-        there, table = _table(place, [day], name)
-        if not there:
-            continue
-        wanted = pa.table({"query_id": [row.query_id for row in some], "doc_id": [row.doc_id for row in some]})
-        db.register("wanted", wanted)
-        if len(some) == 1:  # found by the file's own statistics, and the rest of it is not read
-            where, values = "f.query_id = $query AND f.doc_id = $doc", {"query": some[0].query_id, "doc": some[0].doc_id}
-        else:
-            where, values = "(f.query_id, f.doc_id) IN (SELECT (query_id, doc_id) FROM wanted)", {}
-        try:
-            found = db.execute(f"SELECT f.query_id, f.doc_id, {taken} FROM {table} f WHERE {where}", values).fetchall()
-        except duckdb.Error:
-            notes.append(f"{day}/{name} cannot be read: it is passed over")
-            found = []
-        db.unregister("wanted")
-        yield from (((day, str(query), str(doc)), tuple(more)) for query, doc, *more in found)
+    db: Any, place: Place, days: Sequence[str], rows: Sequence[Row], file: str, columns: Sequence[str]
+) -> dict[Key, dict[str, Any]]:
+    """The same of pairs on one day, or of one pair on several."""
+    there, table = _table(place, days, file)
+    if not there:
+        return {}
+    values: dict[str, Any] = {"query": rows[0].query_id, "doc": rows[0].doc_id}
+    where = "f.query_id = $query AND f.doc_id = $doc"  # by the file's own statistics, so that the rest of it is not read
+    if len(days) == 1 and len(rows) > 1:
+        values = {"wanted": [{"q": row.query_id, "d": row.doc_id} for row in rows]}
+        where = "{'q': f.query_id, 'd': f.doc_id} IN (SELECT unnest($wanted))"
+    sql = f"SELECT f.day, f.query_id, f.doc_id, {', '.join(columns)} FROM {table} f WHERE {where}"
+    done = db.execute(sql, values)
+    names = [each[0] for each in done.description[3:]]
+    return {(str(day), str(q), str(d)): dict(zip(names, more, strict=True)) for day, q, d, *more in done.fetchall()}

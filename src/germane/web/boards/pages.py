@@ -12,7 +12,7 @@ from germane.report.timeline import HIGH, Timeline, timeline
 from germane.web import entering
 from germane.web.access import DECIDES, OWNS, Call, Page
 from germane.web.app import COMMON
-from germane.web.boards import alarms, api, gathering, judges, sharing, views
+from germane.web.boards import alarms, api, gathering, judges, labels, people, sharing, spent, views
 from germane.web.pages import away
 
 
@@ -107,6 +107,10 @@ READING: tuple[Page, ...] = (
     Page("GET", "/alerts/{alert}", DECIDES, alert),
     Page("GET", "/days/{date}", DECIDES, day),
     Page("GET", "/judges", DECIDES, cards),
+    Page("GET", "/labels", DECIDES, labels.search),
+    Page("GET", "/labels/pair", DECIDES, labels.pair),
+    Page("GET", "/costs", DECIDES, spent.costs),
+    Page("GET", "/golden", DECIDES, people.golden),
     Page("GET", "/api", DECIDES, data),
     *api.pages(),
 )
