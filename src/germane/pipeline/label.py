@@ -388,11 +388,15 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
         judge["latency_ms"],
         judge["machine"],
         tuple(did["notes"]),
-        *(did.get("spent") or ()),
-        asked=int(did["computed"]),
-        paid=judge.get("cost"),
-        currency=CURRENCY if judge.get("cost") is not None else "",
+        *_money(did, judge),
     )
+
+
+def _money(did: Mapping[str, Any], judge: Mapping[str, Any]) -> tuple[str, str, int, float | None, str]:
+    """What it cost and how many calls, in words; how many pairs were asked; what was paid, and in what."""
+    cost, calls = did.get("spent") or ("", "")
+    paid: float | None = judge.get("cost")
+    return cost, calls, int(did["computed"]), paid, "" if paid is None else CURRENCY
 
 
 # --- language models --------------------------------------------------------------------------------------------------

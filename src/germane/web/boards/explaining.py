@@ -26,18 +26,6 @@ _OF_LABEL = (
     *("relevance", "outcome", "probs", "judge", "fingerprint", "scale", "guide_version", "note"),
     *("self_agreement", "entropy", "cost"),
 )
-    "relevance",
-    "outcome",
-    "probs",
-    "judge",
-    "fingerprint",
-    "scale",
-    "guide_version",
-    "note",
-    "self_agreement",
-    "entropy",
-    "cost",
-]
 
 
 @dataclass(frozen=True)
@@ -227,9 +215,9 @@ def _seen(registry: Registry, place: Place, asked: Mapping[str, str], pair: tupl
     if not same and not answers:
         raise InputError(_unknown(query, doc, window))
     named = (str(same[0]["query_id"]), str(same[0]["query"])) if same else (answers[0].query_id, query)
-    date = answers[-1].date if answers else ""
-    of_anchor = (same[0]["text"] if same else None, date, _anchored(place, answers, notes), window.scales.get(date, ""), None)
-    return _Seen(*named, *of_anchor, first, window.last, (), {}, answers)
+    text, date = str(same[0]["text"]) if same else None, answers[-1].date if answers else ""
+    label, scale = _anchored(place, answers, notes), window.scales.get(date, "")
+    return _Seen(named[0], named[1], text, date, label, scale, None, first, window.last, (), {}, answers)
 
 
 def _shown_on(db: Any, place: Place, window: Window, query: str, doc: str, notes: list[str]) -> tuple[list[Row], str]:
