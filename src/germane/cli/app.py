@@ -65,6 +65,7 @@ TRAIN = {
 
 GUIDE = {name: f"germane.pipeline.guide:{name}" for name in ("show", "diff", "impact", "drift")}
 GOLDEN = {name: f"germane.pipeline.golden:{name}" for name in ("quality", "seal", "status", "leaks", "export")}
+GOLDEN["health"] = "germane.web.boards.telling:health"
 
 SIGNAL = {
     "filter": "germane.pipeline.signal_filter:choose",
@@ -75,6 +76,7 @@ SIGNAL = {
 }
 
 WATCH = {name: f"germane.pipeline.watch:{name}" for name in ("run", "init", "status", "alerts", "history")}
+WATCH |= {name: f"germane.web.boards.telling:{name}" for name in ("labels", "costs")}
 
 PARTS = {"sample --for audit": "germane.pipeline.audit:audit"}  # what a verb does with another goal
 PARTS |= {"pairs --judged": "germane.pipeline.pairs:of_judgments"}

@@ -19,6 +19,7 @@ from germane.web.boards.finding import SECONDS, WHY, WINDOW, Window, cleaned, da
 from germane.web.boards.lists import Condition, Row, beside, reading, shown
 from germane.web.boards.places import Place
 
+TOGETHER = 30  # days that are read at once
 PARTS = 64
 """Parts of the judgment store that are looked through unless all are asked for, the latest."""
 
@@ -227,7 +228,7 @@ def _shown_on(db: Any, place: Place, window: Window, query: str, doc: str, notes
     asked.of_rows.append("r.doc_id = $doc")
     rows: list[Row] = []
     began, first = time.monotonic(), window.first
-    for read, some in shown(db, place, window.days, asked, notes, each=30):
+    for read, some in shown(db, place, window.days, asked, notes, each=TOGETHER):
         rows += [row for row in some if row.query_id == (rows or some)[0].query_id]
         if read < len(window.days) and time.monotonic() - began > SECONDS:
             notes.append(
