@@ -119,7 +119,7 @@ def test_the_page_its_data_and_the_command_say_the_same(registry, tmp_path, monk
     assert "1.2500 USD" in page
     assert "2.0000 USD" in page
     assert page.count("judge changed") == 2  # on both charts
-    assert page.count('class="part0"') >= 6
+    assert page.count('class="part1"') >= 6
     assert browser.get("/costs?days=7", 422)
     monkeypatch.setattr("sys.argv", ["germane", "watch", "costs", "--project", str(tmp_path), "--output", "json"])
     with pytest.raises(SystemExit):
