@@ -2,7 +2,7 @@
 
     python benchmarks/dashboards.py                # some minutes, most of them for writing the history; 1.5 GB of disk
     python benchmarks/dashboards.py --years 0.25
-    python benchmarks/dashboards.py --segments 4 --metrics 3 --pages labels costs golden    # these alone, in some minutes
+    python benchmarks/dashboards.py --segments 4 --metrics 3 --pages labels costs golden
 
 The history is generated (seeded by its own formula; the values mean nothing) and written to SQLite in a temporary folder as the
 daily job would have written it: a level of every metric in every segment, and two changes of each, every day. The files of every
@@ -57,7 +57,6 @@ PATHS = (
     "/costs?days=1100",
     "/golden",
 )
-READERS = 20
 
 
 def main() -> None:
@@ -66,6 +65,7 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=60)
     parser.add_argument("--metrics", type=int, default=20)
     parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--readers", type=int, default=20)
     parser.add_argument("--pages", nargs="*", default=[""], help="only pages with one of these words")
     parser.add_argument("--golden", type=int, default=2_000, help="pairs of the golden task")
     given = parser.parse_args()
@@ -86,7 +86,7 @@ def main() -> None:
         query, doc = shown(Path(folder), dates)
         print(json.dumps(facts | {"golden pairs": given.golden, "machine": surroundings()}, default=str))
         paths = [path.format(last=dates[-1], query=query, doc=doc) for path in PATHS if any(w in path for w in given.pages)]
-        measure(registry, Path(folder), paths, given.times)
+        measure(registry, Path(folder), paths, given.times, given.readers)
         registry.close()
 
 
@@ -169,8 +169,8 @@ def judged(registry: Any, pairs: int) -> None:
         connection.execute(sa.insert(tables.votes), rows)
 
 
-def measure(registry: Any, folder: Path, paths: list[str], times: int) -> None:
-    """Prints a row for each page: the median and the slowest of one reader, and of 20 at once."""
+def measure(registry: Any, folder: Path, paths: list[str], times: int, readers: int) -> None:
+    """Prints a row for each page: the median and the slowest of one reader, and of several at once."""
     from starlette.testclient import TestClient
 
     from germane.registry import accounts
@@ -188,13 +188,13 @@ def measure(registry: Any, folder: Path, paths: list[str], times: int) -> None:
             return 1000 * (time.perf_counter() - began), len(answer.content)
 
         print(
-            "| page | KB | ms, median | ms, slowest | ms, median of 20 readers at once | slowest |\n|---|---|---|---|---|---|"
+            f"| page | KB | ms, median | ms, slowest | ms, median of {readers} readers at once | slowest |\n|---|---|---|---|---|---|"
         )
         for path in paths:
             ask(path)
             alone = [ask(path) for _ in range(times)]
-            with ThreadPoolExecutor(READERS) as readers:
-                many = [took for took, _ in readers.map(ask, [path] * (2 * READERS))]
+            with ThreadPoolExecutor(readers) as pool:
+                many = [took for took, _ in pool.map(ask, [path] * (2 * readers))]
             cells = [statistics.median(t for t, _ in alone), max(t for t, _ in alone), statistics.median(many), max(many)]
             print(f"| {path} | {alone[0][1] / 1000:.0f} | " + " | ".join(f"{cell:.0f}" for cell in cells) + " |", flush=True)
 

@@ -29,6 +29,7 @@ class Entry(NamedTuple):
     summary: str
     asked: Mapping[str, tuple[Mapping[str, Any], str]]
     table: Callable[[Any], Iterable[list[Any]]] | None = None
+    files: bool = False
 
 
 def of_overview(found: views.Overview) -> Iterable[list[Any]]:
@@ -98,8 +99,10 @@ ENTRIES = (
     Entry("/api/alerts/{alert}", alarms.one, views.Alert, "One alert, and what it is made of.", {}),
     Entry("/api/days/{date}", gathering.day, views.Day, "The report of a day.", {}),
     Entry("/api/judges", judges.judges, views.Judges, "The judge cards in the project's folder.", {}),
-    Entry("/api/labels", labels.find, finding.FoundPairs, "Pairs that were shown, with their grades.", _PAIRS, labels.table),
-    Entry("/api/labels/pair", labels.explain, explaining.ExplainedPair, "One pair: why it got its grade.", _PAIR),
+    Entry(
+        "/api/labels", labels.find, finding.FoundPairs, "Pairs that were shown, with their grades.", _PAIRS, labels.table, True
+    ),
+    Entry("/api/labels/pair", labels.explain, explaining.ExplainedPair, "One pair: why it got its grade.", _PAIR, files=True),
     Entry("/api/costs", spent.find, costs.Costs, "Labels a day, and what they cost.", _SPAN, costs.table),
     Entry("/api/golden", people.find, goldens.GoldenHealth, "The golden set's health.", {}, goldens.table),
 )
@@ -109,9 +112,9 @@ def pages() -> list[Page]:
     """The entries as pages, those with a table as CSV too, and the document."""
     made = [Page("GET", "/openapi.json", DECIDES, lambda call: _json(_document_bytes()), machine=True)]
     for entry in ENTRIES:
-        made.append(Page("GET", entry.path, DECIDES, _answering(entry), machine=True))
+        made.append(Page("GET", entry.path, DECIDES, _answering(entry), machine=True, files=entry.files))
         if entry.table is not None:
-            made.append(Page("GET", f"{entry.path}.csv", DECIDES, _tabling(entry), machine=True))
+            made.append(Page("GET", f"{entry.path}.csv", DECIDES, _tabling(entry), machine=True, files=entry.files))
     return made
 
 

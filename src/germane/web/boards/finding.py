@@ -30,6 +30,7 @@ SECONDS = 1.0
 
 TOGETHER = 10  # days that are read at once
 LONGEST, LONGEST_ID = 1_000, 4_000  # characters
+FEW = 3  # days whose texts are read for a page
 BEGINNING = 160  # characters of a document in a list
 NO_GRADE = "none"
 NO_TEXT = "no text"
@@ -231,7 +232,8 @@ def _condition(place: Place, day: str, sought: Sought, labels: Sequence[str]) ->
 def _told(db: Any, place: Place, page: Sequence[Row], scales: Mapping[str, str], notes: list[str]) -> list[FoundPair]:
     """The rows of a page with their labels, and how their documents begin."""
     said = beside(db, place, page, files.LABELS, ("relevance", "outcome", "judge", "fingerprint"), notes)
-    texts, made = beside(db, place, page, files.PAIRS, (f"left(text, {BEGINNING}) AS text",), notes), []
+    texts, made = _beginnings(db, place, [row for row in page if row.key not in said], page, notes), []
+    begins = {doc: text for (_, _, doc), text in texts.items()}
     for row in page:
         label = said.get(row.key, {})
         outcome = outcome_of(label, row.key in texts)
@@ -250,10 +252,22 @@ def _told(db: Any, place: Place, page: Sequence[Row], scales: Mapping[str, str],
                 WHY.get(outcome, outcome),
                 str(label.get("judge", "")),
                 str(label.get("fingerprint", "")),
-                str(texts.get(row.key, {}).get("text") or ""),
+                texts.get(row.key, begins.get(row.doc_id, "")),
             )
         )
     return made
+
+
+def _beginnings(
+    db: Any, place: Place, ungraded: Sequence[Row], page: Sequence[Row], notes: list[str]
+) -> dict[tuple[str, str, str], str]:
+    """How documents begin: of all rows without a label, which may have no text, and of each document on a few days:
+    texts are most of what a day's files hold."""
+    days = set(list(dict.fromkeys(row.date for row in page))[:FEW])
+    once = {row.doc_id: row for row in reversed(page) if row.date in days}
+    rows = list({row.key: row for row in (*ungraded, *once.values())}.values())
+    found = beside(db, place, rows, files.PAIRS, (f"left(text, {BEGINNING}) AS text",), notes) if rows else {}
+    return {key: str(value["text"] or "") for key, value in found.items()}
 
 
 def outcome_of(label: Mapping[str, object], has_text: bool) -> str:

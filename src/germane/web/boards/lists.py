@@ -87,18 +87,14 @@ def beside(
     """What a file of each row's day has of its pair, by column; without rows of which it has nothing. columns: as SQL."""
     import duckdb
 
-    found: dict[Key, dict[str, Any]] = {}
-    by_day: dict[str, list[Row]] = {}
-    for row in rows:
-        by_day.setdefault(row.date, []).append(row)
-    if len({row.key[1:] for row in rows}) == 1:
+    days = list(dict.fromkeys(row.date for row in rows))
+    try:
+        return _beside(db, place, days, rows, file, columns)
+    except duckdb.Error:  # of one of the days: each by itself
+        found: dict[Key, dict[str, Any]] = {}
+    for day in days:
         try:
-            return _beside(db, place, list(by_day), rows, file, columns)
-        except duckdb.Error:  # of one of the days: each by itself
-            pass
-    for day, some in by_day.items():
-        try:
-            found |= _beside(db, place, [day], some, file, columns)
+            found |= _beside(db, place, [day], [row for row in rows if row.date == day], file, columns)
         except duckdb.Error:
             notes.append(f"{day}/{file} cannot be read: it is passed over")
     return found
@@ -140,13 +136,16 @@ def _rows(db: Any, place: Place, days: Sequence[str], asked: Condition) -> list[
             joins += f" LEFT JOIN {table} {name} ON {name}.day = r.day AND {name}.query_id = r.query_id"
             joins += f" AND {name}.doc_id = r.doc_id"
     lists, rows = (" AND ".join(parts) or "true" for parts in (asked.of_lists, asked.of_rows))
-    each = "r.query_id, r.doc_id, r.day" if asked.by_day else "r.query_id, r.doc_id"
-    sql = (
-        "SELECT max(r.day), r.query_id, any_value(r.query), r.doc_id, arg_max(r.rank, r.day), count(DISTINCT r.day) FROM "
-        "(SELECT day, query_id, query, unnest(shown) AS doc_id, generate_subscripts(shown, 1) AS rank "
-        f"FROM {samples} s WHERE {lists}) r{joins} WHERE {rows} GROUP BY {each} "
-        f"ORDER BY max(r.day) DESC, any_value(r.query), arg_max(r.rank, r.day), r.doc_id LIMIT {asked.most}"
+    fit = (
+        "SELECT r.day, r.query_id, r.query, r.doc_id, r.rank FROM (SELECT day, query_id, query, unnest(shown) AS doc_id, "
+        f"generate_subscripts(shown, 1) AS rank FROM {samples} s WHERE {lists}) r{joins} WHERE {rows}"
     )
+    if not asked.by_day and len(there) > 1:
+        fit = (
+            "SELECT max(day) AS day, query_id, any_value(query) AS query, doc_id, arg_max(rank, day) AS rank, "
+            f"count(DISTINCT day) FROM ({fit}) GROUP BY query_id, doc_id"
+        )
+    sql = f"SELECT * FROM ({fit}) ORDER BY day DESC, query, rank, doc_id LIMIT {asked.most}"
     return [Row(*row) for row in db.execute(sql, asked.values).fetchall()]
 
 
@@ -160,16 +159,18 @@ def _table(place: Place, days: Sequence[str], name: str) -> tuple[list[str], str
 def _beside(
     db: Any, place: Place, days: Sequence[str], rows: Sequence[Row], file: str, columns: Sequence[str]
 ) -> dict[Key, dict[str, Any]]:
-    """The same of pairs on one day, or of one pair on several."""
+    """The same, from the files of these days. Their own statistics say where a query and a document may be."""
     there, table = _table(place, days, file)
     if not there:
         return {}
-    values: dict[str, Any] = {"query": rows[0].query_id, "doc": rows[0].doc_id}
-    where = "f.query_id = $query AND f.doc_id = $doc"  # by the file's own statistics, so that the rest of it is not read
-    if len(days) == 1 and len(rows) > 1:
-        values = {"wanted": [{"q": row.query_id, "d": row.doc_id} for row in rows]}
-        where = "{'q': f.query_id, 'd': f.doc_id} IN (SELECT unnest($wanted))"
-    sql = f"SELECT f.day, f.query_id, f.doc_id, {', '.join(columns)} FROM {table} f WHERE {where}"
-    done = db.execute(sql, values)
-    names = [each[0] for each in done.description[3:]]
-    return {(str(day), str(q), str(d)): dict(zip(names, more, strict=True)) for day, q, d, *more in done.fetchall()}
+    values: dict[str, Any] = {}
+    where = []
+    for name, ids in (("query_id", {row.query_id for row in rows}), ("doc_id", {row.doc_id for row in rows})):
+        values[name] = ids.pop() if len(ids) == 1 else sorted(ids)
+        where.append(f"f.{name} = ${name}" if isinstance(values[name], str) else f"f.{name} IN (SELECT unnest(${name}))")
+    done = db.execute(
+        f"SELECT f.day, f.query_id, f.doc_id, {', '.join(columns)} FROM {table} f WHERE {' AND '.join(where)}", values
+    )
+    names, wanted = [each[0] for each in done.description[3:]], {row.key for row in rows}
+    found = {(str(day), str(q), str(d)): dict(zip(names, more, strict=True)) for day, q, d, *more in done.fetchall()}
+    return {key: value for key, value in found.items() if key in wanted}
