@@ -4,8 +4,8 @@
     python benchmarks/dashboards.py --years 0.25
     python benchmarks/dashboards.py --segments 4 --metrics 3 --pages labels costs golden
 
-The history is generated (seeded by its own formula; the values mean nothing) and written to SQLite in a temporary folder as the
-daily job would have written it: a level of every metric in every segment, and two changes of each, every day. The files of every
+The history is generated (seeded by its own formula; the values mean nothing) and written to SQLite in a temporary folder as
+the daily job would have written it: a level of every metric in every segment, and two changes of each, every day. The files of every
 day are those of 2,000 queries with 25 results and texts of 70 words (six days are made, the others are links to them), and the
 golden task has two votes of each of its pairs. Each page is
 asked for in process, through the whole application without a network, once to warm up and then --times times. Beside nothing:
@@ -188,7 +188,8 @@ def measure(registry: Any, folder: Path, paths: list[str], times: int, readers: 
             return 1000 * (time.perf_counter() - began), len(answer.content)
 
         print(
-            f"| page | KB | ms, median | ms, slowest | ms, median of {readers} readers at once | slowest |\n|---|---|---|---|---|---|"
+            f"| page | KB | ms, median | ms, slowest | ms, median of {readers} readers at once | slowest |\n"
+            "|---|---|---|---|---|---|"
         )
         for path in paths:
             ask(path)
