@@ -4,13 +4,14 @@
     python benchmarks/dashboards.py --years 0.25
     python benchmarks/dashboards.py --folder KEPT    # the history is written there once, and used again
 
-The history is generated (seeded by its own formula; the values mean nothing) and written to SQLite as the daily job would have
-written it: a level of every metric in every segment, and two changes of each, every day. `germane web` serves it as it is
-installed here, a process a core; readers ask over HTTP on this machine, as browsers do (compressed), all at the same moment.
-"Cold" is a page that nobody asked for before: each of the 20 asks for another page, segment or day, so that nothing is kept of
-any. "Warm" is the same again. In Chromium, where it is installed, a page is opened cold while 19 others ask for pages of
-their own. Beside it, on the same file, the page that one writes in an afternoon: FastAPI, pandas.read_sql, to_html, one
-process, no chart.
+The history is generated (seeded by its own formula; the values mean nothing) and written to SQLite as the daily job would
+have written it: a level of every metric in every segment, and two changes of each, every day. The files of a day are those of
+2,000 queries with 25 results (six days are made, the others are links to them); a golden task has 2,000 pairs of two votes.
+`germane web` serves it as it is installed here, a process a core; readers ask over HTTP on this machine, as browsers do
+(compressed), all at the same moment. "Cold" is a page that nobody asked for before: each of the 20 asks for another page,
+segment or day, so that nothing is kept of any. "Warm" is the same again. In Chromium, where it is installed, a page is opened
+cold while 19 others ask for pages of their own. Beside it, on the same file, the page that one writes in an afternoon:
+FastAPI, pandas.read_sql, to_html, one process, no chart.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from urllib.parse import quote
 from germane.labelling.speed import surroundings
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+PAIR = "pair.json"  # a query and a document that the last day shows
 READERS = 20
 ALONE = 5
 
@@ -53,6 +55,11 @@ PAGES = {
     "overview as JSON, 1,100 days": "/api/overview?days=1100&segment={segment}&metric={metric}",
     "overview as CSV, 1,100 days": "/api/overview.csv?days=1100&segment={segment}&metric={metric}",
     "day as JSON": "/api/days/{date}",
+    "labels of a query, 30 days": "/labels?query=word{number}&until={date}",
+    "labels of a document, 30 days": "/labels?doc=i{number:05d}&until={date}",
+    "a pair, 30 days": "/labels/pair?query={query}&doc={doc}&until={date}",
+    "costs, 1,100 days": "/costs?days=1100&until={date}",
+    "golden set, 2,000 pairs": "/golden?{number}",
 }
 
 
@@ -73,21 +80,23 @@ def main() -> None:
         print(json.dumps({"machine": surroundings()}, default=str), flush=True)
         if given.only in (None, "readers"):
             with served(folder, given.workers) as (port, first):
-                measure(port, first, Addresses(dates, **sizes), given.rounds)
+                measure(port, first, Addresses(folder, dates, **sizes), given.rounds)
         if given.only in (None, "browser") and (browser := chromium()):
             with served(folder, given.workers) as (port, _):
-                in_a_browser(browser, port, Addresses(dates, **sizes))
+                in_a_browser(browser, port, Addresses(folder, dates, **sizes))
         if given.only in (None, "peer"):
             with peer(folder) as port:
-                measure_peer(port, Addresses(dates, **sizes), given.rounds)
+                measure_peer(port, Addresses(folder, dates, **sizes), given.rounds)
 
 
 def history(folder: Path, days: int, *, segments: int, metrics: int) -> list[str]:
     """The dates of the history in the folder, which is written if it is not there."""
     import histories
+    import shown_days
 
     from germane.registry.database import open_registry
 
+    dates = [str(histories.FIRST + histories.timedelta(number)) for number in range(days)]
     folder.mkdir(parents=True, exist_ok=True)
     path, began = folder / "registry.sqlite", time.perf_counter()
     if not path.exists():
@@ -95,17 +104,20 @@ def history(folder: Path, days: int, *, segments: int, metrics: int) -> list[str
         registry = open_registry(path)
         alerts = tuple(range(20, days, 30))
         histories.write(registry, days, segments=segments, metrics=metrics, gaps=(17,), missing=(40,), alerts=alerts)
+        shown_days.judged(registry, 2_000)
         registry.close()
+        (folder / PAIR).write_text(json.dumps(shown_days.shown(folder, dates)), encoding="utf-8")
     facts = {"days": days, "segments": segments, "metrics": metrics, "levels": (days - 2) * segments * metrics}
     facts |= {"megabytes": round(path.stat().st_size / 1e6), "seconds to write": round(time.perf_counter() - began)}
     print(json.dumps(facts), flush=True)
-    return [str(histories.FIRST + histories.timedelta(number)) for number in range(days)]
+    return dates
 
 
 class Addresses:
     """Addresses of pages, none of which was given before: another segment, metric, day or alert each time."""
 
-    def __init__(self, dates: list[str], *, segments: int, metrics: int) -> None:
+    def __init__(self, folder: Path, dates: list[str], *, segments: int, metrics: int) -> None:
+        self.query, self.doc = json.loads((folder / PAIR).read_text(encoding="utf-8"))
         self.dates, self.segments, self.number = dates, segments, count()
         self.measured = ["sdcg@25", "relevant@25", *(f"grade@25:g{i}" for i in range(2, metrics))]
 
@@ -116,7 +128,8 @@ class Addresses:
         metric = self.measured[(i // (self.segments - 1)) % len(self.measured)]
         date = self.dates[-1 - i % (len(self.dates) // 2)]
         alerts = len(self.dates) // 30
-        return page.format(segment=segment, metric=metric, date=date, under=2 + i % alerts + alerts, alert=1 + i % alerts)
+        said = {"segment": segment, "metric": metric, "date": date, "number": i, "query": self.query, "doc": self.doc}
+        return page.format(**said, under=2 + i % alerts + alerts, alert=1 + i % alerts)
 
 
 @contextmanager

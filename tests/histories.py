@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -38,8 +38,9 @@ def write(
     missing: tuple[int, ...] = (),
     judged_anew: tuple[int, ...] = (),
     alerts: tuple[int, ...] = (),
+    facts: Mapping[int, dict[str, Any]] | None = None,
 ) -> list[str]:
-    """The dates of a history of so many days. gaps, missing, judged_anew, alerts: numbers of days, from 0."""
+    """The dates of a history of so many days. gaps, missing, judged_anew, alerts: numbers of days, from 0; facts: of some."""
     parts, measured = names(segments, metrics)
     dates = [str(FIRST + timedelta(number)) for number in range(count)]
     there = [number for number in range(count) if number not in missing]
@@ -47,7 +48,8 @@ def write(
         rows: dict[Any, list[dict[str, Any]]] = {tables.days: [], tables.levels: [], tables.changes: [], tables.lines: []}
         for number in chunk:
             gap = number in gaps
-            rows[tables.days].append(_day(number, dates[number], gap=gap, anew=sum(j <= number for j in judged_anew)))
+            day = _day(number, dates[number], gap=gap, anew=sum(j <= number for j in judged_anew))
+            rows[tables.days].append(day | {"facts": day["facts"] | (facts or {}).get(number, {})})
             if gap:
                 continue
             for m, metric in enumerate(measured):

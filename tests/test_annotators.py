@@ -410,9 +410,12 @@ def test_the_cost_of_an_answer_that_stands_on_several_rows_is_there_once(germane
     table = pairs(4).set_column(1, "query", pa.array(["q"] * 4)).set_column(3, "text", pa.array(["a", "a", "b", "a"]))
     pq.write_table(table, "pairs.parquet")
     with nasty.server(SAME) as (url, calls):
-        assert germane("label", *options(url, allow="no-card", prices="prices.toml"))[0] == 0
+        code, out, _ = germane("label", *options(url, allow="no-card", prices="prices.toml", output="json"))
+    assert code == 0
     cost = pq.read_table("j.parquet")["cost"].to_pylist()
-    assert len(calls) == 2
+    said = json.loads(out)
+    assert (said["asked"], said["currency"], len(calls)) == (2, "USD", 2)
+    assert said["paid"] == pytest.approx(sum(cost))
     assert [c > 0 for c in cost] == [True, False, True, False]
 
 

@@ -32,6 +32,8 @@ READABLE = ["/", "/segments", "/alerts", "/alerts/1", "/days/2026-03-20", "/judg
 READABLE += ["/api/overview", "/api/overview.csv", "/api/segments", "/api/segments.csv", "/api/alerts", "/api/alerts/1"]
 READABLE += ["/experiments", "/api/experiments"]
 READABLE += ["/api/days/2026-03-20", "/api/judges", "/golden-samples", "/api/golden-samples", "/api/golden-samples.csv"]
+READABLE += ["/labels", "/api/labels", "/api/labels.csv", "/costs", "/api/costs"]
+READABLE += ["/api/costs.csv", "/golden", "/api/golden", "/api/golden.csv"]
 
 
 @pytest.fixture
@@ -213,7 +215,7 @@ def test_judge_cards_of_the_project_are_shown_with_intervals(browser, history, t
 
 
 def test_without_a_day_pages_say_so(browser):
-    for path in ("/", "/segments", "/alerts", "/judges", "/api/overview", "/api/segments.csv"):
+    for path in ("/", "/segments", "/alerts", "/judges", "/api/overview", "/api/segments.csv", "/labels", "/costs", "/golden"):
         browser.get(path)
     assert "No day yet" in browser.get("/").text
 

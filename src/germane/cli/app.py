@@ -70,6 +70,7 @@ TRAIN = {
 
 GUIDE = {name: f"germane.pipeline.guide:{name}" for name in ("show", "diff", "impact", "drift")}
 GOLDEN = {name: f"germane.pipeline.golden:{name}" for name in ("quality", "seal", "status", "leaks", "export")}
+GOLDEN["health"] = "germane.web.boards.telling:health"
 
 SIGNAL = {
     "filter": "germane.pipeline.signal_filter:choose",
@@ -80,6 +81,7 @@ SIGNAL = {
 }
 
 WATCH = {name: f"germane.pipeline.watch:{name}" for name in ("run", "init", "status", "alerts", "history", "golden")}
+WATCH |= {name: f"germane.web.boards.telling:{name}" for name in ("labels", "costs")}
 
 EXPERIMENT = {"open": "germane.pipeline.experiments:open_", "list": "germane.pipeline.experiments:listed"}
 EXPERIMENT |= {name: f"germane.pipeline.experiments:{name}" for name in ("look", "decide", "show")}

@@ -13,7 +13,7 @@ from germane.types import InputError
 
 golden = typer.Typer(
     name="golden",
-    help="Are people's judgments good, sealed, and apart from what judges learn from?\n\nQuality, seal, leaks, export.",
+    help="Are people's judgments good, sealed, and apart from what judges learn from?\n\nQuality, health, seal, leaks, export.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -53,6 +53,28 @@ def quality(
     from germane.report import golden as page
 
     print(found.to_json() if output == Output.JSON else page.text(found))
+
+
+@golden.command("health")
+def health(
+    project: Annotated[
+        Path | None, typer.Option(help="The folder with germane.toml; by default this one.", show_default=False)
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """How many pairs have people judged, do they agree, and what waits?
+
+    The votes of the project's registry, with a number in place of each rater's name.
+    """
+    found = call("golden health", project)
+    if output == Output.JSON:
+        show(found, as_json=True)
+        return
+    for task in found.tasks:
+        names = ("name", "kind", "pairs", "judged", "twice", "waiting", "decided", "votes", "raters", "first", "last", "answer")
+        show({**{name: getattr(task, name) for name in names}, "notes": task.notes})
+    leaks = [f"{leak.number:,} of {leak.of:,} {leak.what}: {leak.against}" for leak in found.leaks]
+    show({"leaks": leaks, "notes": found.notes} if found.tasks else "nobody has judged anything yet: germane annotate")
 
 
 @golden.command("seal")

@@ -103,7 +103,9 @@ def label(
     options |= {"annotator": asked, "retry": retry, "vectors": vectors}
     options["server"] = None if asked else _server(llm["url"], model, llm["key_env"])
     found = call("label", judge, pairs, path, **options)
-    show(found, as_json=output == Output.JSON)
+    counted = ("asked", "paid", "currency")  # for programs: `cost` and `known` say it in words
+    told = {name: value for name, value in found._asdict().items() if name not in counted}
+    show(found if output == Output.JSON else told, as_json=output == Output.JSON)
     if found.coverage < coverage:
         raise typer.Exit(1)
 

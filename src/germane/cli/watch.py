@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -13,7 +13,7 @@ from germane.types import InputError
 
 watch = typer.Typer(
     name="watch",
-    help="How relevant is search every day, and what moved it?\n\nRun, init, status, alerts, history, golden.",
+    help="How relevant is search every day, and what moved it?\n\nRun, init, status, alerts, history, golden, labels, costs.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -111,3 +111,87 @@ def golden(
         if table:
             print()
             show(table)
+
+
+@watch.command("labels")
+def labels(
+    query: Annotated[str, typer.Argument(help="Words of a query, or its id; with DOC, all of its text.")] = "",
+    doc: Annotated[str, typer.Argument(help="A document's id: then all that is known of this one pair is told.")] = "",
+    text: Annotated[str, typer.Option(help="Words of a document.")] = "",
+    of_doc: Annotated[str, typer.Option("--doc", help="A document's id, under any query.")] = "",
+    grade: Annotated[str, typer.Option(help="A grade by its name, or none.")] = "",
+    segment: Annotated[str, typer.Option(help="As language=de.")] = "",
+    days: Annotated[str, typer.Option(help="Days to look through: 1, 7, 30, 90, 365 or 1100.")] = "",
+    until: Annotated[str, typer.Option(help="The last of them, as 2026-03-02.")] = "",
+    start: Annotated[int, typer.Option(help="Pairs to leave out: the next page.", min=0, max=99_999)] = 0,
+    project: ProjectOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Why did this result get this grade?
+
+    What was shown, with the judge's grade; with QUERY and DOC all that is known of one pair.
+    """
+    asked = {"query": query, "doc": doc or of_doc, "text": text, "grade": grade, "segment": segment, "days": days}
+    asked |= {"until": until, "start": str(start or ""), "pair": "yes" if query and doc else ""}
+    found = call("watch labels", project, **asked)
+    if output == Output.JSON:
+        show(found, as_json=True)
+    elif query and doc:
+        show(_pair(plain(found)))
+    else:
+        pairs = [_Listed(p.date, p.query, p.doc_id, p.rank, p.grade or p.outcome or "not known") for p in found.pairs]
+        show(pairs or "nothing that was shown on these days fits")
+        show({"days": f"{found.first} to {found.last}", "pairs": found.total, "notes": found.notes})
+
+
+@watch.command("costs")
+def costs(
+    days: Annotated[str, typer.Option(help="Days: 30, 90, 180, 365 or 1100.")] = "",
+    until: Annotated[str, typer.Option(help="The last of them, as 2026-03-02.")] = "",
+    project: ProjectOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """How many labels a day, and what do they cost?"""
+    found = call("watch costs", project, days=days, until=until)
+    if output == Output.JSON:
+        show(found, as_json=True)
+        return
+    rows = [
+        _Month(t.of, t.days, t.pairs, t.known, t.asked, t.anchors, "" if t.cost is None else f"{t.cost:,.4f} {t.currency}")
+        for t in found.months
+    ]
+    show(rows or "no day is done yet")
+    show({"notes": found.notes})
+
+
+class _Listed(NamedTuple):
+    """A pair of a search, in a terminal."""
+
+    date: str
+    query: str
+    doc_id: str
+    rank: int
+    grade: str
+
+
+class _Month(NamedTuple):
+    """A month's labels, in a terminal."""
+
+    month: str
+    days: int
+    pairs: int | None
+    known: int | None
+    asked: int | None
+    anchors: int | None
+    cost: str
+
+
+def _pair(found: dict[str, Any]) -> dict[str, Any]:
+    """One pair, in a terminal."""
+    told = {name: found[name] for name in ("query", "doc_id", "date", "grade", "why", "judge", "fingerprint", "guide_version")}
+    told |= {"probabilities": {c["grade"]: round(c["probability"], 3) for c in found["chances"]}, "text": found["text"]}
+    told["shown"] = [f"{s['date']} at rank {s['rank']}: {s['grade'] or s['outcome']}" for s in found["showings"]]
+    told["anchor"] = [f"{a['date']}: {a['grade'] or a['outcome']}" for a in found["anchors"]]
+    told["stored"] = [f"{s['judge']}: {s['grade'] or s['outcome']}" for s in found["stored"]]
+    told["votes"] = [f"{v['rater']}: {v['grade'] or 'no grade'}" for v in found["votes"] if v["stands"]]
+    return told | {"notes": found["notes"]}

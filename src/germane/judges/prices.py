@@ -11,6 +11,7 @@ from typing import NamedTuple
 from germane.judges.replies import Usage
 from germane.types import InputError
 
+CURRENCY = "USD"
 FREE = ("vllm", "ollama", "sample")  # who serves them pays for a machine, not for tokens; "compatible" may be a paid gateway
 
 

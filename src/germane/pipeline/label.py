@@ -18,6 +18,7 @@ from germane.judges.images import Images
 from germane.judges.llm import LLM
 from germane.judges.loading import load, locate
 from germane.judges.pictures import Pictures, digest
+from germane.judges.prices import CURRENCY
 from germane.judges.providers import host
 from germane.labelling import local, work
 from germane.labelling.annotators import REPLIES, Admitted, Annotator, admitted, is_annotator, of_engines, spent
@@ -64,8 +65,9 @@ class How:
 class Labelling(NamedTuple):
     """What `label` wrote. made: False if nothing had changed. deduplicated: rows that a row of the same words answered.
 
-    known, computed: different pairs that the judgment store had, and that the judge was asked. outcomes: of rows. coverage:
-    share of rows with a grade. quarantine: rows without a label. rows_per_s, latency_ms (of one alone): of those computed.
+    known, asked: different pairs that the judgment store had, and that the judge was asked. outcomes: of rows. coverage:
+    share of rows with a grade. quarantine: rows without a label. rows_per_s, latency_ms (of one alone): of those asked. paid:
+    what all of their answers cost, in `currency`; None where that is not known.
     """
 
     out: str
@@ -75,7 +77,6 @@ class Labelling(NamedTuple):
     rows: int
     deduplicated: int
     known: int
-    computed: int
     outcomes: Mapping[str, int]
     coverage: float
     quarantine: str
@@ -85,6 +86,9 @@ class Labelling(NamedTuple):
     notes: tuple[str, ...]
     cost: str = ""
     calls: str = ""
+    asked: int = 0
+    paid: float | None = None
+    currency: str = ""
 
 
 def label(
@@ -375,7 +379,6 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
         int(did["rows"]),
         int(did["deduplicated"]),
         int(did["known"]),
-        int(did["computed"]),
         {str(outcome): did["outcomes"][outcome] for outcome in Outcome if outcome in did["outcomes"]},
         did["outcomes"].get("label", 0) / int(did["read"]),
         f"{aside:,} row{'s' if aside > 1 else ''} in {quarantine_of(out)}" if aside else "",
@@ -383,8 +386,15 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
         judge["latency_ms"],
         judge["machine"],
         tuple(did["notes"]),
-        *(did.get("spent") or ()),
+        *_money(did, judge),
     )
+
+
+def _money(did: Mapping[str, Any], judge: Mapping[str, Any]) -> tuple[str, str, int, float | None, str]:
+    """What it cost and how many calls, in words; how many pairs were asked; what was paid, and in what."""
+    cost, calls = did.get("spent") or ("", "")
+    paid: float | None = judge.get("cost")
+    return cost, calls, int(did["computed"]), paid, "" if paid is None else CURRENCY
 
 
 # --- language models --------------------------------------------------------------------------------------------------

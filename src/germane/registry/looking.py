@@ -29,6 +29,7 @@ class Found(NamedTuple):
     judge: str
     fingerprint: str
     guide_version: str
+    scale: str
 
 
 class Span(NamedTuple):

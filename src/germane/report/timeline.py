@@ -111,6 +111,64 @@ def timeline(
     )
 
 
+class Bar(NamedTuple):
+    """A part of a day's bar: left edge and width in percent, top and height in units; which part it is, counted from 0."""
+
+    date: str
+    x: float
+    width: float
+    y: float
+    height: float
+    part: int
+    value: float
+
+
+class Bars(NamedTuple):
+    """A chart of days as bars. marks: of the axis, (value, units from above). missing: days that have no bar."""
+
+    places: int
+    marks: tuple[tuple[float, float], ...]
+    bars: tuple[Bar, ...]
+    drawn: tuple[At, ...]
+    months: tuple[At, ...]
+    missing: int
+
+
+def stacked(
+    first: str, last: str, days: Mapping[str, Sequence[float]], *, drawn: Iterable[tuple[str, str]] = ()
+) -> Bars | None:
+    """The chart of amounts on the days from the first to the last, their parts above each other; None where no day has one.
+
+    days: the parts of each day that is known, 0 or more.
+    """
+    known = {day: parts for day, parts in sorted(days.items()) if first <= day <= last}
+    if not known:
+        return None
+    start, count = _number(first), _number(last) - _number(first) + 1
+    axis = charts.axis([0.0, *(sum(parts) for parts in known.values())], room=0.0)
+    top = max(axis.high, axis.ticks[-1].value if axis.ticks else axis.high)
+
+    def y(value: float) -> float:
+        return round(HIGH * (1 - value / top), 2)
+
+    def x(day: str) -> float:
+        return round(100 * (_number(day) - start + 0.5) / count, 3)
+
+    width, made = 100 / count, []
+    for day, parts in known.items():
+        low = 0.0
+        for part, value in enumerate(parts):
+            if value > 0:
+                left = round(x(day) - 0.4 * width, 3)
+                made.append(
+                    Bar(day, left, round(0.8 * width, 3), y(low + value), round(y(low) - y(low + value), 2), part, value)
+                )
+            low += value
+    lines = tuple(At(x(day), f"{kind} changed") for day, kind in drawn if first <= day <= last)
+    marks = tuple((tick.value, y(tick.value)) for tick in axis.ticks if tick.value >= 0)
+    return Bars(axis.places, marks, tuple(made), lines, _months(first, last, x), count - len(known))
+
+
 def _runs(numbers: Mapping[str, int], broken: set[str]) -> list[list[str]]:
     """Days in runs of neighbours; a day on which a line is drawn begins a new one. numbers: of the days, in order."""
     runs: list[list[str]] = []

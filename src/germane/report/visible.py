@@ -27,3 +27,13 @@ def visible(text: str, limit: int = LIMIT) -> str:
     if len(text) > limit:
         return f"{shown[:limit].rstrip()}… ({len(text):,} characters)"
     return shown
+
+
+def verbatim(text: str, limit: int = 20_000) -> str:
+    """A text with its lines and spaces as they are; hidden characters are written out, and what is too long is cut off.
+
+    >>> verbatim("title: blue\\u202e eulb\\n  shoe").splitlines()
+    ['title: blue[U+202E] eulb', '  shoe']
+    """
+    shown = _HIDDEN.sub(lambda m: f"[U+{ord(m[0]):04X}]", text[:limit])
+    return f"{shown}\n… ({len(text):,} characters)" if len(text) > limit else shown

@@ -150,6 +150,37 @@ class JudgmentStore:
             reason = str(error).splitlines()[0]
             raise InputError(f"judgment store {self.folder} cannot be read: {reason}: restore that part") from error
 
+    def answers(self, query: str, text: str, *, newest: int | None = None) -> tuple[pa.Table, int, int]:
+        """(every label of one pair, by whoever and under whichever guide, as columns without ids, the first that was stored
+        first; how many parts were read; how many there are).
+
+        query, text: as the judge read them. newest: read no more than so many parts, the latest.
+
+        Raises: InputError where a part cannot be read.
+        """
+        import duckdb
+        import pyarrow as pa
+
+        columns = [c for c in SCHEMAS["judgments"].columns if c.name not in ("query_id", "doc_id")]
+        every = self._parts()
+        parts = every if newest is None else every[-newest:]
+        if not parts:
+            return pa.schema([(c.name, arrow_type(c.type)) for c in columns]).empty_table(), 0, len(every)
+        there = {name for part in (parts[0], parts[-1]) for name in self._schema(part).names}
+        kept = ", ".join(c.name if c.name in there else f"NULL AS {c.name}" for c in columns)
+        files = ", ".join(_quoted(_literal(part)) for part in parts)
+        wanted = f"document_key = {_quoted(document_key(text))} AND query_key = {_quoted(query_key(query))}"
+        try:
+            with database() as ask:
+                found = ask(
+                    f"SELECT {kept} FROM read_parquet([{files}], filename = true, file_row_number = true, "
+                    f"union_by_name = true) WHERE {wanted} ORDER BY filename, file_row_number"
+                )
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"judgment store {self.folder} cannot be read: {reason}: restore that part") from error
+        return found, len(parts), len(every)
+
     def __len__(self) -> int:
         """How many answers are stored, repeated ones included."""
         import pyarrow.parquet as pq

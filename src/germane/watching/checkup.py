@@ -61,7 +61,7 @@ def _log(plan: Plan, over: date) -> Finding:
     if plan.table:
         rows, _ = reading.rows_of(plan, over, [])
         if not rows:
-            return Finding("watch log", ABSENT, f"no request of {over} in {plan.table}", "is it late, or is watch.log another table?")
+            return Finding("watch log", ABSENT, f"no request of {over} in {plan.table}", "is it late, or another table?")
         return Finding("watch log", OK, f"{many(rows, 'request')} of {over} in {plan.table}, every column is there")
     there = plan.files(over)
     if not there or not plan.has_log(over):

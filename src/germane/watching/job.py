@@ -116,15 +116,9 @@ class Work:
             facts["labels"] = {"pairs": 0, "known": 0, "asked": 0, "coverage": None, "cost": "", "notes": []}
             return None
         did = self._asked(files.folder(self.plan, day) / files.PAIRS, out, labels=self.plan.labels)
-        facts["labels"] = {
-            "pairs": did.rows,
-            "known": len(files.known(self.plan, str(day))) if self.plan.asks_a_model else did.known,
-            "asked": did.computed,  # pairs of the same words are asked once
-            "coverage": did.coverage,
-            "cost": did.cost,
-            "calls": did.calls,
-            "notes": list(did.notes),
-        }
+        facts["labels"] = _told_of(did)
+        if self.plan.asks_a_model:
+            facts["labels"]["known"] = len(files.known(self.plan, str(day)))
         facts["judge"] = {"judge": did.judge, "fingerprint": did.fingerprint}
         return store.read_parquet(out)
 
@@ -135,8 +129,8 @@ class Work:
         _LOG.info("%s: anchors", day)
         out = files.folder(self.plan, day) / ANCHORS
         did = self._asked(self.plan.anchors, out, labels=None)
+        facts["anchors"] = _told_of(did)
         facts.setdefault("judge", {"judge": did.judge, "fingerprint": did.fingerprint})
-        facts["anchors"] = {"pairs": did.rows, "coverage": did.coverage, "cost": did.cost, "calls": did.calls}
         said = store.read_parquet(out)
         columns: list[Any] = [said[name].to_pylist() for name in AnchorRow._fields]
         return [AnchorRow(*row) for row in zip(*columns, strict=True)]
@@ -366,6 +360,13 @@ def _of(row: DayRow) -> dict[str, str]:
     """What a line is drawn at, if it is another on the next day."""
     design = store.manifests.plain(row.facts.get("design", {}))
     return {"judge": row.fingerprint, "guide": row.guide_version, "scale": row.scale, "design": files._digest(design)}
+
+
+def _told_of(did: Any) -> dict[str, Any]:
+    """What asking the judge came to. graded: pairs with a grade. paid: None where it is not known, which is not 0."""
+    names = ("known", "asked", "coverage", "cost", "calls", "paid", "currency")
+    graded = did.outcomes.get("label", 0)
+    return {"pairs": did.rows, "graded": graded, **{name: getattr(did, name) for name in names}, "notes": list(did.notes)}
 
 
 def _notes(facts: Mapping[str, Any]) -> list[str]:

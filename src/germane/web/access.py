@@ -50,6 +50,7 @@ class Site:
     counted: Requests | None = None
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(8))  # more of them only wait for each other
     slow: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    files: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
 
     @property
     def secure(self) -> bool:
@@ -112,7 +113,8 @@ class Missing(Exception):
 
 class Page(NamedTuple):
     """An entry of the table of pages. roles: who may call it; NOBODY for those that need no login. hashes: passwords,
-    which takes long: such calls wait for each other, and no vote waits for them. machine: of the API, answered in JSON."""
+    which takes long: such calls wait for each other, and no vote waits for them. machine: of the API, answered in JSON.
+    files: large files are read, by few calls at once."""
 
     method: str
     path: str
@@ -120,12 +122,13 @@ class Page(NamedTuple):
     handle: Callable[[Call], Response]
     hashes: bool = False
     machine: bool = False
+    files: bool = False
 
 
 def endpoint(entry: Page, site: Site) -> Callable[[Request], Any]:
     """What the server calls for a page: reads the form, then decides and answers in one thread of its own."""
 
-    limiter = site.slow if entry.hashes else site.threads
+    limiter = site.slow if entry.hashes else site.files if entry.files else site.threads
 
     async def answer(request: Request) -> Response:
         request.state.page = entry.path

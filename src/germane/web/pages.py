@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from germane.report import words
 from germane.report.day import name as named
 from germane.report.render import environment
+from germane.report.visible import verbatim
 
 if TYPE_CHECKING:
     import jinja2
@@ -97,7 +98,7 @@ def compiled() -> None:
 def _environment() -> jinja2.Environment:
     made = environment(HERE / "templates")
     made.filters["moment"] = lambda at: at.strftime("%Y-%m-%d %H:%M UTC")
-    made.filters |= {name: getattr(words, name) for name in ("plain", "signed", "count", "interval", "many")}
-    made.filters["metric"] = named
+    made.filters |= {name: getattr(words, name) for name in ("plain", "signed", "count", "interval", "many", "percent")}
+    made.filters |= {"metric": named, "verbatim": verbatim}
     made.globals["static"] = static_path
     return made

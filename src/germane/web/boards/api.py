@@ -15,7 +15,21 @@ from germane import __version__
 from germane.report.experiments import Experiment
 from germane.types import Estimate
 from germane.web.access import DECIDES, Call, Page
-from germane.web.boards import alarms, experiments, gathering, judges, samples, views
+from germane.web.boards import (
+    alarms,
+    costs,
+    experiments,
+    explaining,
+    finding,
+    gathering,
+    goldens,
+    judges,
+    labels,
+    people,
+    samples,
+    spent,
+    views,
+)
 from germane.web.boards.keeping import kept
 
 KEPT = {"Cache-Control": "no-store"}
@@ -36,6 +50,7 @@ class Entry(NamedTuple):
     asked: Mapping[str, tuple[Mapping[str, Any], str]]
     table: Callable[[Any], Iterable[list[Any]]] | None = None
     kept: bool = True
+    files: bool = False
 
 
 def of_overview(found: views.Overview) -> Iterable[list[Any]]:
@@ -77,6 +92,27 @@ _WINDOW: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "days": ({"type": "integer", "enum": list(gathering.WINDOWS)}, "So many days, 90 by default."),
     "until": (_DATE, "The last of them; by default the last day of the history."),
 }
+_SPAN = {name: _WINDOW[name] for name in ("days", "until")}
+_LOOKED: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "days": ({"type": "integer", "enum": list(finding.WINDOWS)}, f"So many days, {finding.WINDOW} by default."),
+    "until": (_DATE, "The last of them; by default the last day of the history."),
+}
+_TEXT = {"type": "string"}
+_PAIRS: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "query": (_TEXT, "Words of a query, or its id."),
+    "doc": (_TEXT, "The id of a document."),
+    "text": (_TEXT, "Words of a document."),
+    "grade": (_TEXT, "A grade by its name, or none."),
+    "segment": (_TEXT, "As language=de."),
+    "start": ({"type": "integer"}, "Pairs that are left out: the next page."),
+    **_LOOKED,
+}
+_PAIR: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "query": (_TEXT, "The whole text of a query, or its id."),
+    "doc": (_TEXT, "The id of a document."),
+    "store": ({"type": "string", "enum": ["all"]}, "Look through all of the judgment store, and not its latest parts alone."),
+    **_LOOKED,
+}
 ENTRIES = (
     Entry("/api/overview", gathering.overview, views.Overview, "Levels day by day.", _WINDOW, of_overview),
     Entry(
@@ -99,17 +135,8 @@ ENTRIES = (
     ),
     Entry("/api/alerts/{alert}", alarms.one, views.Alert, "One alert, and what it is made of.", {}),
     Entry("/api/days/{date}", gathering.day, views.Day, "The report of a day.", {}),
-    Entry(
-        "/api/experiments",
-        experiments.listed,
-        views.Experiments,
-        "Experiments, the latest first, as they stand.",
-        {},
-        kept=False,
-    ),
-    Entry(
-        "/api/experiments/{name}", experiments.one, Experiment, "One experiment: every look, every decision.", {}, kept=False
-    ),
+    Entry("/api/experiments", experiments.listed, views.Experiments, "Experiments, the latest first.", {}, kept=False),
+    Entry("/api/experiments/{name}", experiments.one, Experiment, "An experiment: looks, decisions.", {}, kept=False),
     Entry("/api/experiments/{name}/looks", experiments.one, Experiment, "The same; its looks as a table.", {}, of_looks, False),
     Entry("/api/judges", judges.judges, views.Judges, "The judge cards in the project's folder.", {}, kept=False),
     Entry(
@@ -121,6 +148,18 @@ ENTRIES = (
         of_samples,
         kept=False,
     ),
+    Entry("/api/labels", labels.find, finding.FoundPairs, "What was shown, with grades.", _PAIRS, labels.table, False, True),
+    Entry(
+        "/api/labels/pair",
+        labels.explain,
+        explaining.ExplainedPair,
+        "One pair: why it got its grade.",
+        _PAIR,
+        kept=False,
+        files=True,
+    ),
+    Entry("/api/costs", spent.find, costs.Costs, "Labels a day, and what they cost.", _SPAN, costs.table, False),
+    Entry("/api/golden", people.find, goldens.GoldenHealth, "The golden set's health.", {}, goldens.table, False),
 )
 
 
@@ -132,7 +171,7 @@ def pages() -> list[Page]:
         for path, answer in forms.items():
             if entry.kept:
                 answer = kept(answer, *entry.asked, named=re.findall(r"{(\w+)}", path), personal=False)
-            made.append(Page("GET", path, DECIDES, answer, machine=True))
+            made.append(Page("GET", path, DECIDES, answer, machine=True, files=entry.files))
     return made
 
 

@@ -19,9 +19,8 @@ from germane.web.access import Call, Missing
 from germane.web.boards import views
 from germane.web.boards.alarms import alert
 from germane.web.boards.sharing import board_of
-
-WINDOWS = (30, 90, 180, 365, 1100)
-"""Days that a chart may show."""
+from germane.web.boards.spans import WINDOWS as WINDOWS
+from germane.web.boards.spans import window
 
 WEEK = timedelta(days=7)
 
@@ -38,7 +37,7 @@ def overview(call: Call) -> views.Overview:
     asked, segment = call.query.get("metric", ""), call.query.get("segment", "") or "all"
     shown = [_known(asked, metrics, "metric")] if asked else firsts(metrics)
     _known(segment, [*segments, "all"], "segment")
-    first, last = _window(call, span)
+    first, last = window(call.query, span)
     found = looking.traffic(of, first, last)
     known_levels: dict[str, dict[str, Estimate]] = {name: {} for name in shown}
     for row in looking.series(of, shown, segment, first, last):
@@ -150,18 +149,6 @@ def firsts(metrics: list[str]) -> list[str]:
     """The first two metrics: sDCG and the share relevant; any others where these are not there."""
     wanted = [name for name in metrics if name.startswith(("sdcg@", "relevant@"))]
     return (wanted or metrics)[:2]
-
-
-def _window(call: Call, span: Ends) -> tuple[str, str]:
-    """The first and the last day of a chart."""
-    text = call.query.get("days", "") or "90"
-    if text not in {str(n) for n in WINDOWS}:
-        raise InputError(f"days={text[:20]!r}: expected one of {', '.join(map(str, WINDOWS))}")
-    until = call.query.get("until", "")
-    last = str(calendar.day_of(until, what="until")) if until else span.last
-    last = max(min(last, span.last), span.first)
-    first = str(date.fromisoformat(last) - timedelta(days=int(text) - 1))
-    return max(first, span.first), last
 
 
 def _known(name: str, known: list[str], what: str) -> str:

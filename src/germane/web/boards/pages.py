@@ -13,7 +13,21 @@ from germane.report.timeline import HIGH, Timeline, timeline
 from germane.web import entering
 from germane.web.access import DECIDES, OWNS, Call, Page
 from germane.web.app import COMMON
-from germane.web.boards import alarms, api, experiments, gathering, judges, rows, samples, scraped, sharing, views
+from germane.web.boards import (
+    alarms,
+    api,
+    experiments,
+    gathering,
+    judges,
+    labels,
+    people,
+    rows,
+    samples,
+    scraped,
+    sharing,
+    spent,
+    views,
+)
 from germane.web.boards.keeping import kept
 from germane.web.pages import away
 
@@ -131,6 +145,10 @@ READING: tuple[Page, ...] = (
     Page("GET", "/experiments/{name}", DECIDES, experiment),
     Page("GET", "/judges", DECIDES, cards),
     Page("GET", "/golden-samples", DECIDES, samples.page),
+    Page("GET", "/labels", DECIDES, labels.search, files=True),
+    Page("GET", "/labels/pair", DECIDES, labels.pair, files=True),
+    Page("GET", "/costs", DECIDES, spent.costs),
+    Page("GET", "/golden", DECIDES, people.golden),
     Page("GET", "/api", DECIDES, data),
     *api.pages(),
 )

@@ -37,7 +37,7 @@ def expires(secret: bytes, token: str) -> datetime | None:
 
 def shared(entry: Page) -> Page:
     """The page, as whoever has a link reads it: nobody is logged in, and all its links stay under the token."""
-    return Page(entry.method, PREFIX + entry.path, NOBODY, _reading(entry.handle), machine=entry.machine)
+    return Page(entry.method, PREFIX + entry.path, NOBODY, _reading(entry.handle), machine=entry.machine, files=entry.files)
 
 
 def share(call: Call) -> tuple[str, datetime]:
