@@ -47,7 +47,7 @@ VERBS = {
     "watch": "germane.pipeline.watch:run",
     "web": "germane.web.boards.serving:prepare",
     "demo": "germane.pipeline.demo:demo",
-    "tour": "germane.pipeline.tour:tour",
+    "tour": "germane.tour.story:tour",
     "doctor": "germane.pipeline.doctor:doctor",
     "bench": "germane.pipeline.bench:bench",
     "schema": "germane.pipeline.schema:schema",
