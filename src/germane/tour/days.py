@@ -209,8 +209,8 @@ def _chapter(world: World, search: Search, found: Watched, broken: date) -> Chap
         "Is search as relevant as yesterday, and if not, what moved it?",
         answer,
         f"A simulated log of {world.size.requests:,} requests a day and more at weekends. germane watch run sampled "
-        f"{world.size.sample:,} queries of each day, the student graded what they showed, and a panel was compared with itself. "
-        f"From {broken} on, a release sorts German results by price. Nobody told the detectors.",
+        f"{world.size.sample:,} queries of each day, the student graded what they showed, and a panel was compared with "
+        f"itself. From {broken} on, a release sorts German results by price. Nobody told the detectors.",
         tuple(figures),
         report,
         ("germane watch run", "germane watch alerts", "germane web"),

@@ -247,12 +247,13 @@ def _verdict(card: JudgeCard) -> str:
     return "Its card meets every bar." if card.passed else f"Its card misses {_missed(card)}."
 
 
-def _of(card: JudgeCard, who: str) -> str:
+def _of(card: JudgeCard | None, who: str) -> str:
     """A judge in one sentence: how often it is right, and whether its card passes."""
-    e: Estimate = card.agreement["exact"]
-    said = (
-        f"{who} gives people's grade in {words.percent(e.value)} of pairs ({words.percent(e.low)} to {words.percent(e.high)})"
-    )
+    if card is None:
+        return f"{who} gives no grade at all."
+    e = card.agreement["exact"]
+    ends = f"{words.percent(e.low)} to {words.percent(e.high)}"
+    said = f"{who} gives people's grade in {words.percent(e.value)} of pairs ({ends})"
     return f"{said} and meets every bar." if card.passed else f"{said} and misses {_missed(card)}."
 
 

@@ -30,13 +30,17 @@ def chapter(world: World) -> Chapter:
     found = golden.quality(out / "golden" / "votes.parquet", scale=scale, out=out / "golden")
     figures = [Figure("votes of two raters", None, f"{said.votes.votes:,} on {said.votes.pairs:,} pairs")]
     figures += [Figure("pairs on which they differed", None, f"{said.disputed:,}, decided by a third person")]
-    names = {"exact": "two raters give the same grade", "alpha": "Krippendorff's alpha", "quadratic kappa": "quadratic kappa"}
+    names = {
+        "exact agreement": "two raters give the same grade",
+        "alpha (ordinal)": "Krippendorff's alpha",
+        "quadratic kappa": "quadratic kappa",
+    }
     figures += [
-        Figure(words, found.found[name], kind="percent" if name == "exact" else "plain")
+        Figure(words, found.found[name], kind="percent" if name == "exact agreement" else "plain")
         for name, words in names.items()
         if name in found.found
     ]
-    e = found.found.get("exact")
+    e = found.found.get("exact agreement")
     agree = "" if e is None else f" Two raters give the same grade in {100 * e.value:.0f} of 100 pairs."
     return Chapter(
         "golden",

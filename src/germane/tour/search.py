@@ -33,7 +33,8 @@ def labels(world: World) -> Chapter:
     """The student's grades of everything that either ranker shows for a sample of queries."""
     out, size = world.out, world.size
     queries = world.write("other-queries", "queries", world.others)
-    sample(queries, design := out / DESIGN, n=min(size.experiment, world.others.num_rows), minimum=10, seed=world.seed)
+    n = min(size.experiment, world.others.num_rows)
+    sample(queries, design := out / DESIGN, n=n, strata=("segment",), minimum=5, seed=world.seed)
     titles, every = (world.arm(name, world.others, "experiment") for name in ARMS)
     to_label = out / "experiment" / "pairs.parquet"
     texts: dict[str, Any] = {"queries": queries, "docs": world.docs(), "design": design, "plan": PLAN}
@@ -53,8 +54,8 @@ def labels(world: World) -> Chapter:
         "Labels",
         "What does the student say of everything that two rankers show?",
         f"{did.rows:,} results of {drawn.num_rows:,} sampled queries have a grade; no person or paid model was asked.",
-        "The live ranker searches titles, the new one all fields. A sample of queries that no judge learned from stands for the "
-        f"others, by popularity; whatever either ranker shows in its top {K} is graded by the student.",
+        "The live ranker searches titles, the new one all fields. A sample of queries that no judge learned from stands for "
+        f"the others, by popularity; whatever either ranker shows in its top {K} is graded by the student.",
         tuple(figures),
         Link("how far the student may be trusted", f"{CARD}/card.html"),
         (
@@ -108,11 +109,7 @@ def experiment(world: World) -> Chapter:
     arms = (("titles", found.control), ("all fields", found.treatment))
     figures = [
         Figure(f"sDCG@{K}, all fields minus titles", e, kind="signed"),
-        *(
-            Figure(f"sDCG@{K}, {name}", each)
-            for name, each in (("titles", found.control), ("all fields", found.treatment))
-            if each
-        ),
+        *(Figure(f"sDCG@{K}, {name}", each) for name, each in arms if each is not None),
         Figure("verdict", None, found.verdict),
         Figure("documents that two people judged again, blind", None, f"{drawn.audited:,}, {said.votes.votes:,} votes"),
         Figure("the true difference, which a simulation knows", None, f"{words.signed(truth)}; {inside}"),
@@ -173,8 +170,8 @@ def filtered(world: World) -> Chapter:
         "May the judge's prediction take bad results away?",
         answer,
         f"From which predicted chance of {worst} on is a result left out? The threshold is chosen on golden pairs, so that at "
-        f"least {words.percent(PRECISION)} of what goes is {worst}, by the lower end of an interval; three results stay on every "
-        "page.",
+        f"least {words.percent(PRECISION)} of what goes is {worst}, by the lower end of an interval; three results stay on "
+        "every page.",
         tuple(figures),
         Link("what would vanish, and what that costs", "filter/filter.html"),
         ("germane signal filter ... --precision 0.8", "germane signal filter ... --apply filter.json"),
