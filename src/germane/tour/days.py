@@ -114,7 +114,7 @@ class Search:
         price = dict(zip(market.docs["doc_id"].to_pylist(), market.docs["price"].to_pylist(), strict=True))
         made: dict[str, list[tuple[str, float]]] = {}
         for query, doc in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
-            made.setdefault(str(query), []).append((str(doc), float(price[doc] or 0.0)))
+            made.setdefault(str(query), []).append((str(doc), _amount(price[doc])))
         return made
 
     def page(self, query: str, language: str, day: date, *, broken: bool) -> list[str]:
@@ -227,6 +227,11 @@ def _estimate(said: Any) -> Estimate | None:
     made = decode(Estimate, {"se": 0.0, "n": 0, "method": "", **known})
     assert isinstance(made, Estimate)
     return made
+
+
+def _amount(price: Any) -> float:
+    """The number of a price such as EUR 52.30; 0 where an item has none."""
+    return float(str(price).split()[-1]) if price else 0.0
 
 
 def _normal(chance: NDArray[np.float64]) -> NDArray[np.float64]:

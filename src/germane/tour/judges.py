@@ -62,7 +62,10 @@ def annotator(world: World) -> Chapter:
             "germane check golden/votes-final.parquet golden-judged.parquet --scale five-level --out card",
             "germane label --judge llm:PROVIDER/MODEL --pairs learn-pairs.parquet --card card ...",
         ),
-        notes=("The replies are recorded and simulated: no language model was asked.",),
+        notes=(
+            "The replies are recorded and simulated: no language model was asked.",
+            *("Its card fails: it labelled all the same, with --allow no-card.",) * (not card.passed),
+        ),
     )
 
 
