@@ -23,8 +23,8 @@ from germane.tour.world import Size
 from germane.training import scratch
 
 TINY = Size(
-    items=1_500, queries=300, golden=16, pairs=500, taught=60, made_up=1_000, more=600, experiment=60, audit=30, days=23,
-    requests=500, sample=90, anchors=40, width=32, layers=1, pieces=1_500, epochs=2, rate=4e-3,
+    items=1_500, queries=300, golden=14, pairs=700, taught=60, made_up=1_500, more=1_000, experiment=60, audit=30, days=18,
+    sound=16, requests=400, sample=120, anchors=30, width=32, layers=1, pieces=1_500, epochs=5, rate=4e-3,
 )  # fmt: skip
 NAMES = ("golden", "annotator", "teacher", "student", "labels", "experiment", "filter", "watching")
 

@@ -74,12 +74,23 @@ def sample(out: Path, *, seed: int = 1) -> Sampled:
 _COLUMNS = ["query_id", "query", "doc_id", "text"]
 
 
-def replies(grade: int, labels: tuple[str, ...], rng: np.random.Generator, *, samples: int = SAMPLES) -> list[str]:
+SLIPS = (-1, 1, 1, 2)
+"""By how many grades a sample that errs is off, each as likely: mostly the better grade."""
+
+
+def replies(
+    grade: int,
+    labels: tuple[str, ...],
+    rng: np.random.Generator,
+    *,
+    samples: int = SAMPLES,
+    slips: tuple[int, ...] = SLIPS,
+) -> list[str]:
     """Samples of a made-up annotator on one pair, as a model would write them: its hard pairs are hard for all samples."""
     keen = float(np.clip(rng.beta(2, 2 * (1 - KEEN) / KEEN), 0.1, 0.99))
     found = []
     for _ in range(samples):
-        said = grade if rng.random() < keen else int(np.clip(grade + rng.choice([-1, 1, 1, 2]), 0, len(labels) - 1))
+        said = grade if rng.random() < keen else int(np.clip(grade + rng.choice(slips), 0, len(labels) - 1))
         verdict = {"reasoning": "Simulated.", "grade": labels[said], "confidence": round(keen, 2)}
         chance = rng.random()
         if chance < 0.01:

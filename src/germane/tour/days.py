@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FIRST = date(2025, 9, 1)
-BREAKS = 19
-"""Days before the incident: it is there from the twentieth day on."""
-
 BROKEN = "language=de"
 DEEP = 30
 """Results that the ranker finds, of which a page shows ten."""
@@ -70,7 +67,7 @@ def chapter(world: World) -> tuple[Chapter, Days]:
     """The days, watched one after the other, and what was found."""
     shop = world.out / "shop"
     search, days = Search(world), [FIRST + timedelta(n) for n in range(world.size.days)]
-    broken = days[min(BREAKS, len(days) - 1)]
+    broken = days[world.size.sound]
     settings = SETTINGS.format(scale=SCALE.name, seed=world.seed, sample=world.size.sample, k=K, first=FIRST)
     store.write_text(shop / "germane.toml", settings)
     anchors = store.read_table(world.out / "data" / "golden-pairs.parquet", "pairs")
@@ -202,7 +199,12 @@ def _chapter(world: World, search: Search, found: Watched, broken: date) -> Chap
     else:
         answer = f"No alert: the incident of {broken} was not found in {world.size.days} days."
         links = ()
-    notes = [f"{len(early)} alerts were false: nothing had changed"] * bool(early)
+    notes = [f"{len(early)} alerts were false: nothing had changed."] * bool(early)
+    if raised and raised[0].segment == BROKEN:
+        seen = words.signed(raised[0].detail["size"]["value"], 3)
+        notes.append(
+            f"The student sees {seen} of a true change of {words.signed(after - before, 3)}: a judge that errs shrinks it."
+        )
     return Chapter(
         "watching",
         f"{world.size.days} days of watching",

@@ -30,6 +30,9 @@ JUDGE = "llm:sample/recorded"
 SAMPLES = 3
 """Replies a pair."""
 
+SLIPS = (-1, 1)
+"""By how many grades a reply that errs is off: to either side."""
+
 TEACHERS = ("cross-encoder", "teacher")
 STATISTICS = ("exact", "quadratic kappa", "macro F1", "specificity", "gain error")
 
@@ -112,7 +115,11 @@ def taught(world: World, reads: Base, writes: Base) -> Chapter:
         f"that rule, and the cross-encoder learns from these first. Both start as they are named: {reads.said}; {writes.said}.",
         tuple(figures),
         Link("the cross-encoder's judge card", "cross-encoder-card/card.html"),
-        ("germane train cross-encoder ...", "germane train teacher ...", "germane check ..."),
+        (
+            "germane train cross-encoder learn-pairs.parquet learn-judged.parquet --scale five-level ...",
+            "germane train teacher learn-pairs.parquet learn-judged.parquet --scale five-level ...",
+            "germane check golden/votes-final.parquet cross-encoder-says.parquet --scale five-level --out card",
+        ),
         (Link("the generative teacher's card", "teacher-card/card.html"),) if cards["teacher"] else (),
         tuple(filter(None, notes)),
     )
@@ -156,7 +163,11 @@ def pupil(world: World, reads: Base) -> Chapter:
         "a product of two vectors. All judges then grade the same golden pairs, of queries that none of them saw.",
         tuple(figures),
         Link("all judges side by side", "leaderboard/leaderboard.html"),
-        ("germane label --judge cross-encoder ...", "germane train student ...", "germane leaderboard ..."),
+        (
+            "germane label --judge cross-encoder --pairs more-pairs.parquet",
+            "germane train student more-pairs.parquet more.parquet --scale five-level ...",
+            "germane leaderboard golden/votes-final.parquet *-says/golden.parquet --scale five-level --out leaderboard",
+        ),
         (Link("the student's judge card", "student-card/card.html"),),
         () if card.passed else ("The student's card fails: what it says below is told with that override.",),
     )
@@ -214,7 +225,7 @@ def _recorded(world: World, files: Sequence[Path]) -> None:
         grades = world.market.truth(*zip(*_ids(table), strict=True))
         texts = zip(table["query"].to_pylist(), table["text"].to_pylist(), grades.tolist(), strict=True)
         for query, text, grade in texts:
-            said = replies(int(grade), labels, rng, samples=SAMPLES)
+            said = replies(int(grade), labels, rng, samples=SAMPLES, slips=SLIPS)
             lines[query, text] = json.dumps({"query": query, "item": text, "replies": said}, ensure_ascii=False)
     store.write_text(place, "\n".join(lines.values()) + "\n")
 

@@ -59,7 +59,7 @@ def labels(world: World) -> Chapter:
         tuple(figures),
         Link("how far the student may be trusted", f"{CARD}/card.html"),
         (
-            "germane sample queries.parquet --n 600",
+            "germane sample queries.parquet -n 600",
             "germane pairs titles.parquet all-fields.parquet --everything",
             "germane label --judge student --pairs pairs.parquet",
         ),
@@ -124,9 +124,9 @@ def experiment(world: World) -> Chapter:
         tuple(figures),
         Link("the report of the experiment", "experiment/report.html"),
         (
-            "germane sample --for audit --n 300 ...",
+            "germane sample design.parquet --for audit -n 500 --control titles.parquet --treatment all-fields.parquet ...",
             "germane annotate --pairs audit-pairs.parquet ...",
-            "germane compare titles.parquet all-fields.parquet student-says.parquet --audit audit-final.parquet ...",
+            "germane compare --control titles.parquet --treatment all-fields.parquet --audit audit-final.parquet ...",
         ),
         notes=found.overrides,
     )
@@ -135,27 +135,34 @@ def experiment(world: World) -> Chapter:
 def filtered(world: World) -> Chapter:
     """A filter chosen on the golden votes, and what it leaves out of the new ranker's results."""
     out, scale = world.out, world.market.scale
+    worst = scale.labels[1]
     golden = world.out / "data" / "golden-queries.parquet"
     run = world.arm("all-fields", world.apart.validation, "golden")
     said = golden_of(world, "student")
     made = signal_filter.choose(
-        said, out / FINAL, out / "filter", scale=scale.name, precision=PRECISION, floor=3, queries=golden, run=run
+        said,
+        out / FINAL,
+        out / "filter",
+        scale=scale.name,
+        precision=PRECISION,
+        irrelevant=worst,
+        floor=3,
+        queries=golden,
+        run=run,
     )
     shown = _sampled(world)
-    done = signal_apply.apply(
-        shown, out / SAID, out / "filter" / "filter.json", out / "filter" / "filtered.parquet", kind="filter"
-    )
-    left = _left_out(shown, out / "filter" / "filtered.parquet")
+    after = out / "filter" / "filtered.parquet"
+    done = signal_apply.apply(shown, out / SAID, out / "filter" / "filter.json", after, kind="filter")
+    left = _left_out(shown, after)
     true = world.market.truth(*zip(*left, strict=True)) if left else np.zeros(0, np.int64)
-    bad, good = int((true == 0).sum()), int((true >= 3).sum())
-    worst = scale.labels[0]
-    names = {"precision": f"of what it leaves out, {worst} by people", "removed": "of all results, left out"}
-    names |= {"relevant_lost": "of relevant results, lost", "bad_removed": f"of {worst} results, left out"}
+    bad, good = int((true <= 1).sum()), int((true >= 3).sum())
+    names = {"precision": f"of what it leaves out, {worst} or worse by people", "removed": "of all results, left out"}
+    names |= {"relevant_lost": "of relevant results, lost", "bad_removed": f"of {worst} or worse results, left out"}
     figures = [Figure("threshold", None, ", ".join(f"{name}: {at}" for name, at in made.thresholds.items()))]
     figures += [Figure(words_, e, kind="percent") for name, words_ in names.items() if (e := getattr(made, name)) is not None]
     figures += [Figure("results of the experiment's queries", None, f"{done.results:,}, {done.left_out:,} left out")]
     if left:
-        known = f"{bad:,} are {worst}, {good:,} are relevant"
+        known = f"{bad:,} are {worst} or worse, {good:,} are relevant"
         figures.append(Figure("of these, in truth, which a simulation knows", None, known))
     if not left:
         answer = "No threshold is sure enough at this precision: the filter leaves nothing out, and says so."
@@ -163,18 +170,18 @@ def filtered(world: World) -> Chapter:
         answer = f"It leaves {done.left_out:,} of {done.results:,} results out."
         if (e := made.precision) is not None:
             ends = f"{words.percent(e.low)} to {words.percent(e.high)}, n {e.n:,}"
-            answer += f" On golden pairs {words.percent(e.value)} of such are {worst} ({ends})."
+            answer += f" On golden pairs {words.percent(e.value)} of such are {worst} or worse ({ends})."
     return Chapter(
         "filter",
         "A filter in search",
         "May the judge's prediction take bad results away?",
         answer,
-        f"From which predicted chance of {worst} on is a result left out? The threshold is chosen on golden pairs, so that at "
-        f"least {words.percent(PRECISION)} of what goes is {worst}, by the lower end of an interval; three results stay on "
-        "every page.",
+        f"From which predicted chance of {worst} or worse on is a result left out? The threshold is chosen on golden pairs, so "
+        f"that at least {words.percent(PRECISION)} of what goes is that bad, by the lower end of an interval; three results "
+        "stay on every page.",
         tuple(figures),
         Link("what would vanish, and what that costs", "filter/filter.html"),
-        ("germane signal filter ... --precision 0.8", "germane signal filter ... --apply filter.json"),
+        ("germane signal filter student-says.parquet --golden votes-final.parquet --precision 0.8 ...",),
         notes=(*made.overrides, *made.notes),
     )
 
@@ -183,7 +190,7 @@ def _sampled(world: World) -> Path:
     """The new ranker's lists of the sampled queries."""
     drawn = set(store.read_table(world.out / DESIGN, "designs")["query_id"].to_pylist())
     run = world.runs["all-fields"]
-    return world.write("sampled-all-fields", "runs", run.filter([query in drawn for query in run["query_id"].to_pylist()]))
+    return world.write("sampled/all-fields", "runs", run.filter([query in drawn for query in run["query_id"].to_pylist()]))
 
 
 def _left_out(before: Path, after: Path) -> list[tuple[str, str]]:

@@ -42,21 +42,22 @@ class Size(NamedTuple):
     pairs: that the annotator labels, to learn from; taught: those of them that the teacher learns from. made_up: pairs made up
     from listings and graded by rule, to learn from first; more: graded by the cross-encoder, for the student. An encoder that
     was named is larger, and gets an `of_named`-th of these. experiment, audit: queries of the experiment, and documents in it
-    that people judge again. days: of watching; requests, sample, anchors: a day. width: of models from scratch, which learn
-    with `rate`.
+    that people judge again. days: of watching, of which the first are `sound`; requests, sample, anchors: a day. width: of
+    models from scratch, which learn with `rate`.
     """
 
     items: int = 8_000
     queries: int = 2_000
     golden: int = 50
-    pairs: int = 3_000
+    pairs: int = 6_000
     taught: int = 400
-    made_up: int = 20_000
+    made_up: int = 24_000
     more: int = 8_000
     of_named: int = 10
     experiment: int = 600
-    audit: int = 300
+    audit: int = 500
     days: int = 30
+    sound: int = 19
     requests: int = 4_000
     sample: int = 400
     anchors: int = 200
@@ -139,7 +140,7 @@ class World:
     def arm(self, name: str, queries: pa.Table, of: str) -> Path:
         """A ranker's lists of these queries."""
         held, run = set(queries["query_id"].to_pylist()), self.runs[name]
-        return self.write(f"{of}-{name}", "runs", run.filter([query in held for query in run["query_id"].to_pylist()]))
+        return self.write(f"{of}/{name}", "runs", run.filter([query in held for query in run["query_id"].to_pylist()]))
 
     def bases(self, encoder: str | None, language_model: str | None) -> tuple[Base, Base]:
         """What cross-encoder and student start from, and what the teacher does: as named, as found, or from scratch."""
