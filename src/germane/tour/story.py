@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -103,6 +104,15 @@ def tour(
         return found[0]
 
     told = Telling(out, _facts(size, seed), 8)
+    with alone() if encoder is None and language_model is None else nullcontext():
+        _tell(told, world, bases)
+    assert told.days is not None
+    seconds = round(sum(c.seconds for c in told.chapters), 1)
+    return Tour(str(out), str(out / "index.html"), tuple(told.chapters), told.days, told.made, seconds)
+
+
+def _tell(told: Telling, world: World, bases: Callable[[], tuple[Base, Base]]) -> None:
+    """The chapters, in order."""
     # People say what is relevant, and a model that labels is held against them.
     told.tell("golden", lambda: people.chapter(world))
     told.tell("annotator", lambda: judges.annotator(world))
@@ -115,9 +125,19 @@ def tour(
     told.tell("filter", lambda: search.filtered(world))
     # And it watches search, day by day.
     told.tell("watching", lambda: days.chapter(world))
-    assert told.days is not None
-    seconds = round(sum(c.seconds for c in told.chapters), 1)
-    return Tour(str(out), str(out / "index.html"), tuple(told.chapters), told.days, told.made, seconds)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """A block in which torch computes on one core: models this small gain little from a second, and wait where it is busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def answer(chapters: list[Chapter]) -> str:
