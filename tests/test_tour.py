@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from test_web_browser import CHECKS, chromium, shot  # noqa: F401  (chromium is a fixture)
 
 from germane import store
 from germane.judges import folder
@@ -147,15 +148,18 @@ def test_a_second_call_changes_nothing(made):
     assert everything(out) == before
 
 
-def test_a_chapter_that_is_lost_is_told_again_from_what_is_there(made):
+def test_chapters_that_are_lost_are_told_again_from_what_is_there(made):
     out, found = made
     judges = [(out / name / "judge.json").stat().st_mtime_ns for name in ("cross-encoder", "teacher", "student")]
-    for number, name in ((1, "golden"), (3, "teacher"), (8, "watching")):
-        (out / story.KEPT / f"{number}-{name}.json").unlink()
+    days = [(out / "shop" / "watch" / day / "labels.parquet").stat().st_mtime_ns for day in found.days.levels]
+    for path in (out / story.KEPT).glob("*.json"):  # as if each chapter had been killed at its end
+        path.unlink()
     again = tour(out, size=TINY)
-    assert again.made == 3
+    assert again.made == len(NAMES)
     assert [c.answer for c in again.chapters] == [c.answer for c in found.chapters]
+    assert again.days == found.days
     assert judges == [(out / name / "judge.json").stat().st_mtime_ns for name in ("cross-encoder", "teacher", "student")]
+    assert days == [(out / "shop" / "watch" / day / "labels.parquet").stat().st_mtime_ns for day in found.days.levels]
 
 
 def test_a_folder_with_another_tour_or_with_something_else_is_refused_in_one_line(made, tmp_path):
@@ -207,3 +211,17 @@ def test_models_from_scratch_are_the_same_for_the_same_texts_and_seed(tmp_path):
         assert len(counts) == 1
         first, second = (store.sha256(tmp_path / f"{name}-{i}" / "model.safetensors") for i in range(2))
         assert first == second
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_read_wide_and_narrow_by_weak_eyes_too(made, chromium, scheme):  # noqa: F811
+    out, found = made
+    names = ["index.html", *(page.page_of(number, chapter) for number, chapter in enumerate(found.chapters, 1))]
+    for width in (1280, 390):
+        seen = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
+        for name in names:
+            seen.goto((out / name).as_uri())
+            assert seen.evaluate(CHECKS) == [], (name, width, scheme)
+            shot(seen, f"tour-{name}-{scheme}-{width}")
+        seen.context.close()

@@ -165,7 +165,8 @@ def filtered(world: World) -> Chapter:
         known = f"{bad:,} are {worst} or worse, {good:,} are relevant"
         figures.append(Figure("of these, in truth, which a simulation knows", None, known))
     if not left:
-        answer = "No threshold is sure enough at this precision: the filter leaves nothing out, and says so."
+        answer = f"No threshold is shown to reach a precision of {words.percent(PRECISION)}: this student must take nothing "
+        answer += "away, and the filter leaves every result where it is."
     else:
         answer = f"It leaves {done.left_out:,} of {done.results:,} results out."
         if (e := made.precision) is not None:
