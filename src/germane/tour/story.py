@@ -66,11 +66,17 @@ class Telling:
             store.write_text(path, json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
             self.made += 1
             _LOG.info("%s: %.0f s", name, kept[0].seconds, extra={"done": number, "total": self.count})
-        self.chapters.append(kept[0])
-        self.days = kept[1] or self.days
-        self._pages()
+            self._told(*kept)
+            self.pages()
+        else:
+            self._told(*kept)
 
-    def _pages(self) -> None:
+    def _told(self, chapter: Chapter, of_days: Days | None) -> None:
+        self.chapters.append(chapter)
+        self.days = of_days or self.days
+
+    def pages(self) -> None:
+        """The pages of the chapters so far; those that say the same already are left alone."""
         for number, chapter in enumerate(self.chapters, 1):
             _write(self.out / page.page_of(number, chapter), page.chapter(self.chapters, number))
         _write(self.out / "index.html", page.index(self.chapters, self.days, self.facts, answer(self.chapters)))
@@ -106,6 +112,7 @@ def tour(
     told = Telling(out, _facts(size, seed), 8)
     with alone() if encoder is None and language_model is None else nullcontext():
         _tell(told, world, bases)
+    told.pages()
     assert told.days is not None
     seconds = round(sum(c.seconds for c in told.chapters), 1)
     return Tour(str(out), str(out / "index.html"), tuple(told.chapters), told.days, told.made, seconds)
