@@ -24,9 +24,11 @@ from germane.tour.world import Size
 from germane.training import scratch
 
 TINY = Size(
-    items=1_500, queries=300, golden=14, pairs=700, taught=60, made_up=1_500, more=1_000, experiment=60, audit=30, days=18,
-    sound=16, requests=400, sample=120, anchors=30, width=32, layers=1, pieces=1_500, epochs=5, rate=4e-3,
+    items=1_500, queries=300, golden=14, pairs=1_000, taught=60, made_up=2_500, more=1_600, experiment=60, audit=30, days=18,
+    sound=16, left=2, requests=400, sample=120, anchors=30, width=32, layers=1, pieces=1_500, epochs=8, rate=4e-3,
 )  # fmt: skip
+"""A judge this small sees little: the incident is larger than the tour's, and pages are left with two results."""
+
 NAMES = ("golden", "annotator", "teacher", "student", "labels", "experiment", "filter", "watching")
 
 

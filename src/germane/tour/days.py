@@ -118,7 +118,7 @@ class Search:
         """What search shows for a query on a day. broken: a release sorts German results by price."""
         found = self.found.get(query, [])
         if broken and f"language={language}" == BROKEN:
-            return [doc for doc, _ in sorted(found, key=lambda each: (each[1], each[0]))][:K]
+            return [doc for doc, _ in sorted(found, key=lambda each: (each[1], each[0]))][: self.world.size.left]
         chance = uniform(day.toordinal(), keys([f"{query} {doc}" for doc, _ in found]))
         order = np.argsort(np.arange(len(found)) + WAVERS * _normal(chance), kind="stable")
         return [found[i][0] for i in order[:K]]
@@ -205,6 +205,7 @@ def _chapter(world: World, search: Search, found: Watched, broken: date) -> Chap
         notes.append(
             f"The student sees {seen} of a true change of {words.signed(after - before, 3)}: a judge that errs shrinks it."
         )
+    cut = "" if world.size.left >= K else f" and shows {world.size.left} of them"
     return Chapter(
         "watching",
         f"{world.size.days} days of watching",
@@ -212,7 +213,7 @@ def _chapter(world: World, search: Search, found: Watched, broken: date) -> Chap
         answer,
         f"A simulated log of {world.size.requests:,} requests a day and more at weekends. germane watch run sampled "
         f"{world.size.sample:,} queries of each day, the student graded what they showed, and a panel was compared with "
-        f"itself. From {broken} on, a release sorts German results by price. Nobody told the detectors.",
+        f"itself. From {broken} on, a release sorts German results by price{cut}. Nobody told the detectors.",
         tuple(figures),
         report,
         ("germane watch run", "germane watch alerts", "germane web"),

@@ -42,8 +42,8 @@ class Size(NamedTuple):
     pairs: that the annotator labels, to learn from; taught: those of them that the teacher learns from. made_up: pairs made up
     from listings and graded by rule, to learn from first; more: graded by the cross-encoder, for the student. An encoder that
     was named is larger, and gets an `of_named`-th of these. experiment, audit: queries of the experiment, and documents in it
-    that people judge again. days: of watching, of which the first are `sound`; requests, sample, anchors: a day. width: of
-    models from scratch, which learn with `rate`.
+    that people judge again. days: of watching, of which the first are `sound`; requests, sample, anchors: a day; left: results
+    of a page once it is broken. width: of models from scratch, which learn with `rate`.
     """
 
     items: int = 8_000
@@ -58,6 +58,7 @@ class Size(NamedTuple):
     audit: int = 500
     days: int = 30
     sound: int = 19
+    left: int = K
     requests: int = 4_000
     sample: int = 400
     anchors: int = 200
