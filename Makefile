@@ -25,7 +25,7 @@ demo: $(VENV)/.core  ## set up the core and answer one question on a simulated m
 annotate: $(VENV)/.all  ## judge the demo's pairs in a browser: prints an address, and logins of two raters and an owner
 	$(BIN)/germane annotate
 
-tour: $(VENV)/.all  ## train a cross-encoder, a teacher and a student on the simulated marketplace: tour/leaderboard.html
+tour: $(VENV)/.all  ## the whole story on a simulated marketplace, from golden votes to an alert: tour/index.html
 	$(BIN)/germane tour --out tour
 
 esci: $(VENV)/.all  ## judges of product search from human labels, out of fold (GERMANE_DATA, GERMANE_MODELS; best with a GPU)

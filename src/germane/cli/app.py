@@ -52,7 +52,7 @@ VERBS = {
     "backup": "germane.pipeline.backup:backup",
     "restore": "germane.pipeline.backup:restore",
     "demo": "germane.pipeline.demo:demo",
-    "tour": "germane.pipeline.tour:tour",
+    "tour": "germane.tour.story:tour",
     "doctor": "germane.pipeline.doctor:doctor",
     "bench": "germane.pipeline.bench:bench",
     "schema": "germane.pipeline.schema:schema",

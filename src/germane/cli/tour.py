@@ -1,4 +1,4 @@
-"""`germane tour`: how judges are made, on a simulated marketplace."""
+"""`germane tour`: the whole story on a simulated marketplace, and a folder of pages that tell it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,17 @@ def tour(
     seed: SeedOption = 1,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """How are judges made?
+    """What does a team do with all of this, from the first vote to an alert?
 
-    A cross-encoder, a teacher and a student are trained on a simulated marketplace and compared; needs the extra train.
+    A simulated marketplace in eight chapters: golden votes, an annotator, teachers, a student, labels, an experiment, a filter,
+    thirty watched days. Killed, the next call goes on. Needs the extras train, web and llm.
     """
-    board = call("tour", out, encoder=encoder, language_model=language_model, seed=seed)
-    show(board, as_json=output == Output.JSON)
-    if output == Output.TEXT:
-        print(f"page: {out / 'leaderboard.html'}")
+    found = call("tour", out, encoder=encoder, language_model=language_model, seed=seed)
+    if output == Output.JSON:
+        show(found, as_json=True)
+        return
+    for number, chapter in enumerate(found.chapters, 1):
+        print(f"{number}. {chapter.title} ({chapter.seconds:.0f} s): {chapter.answer}")
+        print(f"   {out / chapter.report.path}")
+    print(f"seconds: {found.seconds:.0f}{'' if found.made else ', when it was done: nothing had changed'}")
+    print(f"begin at: {found.page}")

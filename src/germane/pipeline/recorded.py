@@ -58,7 +58,7 @@ def sample(out: Path, *, seed: int = 1) -> Sampled:
     truth: list[Any] = labelled.people(market, pairs)["relevance"].to_pylist()
     texts = zip(pairs["query"].to_pylist(), pairs["text"].to_pylist(), truth, strict=True)
     rng = np.random.default_rng(seed)
-    lines = [json.dumps({"query": q, "item": t, "replies": _replies(g, market.scale.labels, rng)}) for q, t, g in texts]
+    lines = [json.dumps({"query": q, "item": t, "replies": replies(g, market.scale.labels, rng)}) for q, t, g in texts]
     store.write_text(out / RECORDING, "\n".join(lines) + "\n")
     ask = f"germane label --judge llm:sample/recorded --scale {market.scale.name} --replies {out} --samples {SAMPLES}"
     steps = (
@@ -74,12 +74,23 @@ def sample(out: Path, *, seed: int = 1) -> Sampled:
 _COLUMNS = ["query_id", "query", "doc_id", "text"]
 
 
-def _replies(grade: int, labels: tuple[str, ...], rng: np.random.Generator) -> list[str]:
-    """Samples of a made-up annotator on one pair: its hard pairs are hard for all samples."""
+SLIPS = (-1, 1, 1, 2)
+"""By how many grades a sample that errs is off, each as likely: mostly the better grade."""
+
+
+def replies(
+    grade: int,
+    labels: tuple[str, ...],
+    rng: np.random.Generator,
+    *,
+    samples: int = SAMPLES,
+    slips: tuple[int, ...] = SLIPS,
+) -> list[str]:
+    """Samples of a made-up annotator on one pair, as a model would write them: its hard pairs are hard for all samples."""
     keen = float(np.clip(rng.beta(2, 2 * (1 - KEEN) / KEEN), 0.1, 0.99))
     found = []
-    for _ in range(SAMPLES):
-        said = grade if rng.random() < keen else int(np.clip(grade + rng.choice([-1, 1, 1, 2]), 0, len(labels) - 1))
+    for _ in range(samples):
+        said = grade if rng.random() < keen else int(np.clip(grade + rng.choice(slips), 0, len(labels) - 1))
         verdict = {"reasoning": "Simulated.", "grade": labels[said], "confidence": round(keen, 2)}
         chance = rng.random()
         if chance < 0.01:
