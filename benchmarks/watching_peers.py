@@ -1,8 +1,8 @@
-"""Watching a search: germane, a rule of three sigma, an e-detector, Evidently and NannyML on the same simulated series, in one run.
+"""Watching a search: germane, three sigma, an e-detector, Evidently and NannyML on the same simulated series, in one run.
 
-    python benchmarks/watching_peers.py                        # makes two environments with uv, then about ten minutes
-    python benchmarks/watching_peers.py --quarters 1 --cases 5   # a look
-    python benchmarks/watching_peers.py --evidently VENV/bin/python --nannyml VENV/bin/python   # environments that are there
+    python benchmarks/watching_peers.py          # makes two environments with uv, then half an hour on two busy cores
+    python benchmarks/watching_peers.py --cases 2 # a look
+    python benchmarks/watching_peers.py --evidently PYTHON --nannyml PYTHON   # environments that are there
 
 Simulated, seeded: quarters without an incident, and incidents of which the first days are watched. All see the same days of the
 same panel. germane, three sigma and the e-detector read each segment's daily figures; Evidently and NannyML, which are made for
@@ -52,7 +52,12 @@ def cases(quarters: int, incidents: int, seed: int) -> list[Case]:
             day = STRUCK + i % 7
             struck = [Incident(day, "search", segment, drop)]
             found.append(
-                Case(year(Market(), incidents=struck, days=day + within, metrics=2, seed=seed + 1000 + i), day, day + within, segment)
+                Case(
+                    year(Market(), incidents=struck, days=day + within, metrics=2, seed=seed + 1000 + i),
+                    day,
+                    day + within,
+                    segment,
+                )
             )
     return found
 
@@ -70,8 +75,14 @@ def environment(python: str | None, name: str) -> tuple[str, str]:
                 return "", f"uv cannot be run: {error}"
             if done.returncode:
                 return "", f"it cannot be installed: {done.stderr.strip().splitlines()[-1]}"
-    done = subprocess.run([python, "-W", "ignore", "-c", f"import {name.lower()}"], capture_output=True, text=True, env=os.environ | QUIET)
-    return (python, "") if done.returncode == 0 else ("", f"it cannot be imported: {(done.stderr.strip() or '-').splitlines()[-1]}")
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", f"import {name.lower()}"], capture_output=True, text=True, env=os.environ | QUIET
+    )
+    return (
+        (python, "")
+        if done.returncode == 0
+        else ("", f"it cannot be imported: {(done.stderr.strip() or '-').splitlines()[-1]}")
+    )
 
 
 class Row(NamedTuple):
@@ -110,11 +121,18 @@ def print_peer(name: str, python: str, given: Sequence[Case], folder: Path) -> N
     for i, case in enumerate(given):
         path = folder / f"{i}.npz"
         if not path.exists():
-            np.savez(path, x=np.stack([y.sample for y in case.years]), member=case.years[0].member, names=np.array(case.years[0].segments))
+            np.savez(
+                path,
+                x=np.stack([y.sample for y in case.years]),
+                member=case.years[0].member,
+                names=np.array(case.years[0].segments),
+            )
         asked.append([str(path), case.first, case.last, case.segment])
     (folder / "asked.json").write_text(json.dumps(asked))
     command = [python, "-W", "ignore", str(AT / f"{name.lower()}_days.py"), str(folder / "asked.json"), str(PAST)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | QUIET) as running:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | QUIET
+    ) as running:
         assert running.stdout is not None
         assert running.stderr is not None
         for line in running.stdout:
@@ -133,8 +151,8 @@ def print_peer(name: str, python: str, given: Sequence[Case], folder: Path) -> N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quarters", type=int, default=2)
-    parser.add_argument("--cases", type=int, default=20, help="incidents of each drop")
+    parser.add_argument("--quarters", type=int, default=1)
+    parser.add_argument("--cases", type=int, default=10, help="incidents of each drop")
     parser.add_argument("--seed", type=int, default=500_000)
     parser.add_argument("--evidently", help="a Python that has Evidently, instead of one made here")
     parser.add_argument("--nannyml", help="a Python that has NannyML, instead of one made here")

@@ -1,4 +1,4 @@
-"""Evidently on days of values, in an environment of its own: benchmarks/watching_peers.py calls it. Prints a line of JSON a way.
+"""Evidently on days of values, in an environment of its own: called by benchmarks/watching_peers.py. A way is a line of JSON.
 
 A report a day and segment takes about 0.15 s, for its figures and histograms: a year of 26 series takes half an hour. So its
 drift tests are called directly, those that a report would choose, after one report has been seen to say the same.
@@ -8,6 +8,7 @@ import json
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from evidently.legacy.calculations.stattests import get_stattest  # noqa: E402
 from evidently.legacy.core import ColumnType  # noqa: E402
 from evidently.metrics import ValueDrift  # noqa: E402
 
-PAST = int(sys.argv[2])
+ASKED, PAST = json.loads(Path(sys.argv[1]).read_text()), int(sys.argv[2])
 WAYS = {
     "its default test (Wasserstein, 0.1 SD), values": (False, None),
     "its K-S test (p 0.05), values": (False, "ks"),
@@ -53,7 +54,7 @@ def checked(x, inside, t):
 
 for what, (differences, method) in WAYS.items():
     start, out, noted = time.perf_counter(), [], False
-    for file, first, last, segment in json.load(open(sys.argv[1])):
+    for file, first, last, segment in ASKED:
         held = np.load(file)
         names = held["names"].tolist()
         days = {}

@@ -1,4 +1,4 @@
-"""NannyML on days of values, in an environment of its own: benchmarks/watching_peers.py calls it. Prints a line of JSON a way.
+"""NannyML on days of values, in an environment of its own: called by benchmarks/watching_peers.py. A way is a line of JSON.
 
 Its thresholds are learned on a reference: 28 days, taken anew every 28 days; chunks are days.
 """
@@ -7,6 +7,7 @@ import json
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pandas as pd
 warnings.filterwarnings("ignore")
 import nannyml  # noqa: E402
 
-PAST = int(sys.argv[2])
+ASKED, PAST = json.loads(Path(sys.argv[1]).read_text()), int(sys.argv[2])
 DAYS = pd.date_range("2026-01-05", periods=1000)
 SETTINGS = {"timestamp_column_name": "date", "chunk_period": "D"}
 WAYS = {
@@ -46,7 +47,7 @@ def alarms(calculator, xs, inside, first, last):
 
 for what, (differences, calculator) in WAYS.items():
     start, out = time.perf_counter(), []
-    for file, first, last, segment in json.load(open(sys.argv[1])):
+    for file, first, last, segment in ASKED:
         held = np.load(file)
         xs = [np.diff(x, axis=0, prepend=np.full((1, x.shape[1]), np.nan)) if differences else x for x in held["x"]]
         days = {}

@@ -30,11 +30,11 @@ WEEKS = 12
 VARIANCE = 0.9
 """The same for a query's variance, of which each day's own estimate counts as one of about ten."""
 
-DOUBT = 4.0
-"""The shortest memory is taken whose likelihood is within so much of the best: a memory too long takes drift for a step."""
+DOUBT = 2.0
+"""The most cautious noise is taken whose likelihood is within so much of the best: a memory too long takes drift for a step."""
 
 APART = 4
-"""Series of a group overlap: together they count as at most so many when the memory is learned."""
+"""Series of a group overlap: together they count as at most so many when the noise is learned."""
 
 _STEADY = np.array([steady(noise) for noise in NOISES])
 OWN, WANDER = _STEADY[:, 0], _STEADY[:, 1]

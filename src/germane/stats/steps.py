@@ -88,9 +88,9 @@ def _cautious(noises: list[Noise]) -> tuple[Noise, ...]:
 MEMORIES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 """The longest averages ten days: more gains little, and turns slow drift into steps."""
 
-LASTS = (0.3, 0.6)
+LASTS = (0.15, 0.3, 0.45, 0.6, 0.8)
 
-NOISES = _cautious([*(Noise(m) for m in MEMORIES), *(Noise(m, last) for m in (0.6, 0.75, 0.9) for last in LASTS)])
+NOISES = _cautious([*(Noise(m) for m in MEMORIES), *(Noise(m, last) for m in (0.6, 0.75, 0.82, 0.9) for last in LASTS)])
 """The noises that are told apart, the most cautious first: the one of which a step tells least."""
 
 
