@@ -75,9 +75,11 @@ def environment(python: str | None, name: str) -> tuple[str, str]:
                 return "", f"uv cannot be run: {error}"
             if done.returncode:
                 return "", f"it cannot be installed: {done.stderr.strip().splitlines()[-1]}"
-    done = subprocess.run(
-        [python, "-W", "ignore", "-c", f"import {name.lower()}"], capture_output=True, text=True, env=os.environ | QUIET
-    )
+    asked = [python, "-W", "ignore", "-c", f"import {name.lower()}"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, env=os.environ | QUIET)
+    except OSError as error:
+        return "", f"{python} cannot be run: {error.strerror}"
     return (
         (python, "")
         if done.returncode == 0
