@@ -2,8 +2,8 @@
 
     python benchmarks/watching.py                            # 200 years of each kind, 200 incidents: half an hour
     python benchmarks/watching.py --years 20 --cases 20      # a look
-    python benchmarks/watching.py --evidently VENV/bin/python # Evidently beside it, from an environment of its own
-    GERMANE_DATA=DATA python benchmarks/watching.py --only real # real logs: Berlin's site search, Bing in January 2020
+    python benchmarks/watching_peers.py                      # Evidently and NannyML beside it, in one run
+    python benchmarks/watching.py --only seasons             # a yearly wave, holidays, weekdays, twice the drift
 
 Simulated throughout but for the last, seeded. A year has 2,000 sampled queries a day in 13 segments, two metrics, weekdays,
 weekends, slow drift and a panel that rotates. On the same series: a plain rule of three sigma on the daily level, and an
@@ -14,16 +14,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,7 +28,7 @@ from germane.monitor.counterfactual import Anchors
 from germane.monitor.days import ALL, JUDGE, Day, Lists, Seen
 from germane.monitor.splitting import split
 from germane.simulate.incidents import ShownDay, metrics_of, shown_days
-from germane.simulate.years import Incident, Market, Year, year
+from germane.simulate.years import HOLIDAYS, Incident, Market, Year, year
 from germane.stats.sequential import e_detector
 
 METRICS = ("sdcg@25", "relevant@25")
@@ -41,7 +36,12 @@ TENTH = "interest=toys"
 POWER_DAYS, STRUCK = 120, 90
 WEEKS = (1, 2, 3)
 CAUSES = ("search", "traffic", "catalogue", "judge")
-EVIDENTLY_DAYS, EVIDENTLY_CASES = 20, 4
+SEASONS = {
+    "a wave of 1 % of the level, holidays with another mix": Market(wave=0.01, holidays=0.4),
+    "a wave of 3 %, the same holidays": Market(wave=0.03, holidays=0.4),
+    "weekdays that differ with SD 0.01, weekends that move traffic by half": Market(weekday=0.01, weekend=0.5),
+    "twice the drift": Market(drift=0.06),
+}
 
 
 def dates(days: int) -> list[str]:
@@ -159,6 +159,24 @@ def print_watched(years: int, first: int) -> None:
             print(f"| {lasting:.0%} | {times} | {name} | {false:.2f} | {cells} |", flush=True)
 
 
+def print_seasons(years: int, first: int) -> None:
+    """False alarms of years with seasons, of the same queries and of their mix; those of the mix in the holidays apart."""
+    print("\n## Seasons, simulated\n")
+    print(
+        "| year | years | same queries, false alarms in 90 days | mix of queries | alerts of the mix in the holidays, a year |"
+    )
+    print("| --- | --- | --- | --- | --- |")
+    for name, market in SEASONS.items():
+        counts = Counter[str]()
+        for seed in range(years):
+            when = dates(365)
+            for alert in detect(history(year(market, metrics=2, seed=first + seed)), when, Rules()):
+                holiday = market.holidays > 0 and when.index(alert.date) >= HOLIDAYS[0] and alert.part == MIX
+                counts["holiday" if holiday else alert.part] += 1
+        each = [counts[part] / (years * 365 / 90) for part in (PAIRED, MIX)]
+        print(f"| {name} | {years} | {each[0]:.2f} | {each[1]:.2f} | {counts['holiday'] / years:.2f} |", flush=True)
+
+
 # --- causes ---------------------------------------------------------------------------------------------------------------
 
 
@@ -233,102 +251,19 @@ def print_causes(cases: int) -> None:
     print(f"| all | | {found} of {sum(total.values())} | {rest} |")
 
 
-# --- Evidently, in its own environment ------------------------------------------------------------------------------------
-
-EVIDENTLY = """
-import json, sys, warnings
-warnings.filterwarnings("ignore")
-import numpy as np, pandas as pd
-from evidently import Dataset, DataDefinition, Report
-from evidently.presets import DataDriftPreset
-rows = json.load(open(sys.argv[1]))
-out = []
-for file, first, last in rows:
-    held = np.load(file)
-    x, member, names = held["x"], held["member"], held["names"].tolist()
-    alarms = []
-    for t in range(first, last):
-        tables = []
-        for a, b in ((t - 28, t), (t, t + 1)):
-            part = x[:, a:b].reshape(len(x), -1, x.shape[2])
-            columns = {}
-            for m in range(len(x)):
-                for s, name in enumerate(names):
-                    values = part[m][:, member[:, s]].ravel()
-                    columns[f"{m}|{name}"] = pd.Series(values)
-            tables.append(columns)
-        drifted = []
-        for column in tables[0]:
-            kind = DataDefinition(numerical_columns=["v"])
-            pair = [Dataset.from_pandas(pd.DataFrame({"v": side[column]}), data_definition=kind) for side in tables]
-            result = Report([DataDriftPreset(columns=["v"])]).run(pair[1], pair[0]).dict()
-            count = next(m["value"]["count"] for m in result["metrics"] if "DriftedColumnsCount" in str(m))
-            if count:
-                drifted.append(column.partition("|")[2])
-        alarms.append([t, sorted(set(drifted))])
-    out.append(alarms)
-json.dump(out, open(sys.argv[2], "w"))
-"""
-
-
-def print_evidently(python: str) -> None:
-    """Its data drift preset, as it comes, on the first metric: each day's queries beside the 28 days before, by segment.
-
-    A report a segment and day takes a tenth of a second: so few days and incidents.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        rows: list[tuple[str, int, int]] = []
-
-        def keep(years: Sequence[Year], first: int, last: int) -> None:
-            path = f"{folder}/{len(rows)}.npz"
-            names = np.array(years[0].segments)
-            np.savez(path, x=years[0].sample[None], member=years[0].member, names=names)
-            rows.append((path, first, last))
-
-        for seed in range(1):
-            keep(year(Market(), days=120, metrics=2, seed=seed), 28, 28 + EVIDENTLY_DAYS)
-        for segment, drop, within in DROPS:
-            for seed in range(EVIDENTLY_CASES):
-                day = STRUCK + seed % 7
-                struck = year(
-                    Market(),
-                    incidents=[Incident(day, "search", segment, drop)],
-                    days=POWER_DAYS,
-                    metrics=2,
-                    seed=10_000 + seed,
-                )
-                keep(struck, day, day + within)
-        asked, told = Path(folder, "in.json"), Path(folder, "out.json")
-        asked.write_text(json.dumps(rows))
-        began = time.perf_counter()
-        subprocess.run([python, "-c", EVIDENTLY, str(asked), str(told)], check=True, stderr=subprocess.DEVNULL)
-        seconds = time.perf_counter() - began
-        found: list[list[list[Any]]] = json.loads(told.read_text())
-    false = 90 / EVIDENTLY_DAYS * sum(bool(names) for _, names in found[0])
-    rest, shares = found[1:], []
-    for i, (segment, _, _) in enumerate(DROPS):
-        mine = rest[i * EVIDENTLY_CASES : (i + 1) * EVIDENTLY_CASES]
-        shares.append(sum(any(segment in names for _, names in alarms) for alarms in mine) / EVIDENTLY_CASES)
-    print(
-        f"\n| 0% | | Evidently's data drift preset, {EVIDENTLY_DAYS} days and {EVIDENTLY_CASES} incidents of each "
-        f"({seconds:.0f} s) | {false:.2f} | {shares[0]:.0%} | {shares[1]:.0%} |"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--years", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0, help="of the first year")
     parser.add_argument("--cases", type=int, default=200, help="incidents of each cause")
-    parser.add_argument("--evidently", help="a Python that has Evidently")
-    parser.add_argument("--only", choices=("power", "causes", "evidently"))
+    parser.add_argument("--only", choices=("power", "seasons", "causes"))
     options = parser.parse_args()
     began = time.perf_counter()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}, numpy {np.__version__}")
     if options.only in (None, "power"):
         print_watched(options.years, options.seed)
-    if options.evidently and options.only in (None, "evidently"):
-        print_evidently(options.evidently)
+    if options.only in (None, "seasons"):
+        print_seasons(options.years, options.seed)
     if options.only in (None, "causes"):
         print_causes(options.cases)
     print(f"\n{time.perf_counter() - began:.0f} s")

@@ -232,3 +232,22 @@ def test_an_alert_of_the_same_queries_is_not_excused_by_traffic():
     assert found.traffic.value > 0
     assert split(BEFORE, after, part=PAIRED, k=K).cause == "search"
     assert split(BEFORE, after, part=MIX, k=K).cause == "traffic"
+
+
+def test_few_anchors_that_did_not_move_are_no_proof_that_the_judge_did_not():
+    """All documents are new, and a little worse: a harder judge would look the same, and twelve anchors would not tell."""
+    pool = [{f"x{q}-{j}": g for j, g in enumerate(p.values())} for q, p in enumerate(POOL)]
+    after = seen("2026-01-12", ranked(pool), gains(pool, ranked(pool), 0.97))
+    said = np.linspace(0, 1, 4)
+    few, many = (split(BEFORE, after, anchors=Anchors(s, s), k=K) for s in (np.tile(said, 3), np.tile(said, 500)))
+    assert few.cause == ""
+    assert few.search.low < 0 < few.search.high
+    assert many.cause == "search"
+    assert parts(few) == pytest.approx(parts(many))
+
+
+def test_anchors_without_an_answer_are_no_anchors():
+    docs = ranked(POOL, first=1)
+    after = seen("2026-01-12", docs, gains(POOL, docs))
+    nothing = Anchors(np.full(30, np.nan), np.full(30, np.nan))
+    assert parts(split(BEFORE, after, anchors=nothing, k=K)) == pytest.approx(parts(split(BEFORE, after, k=K)))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from germane.simulate.incidents import SHOWN, metrics_of, shown_days
-from germane.simulate.years import Incident, Market, year
+from germane.simulate.incidents import SHOWN, Trouble, metrics_of, shown_days
+from germane.simulate.years import HOLIDAYS, Incident, Market, year
 from germane.types import InputError
 
 
@@ -73,3 +73,37 @@ def test_a_store_hides_a_judge_that_changed_from_what_it_judged_before():
         for what, kept in ((None, True), (struck, True), (struck, False))
     )
     assert anew < stored <= calm
+
+
+def test_a_year_has_its_wave():
+    [calm], [wavy] = (year(Market(queries=500, weekday=0, drift=0, wave=wave), metrics=1, seed=4) for wave in (0.0, 0.03))
+    apart = (wavy.level - calm.level)[:, 0]
+    assert apart.max() == pytest.approx(0.015, rel=0.1)
+    assert apart.min() == pytest.approx(-0.015, rel=0.1)
+    assert abs(apart.mean()) < 1e-3
+
+
+def test_holidays_move_traffic_and_nothing_else():
+    [calm], [other] = (year(Market(queries=500, holidays=amount), seed=4) for amount in (0.0, 0.5))
+    assert np.array_equal(calm.sample, other.sample)
+    differ = np.abs(other.level - calm.level).max(1) > 1e-12
+    assert np.flatnonzero(differ).tolist() == list(range(*HOLIDAYS))
+
+
+def test_documents_that_give_way_are_told_and_no_worse():
+    market, struck = Market(queries=1000, quiet=1.0), Incident(3, "search", "all", 0.0)
+    days = list(shown_days(market, struck, days=5, seed=1, trouble=Trouble(churn=0.2)))
+    was, now = set(days[2].docs.ravel().tolist()), set(days[3].docs.ravel().tolist())
+    assert was - now == was & days[3].gone
+    assert now - was == now & days[3].arrived
+    assert len(now & days[3].arrived) / days[3].docs.size == pytest.approx(0.2, abs=0.01)
+    assert metrics_of([days[3]])[0].mean() == pytest.approx(metrics_of([days[2]])[0].mean(), abs=0.02)
+
+
+def test_a_judge_that_changed_in_one_segment_may_move_few_anchors():
+    struck = Incident(3, "judge", "interest=toys", 0.2)
+    moved = {}
+    for alike in (True, False):
+        days = list(shown_days(Market(queries=400), struck, days=4, seed=1, trouble=Trouble(alike=alike, anchors=500)))
+        moved[alike] = int((days[3].anchors != days[2].anchors).sum())
+    assert 0 < moved[False] < moved[True] / 4

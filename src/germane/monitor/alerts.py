@@ -23,7 +23,7 @@ Direction = Literal["down", "up"]
 Series = tuple[str, str, str]  # part, metric, segment
 
 QUARTER = 90
-SPENT = 0.7
+SPENT = 0.8
 """Of the false alarms allowed, the share that thresholds spend: they take the noise as known, and it is learned, which costs
 the rest. Source: our simulations, docs/statistics/alerts.md.
 """

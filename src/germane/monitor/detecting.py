@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from germane.stats.steps import MEMORIES, step_threshold
+from germane.stats.steps import NOISES, steady, step_threshold
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,11 +30,16 @@ WEEKS = 12
 VARIANCE = 0.9
 """The same for a query's variance, of which each day's own estimate counts as one of about ten."""
 
-DOUBT = 4.0
-"""The shortest memory is taken whose likelihood is within so much of the best: a memory too long takes drift for a step."""
+DOUBT = 2.0
+"""The most cautious noise is taken whose likelihood is within so much of the best: a memory too long takes drift for a step."""
 
 APART = 4
-"""Series of a group overlap: together they count as at most so many when the memory is learned."""
+"""Series of a group overlap: together they count as at most so many when the noise is learned."""
+
+_STEADY = np.array([steady(noise) for noise in NOISES])
+OWN, WANDER = _STEADY[:, 0], _STEADY[:, 1]
+SPREADS, GAINS = _STEADY[:, 2, None], _STEADY[:, 3, None]
+LASTING = np.array([noise.lasting for noise in NOISES])[:, None]
 
 PRIOR, LEAST = 20, 0.8
 """Days for which the model's own variance of a step counts, and the least part of it that days may show."""
@@ -51,7 +56,6 @@ class Found:
     se: Floats
     z: Floats
     threshold: Floats
-    memory: Floats
 
 
 class Snapshot(NamedTuple):
@@ -93,8 +97,8 @@ class Learned:
         self.known: dict[int, tuple[Floats, Floats]] = {}
         self.sd = np.zeros(series)
         self.squares, self.days = np.zeros(series), np.zeros(series)
-        self.behind = np.zeros((len(MEMORIES), series))
-        self.likelihood = np.zeros((len(MEMORIES), self.groups))
+        self.behind = np.zeros((len(NOISES), series))
+        self.likelihood = np.zeros((len(NOISES), self.groups))
         self.unit, self.unit_days = np.zeros(series), np.zeros(series)
         self.steps, self.step_days = np.zeros((0, self.groups)), 0.0
         self.members = np.bincount(group, minlength=self.groups)
@@ -143,13 +147,13 @@ class Learned:
             self.known[weekday] = (mean, count)
         return self.known[weekday]
 
-    def noise(self) -> tuple[Floats, Floats]:
-        """(S,) how much larger the variance is than stated, at least 1, and (S,) the memory of the series' group."""
+    def noise(self) -> tuple[Floats, Ints]:
+        """(S,) how much larger the variance is than stated, at least 1, and (S,) which of `NOISES` the series' group has."""
         days = self._of_group(self.days)
         shared = np.where(days > 0, self._of_group(self.squares) / np.maximum(days, 1e-9), 1.0)
         inflation = np.maximum((self.squares + 30 * shared) / (self.days + 30), 1.0)
         told = self.likelihood.max(0) - self.likelihood <= DOUBT
-        return inflation, np.array(MEMORIES)[told.argmax(0)][self.group]
+        return inflation, np.asarray(told.argmax(0)[self.group])
 
     def learn(self, change: Floats, rest: Floats, sd: Floats, weekday: int, gap: int) -> None:
         """Take in a day: its change as it came, and what was left of it beyond its weekday's usual."""
@@ -180,14 +184,13 @@ class Learned:
     def _weigh(self, z: Floats, seen: NDArray[np.bool_], gap: int) -> None:
         """Take in how well each memory would have told this day from those before it: its likelihood, by group."""
         shared = self._of_group(self.squares) / np.maximum(self._of_group(self.days), 1e-9)
-        memory = np.array(MEMORIES)[:, None]
-        spread = np.where(shared > 0, shared, 1.0) / (1 + memory**2)
-        error = np.where(seen, self.behind + z, 0.0)
+        spread = np.where(shared > 0, shared, 1.0) * SPREADS
+        error = np.where(seen, (1 - LASTING) * self.behind + z, 0.0)
         said = -0.5 * (np.log(spread) + np.minimum(error**2 / spread, CLIP**2)) * seen
         share = np.minimum(self.members, APART) / np.maximum(np.bincount(self.group, weights=seen, minlength=self.groups), 1)
         today = np.stack([np.bincount(self.group, weights=row, minlength=self.groups) for row in said]) * share
         self.likelihood = YEAR_ROUND * self.likelihood + (today if gap == 1 else 0.0)
-        self.behind = np.where(seen, memory * error, 0.0)
+        self.behind = np.where(seen, self.behind + z - GAINS * error, 0.0)
 
     def learn_variance(self, own: Floats, n: Floats) -> None:
         seen = np.isfinite(own) & (n > 0)
@@ -204,34 +207,36 @@ class Levels:
     def __init__(self, series: int, window: int) -> None:
         self.behind = np.zeros(series)  # how far the forecast is behind the level, in units of the metric
         self.p = np.full(series, np.nan)  # variance of that; NaN: nothing is known yet
-        self.trace, self.num, self.den = (np.zeros((window, series)) for _ in range(3))
+        self.stays, self.num, self.den = (np.zeros((window, series)) for _ in range(3))
         self.day = np.full((window, series), -1, dtype=np.int64)
 
-    def take(self, t: int, rest: Floats, variance: Floats, memory: Floats, gap: int) -> None:
+    def take(self, t: int, rest: Floats, variance: Floats, noise: Ints, gap: int) -> None:
         """A day's change: the forecast's error, what it adds to the evidence of each step, and the next forecast."""
-        r = variance * memory / (1 + memory**2)
-        q = variance * (1 - memory) ** 2 / (1 + memory**2) * gap
+        goes = 1 - LASTING[noise, 0] ** gap
+        own, wander = variance * OWN[noise], variance * WANDER[noise] * gap
         start = np.isnan(self.p)
-        p = np.where(start, r, self.p) + q
-        f = p + r
+        p = np.where(start, own, self.p)
+        f = goes**2 * p + wander + own * goes * (2 - goes)
         seen = np.isfinite(rest) & (f > 0)
-        for rows in (self.trace, self.num, self.den, self.day):
-            rows[1:] = rows[:-1]
-        self.trace[0], self.num[0], self.den[0], self.day[0] = 1.0, 0.0, 0.0, t
-        error = self.behind + np.nan_to_num(rest)
-        gain = np.where(seen, p / np.where(f > 0, f, 1.0), 0.0)
         inverse = np.where(seen, 1 / np.where(f > 0, f, 1.0), 0.0)
-        self.num += self.trace * error * inverse
-        self.den += self.trace**2 * inverse
-        self.trace *= 1 - gain
-        self.behind = np.where(seen, error * (1 - gain), self.behind)
-        self.p = np.where(seen, p * (1 - gain), self.p)
+        gain = (goes * p + wander) * inverse
+        for rows in (self.stays, self.num, self.den, self.day):
+            rows[1:] = rows[:-1]
+        trace = goes * self.stays
+        trace[0], self.stays[0], self.num[0], self.den[0], self.day[0] = 1.0, 1.0, 0.0, 0.0, t
+        change = np.nan_to_num(rest)
+        error = goes * self.behind + change
+        self.num += trace * error * inverse
+        self.den += trace**2 * inverse
+        self.stays -= gain * trace
+        self.behind = np.where(seen, self.behind + change - gain * error, self.behind)
+        self.p = np.where(seen, p + wander - gain**2 * f, self.p)
         self.restart(np.isnan(rest))
 
     def restart(self, series: NDArray[np.bool_]) -> None:
         """Forget the level of these: a line was drawn, or the chain broke."""
         self.behind[series], self.p[series] = 0.0, np.nan
-        self.num[:, series] = self.den[:, series] = self.trace[:, series] = 0.0
+        self.num[:, series] = self.den[:, series] = self.stays[:, series] = 0.0
 
     def z(self) -> Floats:
         """(window, S) each step in its standard errors."""
@@ -240,10 +245,10 @@ class Levels:
     def accept(self, series: Ints, row: Ints) -> tuple[Floats, Floats]:
         """Size and se of these steps; from here on the level is the one after the step."""
         den = self.den[row, series]
-        size, trace = self.num[row, series] / den, self.trace[row, series]
-        self.behind[series] -= size * trace
-        self.p[series] += trace**2 / den
-        self.num[:, series] = self.den[:, series] = self.trace[:, series] = 0.0
+        size, stays = self.num[row, series] / den, self.stays[row, series]
+        self.behind[series] -= size * stays
+        self.p[series] += stays**2 / den
+        self.num[:, series] = self.den[:, series] = self.stays[:, series] = 0.0
         return size, 1 / np.sqrt(den)
 
 
@@ -264,11 +269,11 @@ def scan(chains: Chains, *, window: int, learning: int, gap: int, snapshots: dic
         change = chains.values[t] if not (chains.new[t] or missing > gap + 1) else np.full(series, np.nan)
         n = chains.n[t]
         usual, wider = learned.usual(int(chains.weekday[t]), missing)
-        inflation, memory = learned.noise()
+        inflation, noise = learned.noise()
         variance = learned.variance(chains.variances[t], n)
         rest = change - usual
         known = learned.settled(int(chains.weekday[t]), missing)
-        level.take(t, np.where(known, rest, np.nan), variance * inflation * wider, memory, missing)
+        level.take(t, np.where(known, rest, np.nan), variance * inflation * wider, noise, missing)
         learned.learn(change, rest, np.sqrt(variance * wider), int(chains.weekday[t]), missing)
         if np.isfinite(change).any():
             learned.learn_variance(np.where(np.isfinite(change), chains.variances[t], np.nan), n)
@@ -281,7 +286,7 @@ def scan(chains: Chains, *, window: int, learning: int, gap: int, snapshots: dic
         if not near.size:
             continue
         allowed = np.where(peak[near] < 0, chains.down[near], chains.up[near])
-        limits = np.array([_limit(a, m, window) for a, m in zip(allowed.tolist(), memory[near].tolist(), strict=True)])
+        limits = np.array([_limit(a, m, window) for a, m in zip(allowed.tolist(), noise[near].tolist(), strict=True)])
         over = np.abs(peak[near]) >= limits
         if over.any():
             who, which = near[over], best[near[over]]
@@ -293,11 +298,12 @@ def scan(chains: Chains, *, window: int, learning: int, gap: int, snapshots: dic
             for day in np.unique(since).tolist():
                 if chains.gap[day] == 1 and (chains.gap[day + 1 : t + 1] == 1).all():
                     learned.forget(int(chains.weekday[day]), 0, who[since == day])
-            rows.append((np.full(who.size, t), who, since, size, se, peak[who], limits[over], memory[who]))
-    columns = [np.concatenate(c) for c in zip(*rows, strict=True)] if rows else [np.zeros(0)] * 8
+            rows.append((np.full(who.size, t), who, since, size, se, peak[who], limits[over]))
+    columns = [np.concatenate(c) for c in zip(*rows, strict=True)] if rows else [np.zeros(0)] * 7
     whole = [c.astype(np.int64) for c in columns[:3]]
     return Found(whole[0], whole[1], whole[2], *(c.astype(np.float64) for c in columns[3:]))
 
 
-def _limit(rate: float, memory: float, window: int) -> float:
-    return step_threshold(float(f"{rate:.3g}"), memory=memory, window=window) if rate > 0 else np.inf
+def _limit(rate: float, noise: int, window: int) -> float:
+    memory, lasting = NOISES[noise]
+    return step_threshold(float(f"{rate:.3g}"), memory=memory, lasting=lasting, window=window) if rate > 0 else np.inf

@@ -199,17 +199,33 @@ def _averaged(pairs: Sequence[_Pair], anchors: Anchors) -> tuple[Floats, dict[st
 
 
 def _of_anchors(pairs: Sequence[_Pair], anchors: Anchors, parts: Floats) -> Floats:
-    """(4, 4) what the judge's map, learned on some anchors, adds to the variance: groups of them left out in turn."""
-    m = len(anchors.before)
-    groups = min(GROUPS, m)
-    if groups < 2 or np.array_equal(anchors.before, anchors.after, equal_nan=True):
+    """(4, 4) what the judge's map, learned on some anchors, adds to the variance: groups of them left out in turn.
+
+    Where none of m anchors moved, nothing would be left to vary, and still 3 in m may move unseen: then as if one of them had
+    moved to the next value.
+    """
+    said = np.isfinite(anchors.before) & np.isfinite(anchors.after)
+    then, now = anchors.before[said], anchors.after[said]
+    if not then.size:
+        return np.zeros((4, 4))
+    if np.array_equal(then, now):  # none moved: of so few, one might have
+        off = _averaged(pairs, Anchors(then, then - _least_move(then) / then.size))[0] - parts
+        return np.outer(off, off)
+    m, groups = then.size, min(GROUPS, then.size)
+    if groups < 2:
         return np.zeros((4, 4))
     moved = []
     for g in range(groups):
         kept = np.arange(m) % groups != g
-        moved.append(_averaged(pairs, Anchors(anchors.before[kept], anchors.after[kept]))[0])
+        moved.append(_averaged(pairs, Anchors(then[kept], now[kept]))[0])
     off = np.array(moved) - parts
     return np.asarray((groups - 1) / groups * off.T @ off)
+
+
+def _least_move(gains: Floats) -> float:
+    """From a gain to the next: the smallest difference that anchors have, the whole scale where they have one gain only."""
+    values = np.unique(gains)
+    return float(np.diff(values).min()) if values.size > 1 else 1.0
 
 
 def _variance(u: Floats, code: NDArray[np.int64]) -> float:

@@ -8,7 +8,7 @@ an unchanged name. The drop is reached exactly in expectation, by as many querie
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ ANCHORS = 400
 class ShownDay(NamedTuple):
     """A day of n queries. names: (n,). requests: (n,). segments: column -> (n,). docs: (n, k) ids, -1 for none. gains: (n, k)
     by that day's judge. anchors: (m,) gains of the fixed pairs by that day's judge. gone: ids that left the catalogue.
+    arrived: ids that came into it. fresh: (n, k) True where the label was made that day, past or beside a store.
     """
 
     names: NDArray[np.str_]
@@ -40,10 +41,31 @@ class ShownDay(NamedTuple):
     gains: Floats
     anchors: Floats
     gone: frozenset[int]
+    arrived: frozenset[int] = frozenset()
+    fresh: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What else makes an incident hard to name. also: incidents beside the first, on its day. churn: share of all documents
+    that give way to new ones on that day, no better and no worse. anchors: how many there are. alike: False if a judge that
+    changed in one segment moves that segment's share of the anchors only.
+    """
+
+    also: tuple[Incident, ...] = ()
+    churn: float = 0.0
+    anchors: int = ANCHORS
+    alike: bool = True
 
 
 def shown_days(
-    market: Market | None, incident: Incident | None, *, days: int, seed: int, store: bool = False
+    market: Market | None,
+    incident: Incident | None,
+    *,
+    days: int,
+    seed: int,
+    store: bool = False,
+    trouble: Trouble | None = None,
 ) -> Iterator[ShownDay]:
     """Days one after the other, fixed by the seed. store: labels are made once, so that a judge's change shows in new pairs
     and in the anchors alone.
@@ -54,7 +76,7 @@ def shown_days(
     >>> len(days), days[0].docs.shape, len(days[1].gone), len(days[2].gone) > 0
     (4, (100, 10), 0, True)
     """
-    market = replace(market or Market(), between=0.2)
+    market, trouble = replace(market or Market(), between=0.2), trouble or Trouble()
     rng = np.random.default_rng(seed)
     names, member = members_of(market, rng)
     n = market.queries
@@ -69,34 +91,45 @@ def shown_days(
     there = np.ones((n, POOL), np.bool_)
     demoted = np.zeros((n, POOL))
     harder = np.zeros((n, POOL), np.int64)
-    anchor = rng.binomial(STEPS, rng.beta(market.level * spread, (1 - market.level) * spread, ANCHORS))
+    anchor = rng.binomial(STEPS, rng.beta(market.level * spread, (1 - market.level) * spread, trouble.anchors))
     seen = np.zeros((n, POOL), np.bool_)
-    gone: frozenset[int] = frozenset()
+    gone, arrived = frozenset[int](), frozenset[int]()
+    number = np.arange(POOL) + POOL * np.arange(n)[:, None]
     for t in range(days):
-        if incident and t == incident.day:
-            inside = member[:, names.index(incident.segment)]
-            target = incident.drop * _level(grade, w[:t].mean(0), inside)
-            if incident.cause == "traffic":
+        for each in (incident, *trouble.also) if incident and t == incident.day else ():
+            inside = member[:, names.index(each.segment)]
+            target = each.drop * _level(grade, w[:t].mean(0), inside)
+            if each.cause == "traffic":
                 _draw_traffic(w, t, grade, inside, target)
-            elif incident.cause == "judge":
+            elif each.cause == "judge":
                 p = target / (_discounted((grade[:, :SHOWN] > 0) / STEPS)[inside] @ w[0][inside] / w[0][inside].sum())
                 harder = ((rng.random((n, POOL)) < p) & inside[:, None] & (grade > 0)).astype(np.int64)
-                anchor = anchor - ((rng.random(ANCHORS) < p) & (anchor > 0))
+                moved = np.arange(anchor.size) < anchor.size * (1.0 if trouble.alike else inside.mean())
+                anchor = anchor - ((rng.random(anchor.size) < p) & (anchor > 0) & moved)
             else:
-                _strike(incident.cause, target, inside, grade, w[:t].mean(0), there, demoted, rng)
-                left = np.argwhere(~there)
-                gone = frozenset((left[:, 0] * POOL + left[:, 1]).tolist())
+                _strike(each.cause, target, inside, grade, w[:t].mean(0), there, demoted, rng)
+                gone |= frozenset(number[~there].tolist())
+        if trouble.churn and incident and t == incident.day:
+            new = (rng.random((n, POOL)) < trouble.churn) & there
+            gone |= frozenset(number[new].tolist())
+            grade = np.where(
+                new, rng.binomial(STEPS, np.clip(mean[:, None] + rng.normal(0, 0.15, (n, POOL)), 0.02, 0.98)), grade
+            )
+            number = np.where(new, number + n * POOL, number)
+            seen[new], arrived = False, frozenset(number[new].tolist())
         loud = rng.random(n) >= market.quiet
         noise = np.where(loud[:, None], rng.normal(0, WAVERS, (n, POOL)), 0.0)
         order = np.argsort(np.where(there, np.arange(POOL) + demoted + noise, np.inf), axis=1, kind="stable")[:, :SHOWN]
         here = np.take_along_axis(there, order, 1)
-        now = grade - np.where(seen, 0, harder) if store else grade - harder
+        now = np.maximum(grade - np.where(seen, 0, harder), 0) if store else np.maximum(grade - harder, 0)
+        made = ~np.take_along_axis(seen, order, 1) if store else np.ones(order.shape, np.bool_)
         if not (incident and t >= incident.day):
             np.put_along_axis(seen, order, True, 1)
         gains = np.take_along_axis(now, order, 1) / STEPS
-        ids = order + POOL * np.arange(n)[:, None]
+        ids = np.take_along_axis(number, order, 1)
         texts = np.array([f"q{q}" for q in range(n)])
-        yield ShownDay(texts, w[t], columns, np.where(here, ids, -1), np.where(here, gains, 0.0), anchor / STEPS, gone)
+        said = np.where(here, gains, 0.0)
+        yield ShownDay(texts, w[t], columns, np.where(here, ids, -1), said, anchor / STEPS, gone, arrived, made)
 
 
 def _discounted(gains: Floats) -> Floats:

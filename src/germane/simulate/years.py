@@ -25,6 +25,10 @@ SEGMENTS = {
 }
 
 
+HOLIDAYS = (353, 360)
+"""The days of a year, from its first Monday on, when other things are asked for: from the 24th of December on."""
+
+
 class Incident(NamedTuple):
     """What goes wrong from a day on. drop: relative, of the level of the segment ("all" or column=value)."""
 
@@ -41,7 +45,9 @@ class Market:
     quiet: share of days on which a query's results are as usual. rotation: share of the panel replaced each day.
     weekday: SD of the weekdays' effect on the metric. weekend: by how much traffic moves between segments at weekends.
     drift: the largest slow change of a year, in units of the metric. busy: SD of the log of a query's daily traffic.
-    alike: correlation of the noise of two metrics.
+    alike: correlation of the noise of two metrics. wave: amplitude of a yearly wave of the metric, relative to its level;
+    a query's own differs by half as much. holidays: SD of the log by which traffic moves between segments in a week of
+    December (`HOLIDAYS`), and half of it between queries.
     """
 
     queries: int = 2000
@@ -56,6 +62,8 @@ class Market:
     drift: float = 0.03
     busy: float = 0.15
     alike: float = 0.8
+    wave: float = 0.0
+    holidays: float = 0.0
     segments: dict[str, dict[str, float]] = field(default_factory=lambda: SEGMENTS)
 
 
@@ -103,6 +111,7 @@ def year(
     names, member = members_of(market, rng)
     xs, mean = _metric(market, days, metrics, rng, independent)
     w = traffic_of(market, names, member, days, rng)
+    _seasons(market, xs, w, member, np.random.default_rng([seed, 1]))
     for incident in incidents:
         if incident.segment not in names:
             raise InputError(f"an incident in {incident.segment!r}: the market has {', '.join(names)}")
@@ -158,6 +167,20 @@ def traffic_of(market: Market, names: Sequence[str], member: NDArray[np.bool_], 
     weekend = np.exp(member @ tilt)
     factor = np.where((np.arange(days) % 7 >= 5)[:, None], weekend, 1.0)
     return base * factor * np.exp(market.busy * rng.standard_normal((days, market.queries)))
+
+
+def _seasons(market: Market, xs: Sequence[Floats], w: Floats, member: NDArray[np.bool_], rng: np.random.Generator) -> None:
+    """A wave of the metrics over the year, and another mix in the holidays."""
+    days, n = w.shape
+    if market.wave:
+        own = market.wave * market.level * (1 + 0.5 * rng.standard_normal(n))
+        year_round = np.sin(2 * np.pi * (np.arange(days) / 365 + rng.random()))
+        for x in xs:
+            x += year_round[:, None] * own
+    if market.holidays:
+        tilt: Floats = np.asarray(rng.normal(0, market.holidays / 2, member.shape[1]))
+        tilt[0] = 0.0
+        w[slice(*HOLIDAYS)] *= np.exp(member @ tilt + rng.normal(0, market.holidays / 2, n))
 
 
 def _strike(
