@@ -70,7 +70,8 @@ def test_the_help_of_a_verb_starts_with_a_question(germane, verb):
     assert re.match(r"Usage: germane \S+ .*\n\n  [A-Z][^.]*?\?\n", out, re.DOTALL)
 
 
-GROUPS = ("train", "guide", "golden", "signal", "account", "registry", "watch")  # of commands that have options of their own
+# Of commands that have options of their own.
+GROUPS = ("train", "guide", "golden", "signal", "account", "registry", "watch", "experiment")
 
 
 @pytest.mark.parametrize("verb", [*(verb for verb in cli.VERBS if verb not in GROUPS), *COMMANDS, "account list"])
