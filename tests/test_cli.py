@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from germane import cli, settings
-from germane.cli.app import GOLDEN, GUIDE, PARTS, SIGNAL, TRAIN, WATCH
+from germane.cli.app import EXPERIMENT, GOLDEN, GUIDE, PARTS, SIGNAL, TRAIN, WATCH
 from germane.types import InputError
 
 QRELS = "q1 0 a 3\nq1 0 b 0\nq1 0 c 1\nq2 0 a 2\nq2 0 d 0\nq3 0 e 1\n"
@@ -45,7 +45,7 @@ def germane(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     return call
 
 
-OF_GROUPS = {"train": TRAIN, "guide": GUIDE, "golden": GOLDEN, "signal": SIGNAL, "watch": WATCH}
+OF_GROUPS = {"train": TRAIN, "guide": GUIDE, "golden": GOLDEN, "signal": SIGNAL, "watch": WATCH, "experiment": EXPERIMENT}
 COMMANDS = [f"{group} {what}" for group, of in OF_GROUPS.items() for what in of]
 
 
@@ -70,7 +70,8 @@ def test_the_help_of_a_verb_starts_with_a_question(germane, verb):
     assert re.match(r"Usage: germane \S+ .*\n\n  [A-Z][^.]*?\?\n", out, re.DOTALL)
 
 
-GROUPS = ("train", "guide", "golden", "signal", "account", "registry", "watch")  # of commands that have options of their own
+# Of commands that have options of their own.
+GROUPS = ("train", "guide", "golden", "signal", "account", "registry", "watch", "experiment")
 
 
 @pytest.mark.parametrize("verb", [*(verb for verb in cli.VERBS if verb not in GROUPS), *COMMANDS, "account list"])

@@ -51,7 +51,10 @@ def open_(
     project: ProjectOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """What do we ask, and what loss would not matter? Stated before the first look, and not changed after it."""
+    """What do we ask, and what loss would not matter?
+
+    Stated before the first look, and not changed after it.
+    """
     options: dict[str, Any] = {"control": control, "treatment": treatment, "scale": scale, "margin": margin}
     options |= {"population": population, "relative": relative, "question": question, "metric": metric, "card": card}
     options |= {"by": by, "queries": queries, "mde": mde, "condensed": condensed, "expected": expected, "level": level}
@@ -78,7 +81,10 @@ def look(
     project: ProjectOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """What do all batches so far say, this one included? As often as you like."""
+    """What do all batches so far say, this one included?
+
+    As often as you like: the interval holds at every look at once.
+    """
     options: dict[str, Any] = {"control": control, "treatment": treatment, "judgments": judgments, "design": design}
     options |= {"card": card, "allow": tuple(allow or ()), "metric": metric, "scale": scale, "note": note}
     found = call("experiment look", name, actor=_actor(), project=project, **options)
@@ -101,7 +107,10 @@ def decide(
     project: ProjectOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """What was decided, by whom, and why? A later decision supersedes; the earlier ones stay."""
+    """What was decided, by whom, and why?
+
+    A later decision supersedes; the earlier ones stay.
+    """
     _say(call("experiment decide", name, decision, by=by or _me(), why=why, actor=_actor(), project=project), output)
 
 
