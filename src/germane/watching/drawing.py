@@ -184,4 +184,4 @@ def _lists_of(log: DayLog, table: pa.Table, day: date) -> Any:
     import pyarrow as pa
 
     found = lists(log, table, seed=log.plan.seed, day=day)
-    return pa.array([found[query] for query in table["query"].to_pylist()], pa.list_(pa.string()))
+    return pa.array([found[str(query)] for query in table["query"].to_pylist()], pa.list_(pa.string()))

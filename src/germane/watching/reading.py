@@ -70,7 +70,7 @@ def opened(plan: Plan, day: date, files: Sequence[Path]) -> Iterator[DayLog]:
     with connected(MEMORY) as connection:
         try:
             with _source(plan, connection, files) as source:
-                asked = {"name": source.name, "dialect": source.dialect, "parses": source.parses}
+                asked: dict[str, Any] = {"name": source.name, "dialect": source.dialect, "parses": source.parses}
                 log = DayLog(connection, plan, source, requests.of_day(source.table, plan, day, **asked))
                 _counted(log)
                 yield log

@@ -18,9 +18,12 @@ class Source(Protocol):
 
     table: Any
     name: str
-    dialect: str
     parses: bool
     moved: int
+
+    @property
+    def dialect(self) -> str:
+        """Of the database, as Ibis calls it."""
 
     def keep(self, expression: Any, name: str) -> None:
         """A table of this name with the rows of an expression."""
@@ -40,9 +43,12 @@ class Files:
     backend: Any
     table: Any
     name: str
-    dialect: str = "duckdb"
     parses: bool = True
     moved: int = 0
+
+    @property
+    def dialect(self) -> str:
+        return "duckdb"
 
     @classmethod
     def of(cls, connection: Any, files: Sequence[Path], zone: str) -> Files:
