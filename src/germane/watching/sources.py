@@ -43,9 +43,12 @@ class Files:
     backend: Any
     table: Any
     name: str
-    dialect: str = "duckdb"
     parses: bool = True
     moved: int = 0
+
+    @property
+    def dialect(self) -> str:
+        return "duckdb"
 
     @classmethod
     def of(cls, connection: Any, files: Sequence[Path], zone: str) -> Files:
