@@ -5,11 +5,10 @@
     python benchmarks/dashboards.py --segments 4 --metrics 3 --pages labels costs golden
 
 The history is generated (seeded by its own formula; the values mean nothing) and written to SQLite in a temporary folder as
-the daily job would have written it: a level of every metric in every segment, and two changes of each, every day. The files of every
-day are those of 2,000 queries with 25 results and texts of 70 words (six days are made, the others are links to them), and the
-golden task has two votes of each of its pairs. Each page is
-asked for in process, through the whole application without a network, once to warm up and then --times times. Beside nothing:
-there is no peer that shows these pages.
+the daily job would have written it: a level of every metric in every segment, and two changes of each, every day. The files of
+every day are those of 2,000 queries with 25 results and texts of 70 words (six days are made, the others are links to them),
+and the golden task has two votes of each of its pairs. Each page is asked for in process, through the whole application without
+a network, once to warm up and then --times times. Beside nothing: there is no peer that shows these pages.
 """
 
 from __future__ import annotations
