@@ -210,7 +210,7 @@ def _of_anchors(pairs: Sequence[_Pair], anchors: Anchors, parts: Floats) -> Floa
         return np.zeros((4, 4))
     if np.array_equal(then, now):  # none moved: of so few, one might have
         off = _averaged(pairs, Anchors(then, then - _least_move(then) / then.size))[0] - parts
-        return np.outer(off, off)
+        return np.asarray(np.outer(off, off), np.float64)
     m, groups = then.size, min(GROUPS, then.size)
     if groups < 2:
         return np.zeros((4, 4))

@@ -180,7 +180,8 @@ def _seasons(market: Market, xs: Sequence[Floats], w: Floats, member: NDArray[np
     if market.holidays:
         tilt: Floats = np.asarray(rng.normal(0, market.holidays / 2, member.shape[1]))
         tilt[0] = 0.0
-        w[slice(*HOLIDAYS)] *= np.exp(member @ tilt + rng.normal(0, market.holidays / 2, n))
+        first, last = HOLIDAYS
+        w[first:last] *= np.exp(member @ tilt + rng.normal(0, market.holidays / 2, n))
 
 
 def _strike(

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from germane.types import InputError
 
@@ -71,7 +72,7 @@ def steady(noise: Noise) -> Steady:
     return Steady(own, wander, error, gain)
 
 
-def told(noise: Noise, window: int) -> np.ndarray:
+def told(noise: Noise, window: int) -> NDArray[np.float64]:
     """(window,) how much more than its first day a step's first 1, 2, ... days tell: ratios of information."""
     gain, goes = steady(noise).gain, 1 - noise.lasting
     trace = np.ones(window)
