@@ -227,6 +227,14 @@ def test_what_is_not_known_is_said_in_one_line(browser, history, path):
     assert set(browser.get(f"/api{api_path}", 422).json()) == {"error"}
 
 
+def test_a_segment_without_a_request_on_the_last_day_still_has_its_chart(browser, history, registry, clock):
+    histories.write_day(registry, 40)
+    clock.pass_(days=1)
+    found = browser.get("/api/overview?segment=language%3Dl1").json()
+    assert any(day["levels"]["sdcg@25"] for day in found["days"])
+    assert any("language=l1 has no level on the last day" in note for note in found["notes"])
+
+
 def test_the_first_day_of_the_calendar_has_no_week_before_it(browser, history):
     assert browser.get("/api/segments?date=0001-01-05").json()["rows"] == []
 

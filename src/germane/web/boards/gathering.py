@@ -36,11 +36,15 @@ def overview(call: Call) -> views.Overview:
     metrics, segments = looking.names(of, span.last_done)
     asked, segment = call.query.get("metric", ""), call.query.get("segment", "") or "all"
     shown = [_known(asked, metrics, "metric")] if asked else firsts(metrics)
-    _known(segment, [*segments, "all"], "segment")
     first, last = window(call.query, span)
     found = looking.traffic(of, first, last)
     known_levels: dict[str, dict[str, Estimate]] = {name: {} for name in shown}
-    for row in looking.series(of, shown, segment, first, last):
+    rows = looking.series(of, shown, segment, first, last)
+    if segment not in (*segments, "all"):
+        if not rows:
+            _known(segment, [*segments, "all"], "segment")
+        notes.append(f"{segment[:60]} has no level on the last day, {span.last_done}")
+    for row in rows:
         if math.isfinite(row.estimate.value):
             known_levels[row.metric][row.date] = row.estimate
     lines = [views.Line(*line) for line in looking.drawn(of, first, last)]
