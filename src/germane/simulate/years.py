@@ -178,7 +178,7 @@ def _seasons(market: Market, xs: Sequence[Floats], w: Floats, member: NDArray[np
         for x in xs:
             x += year_round[:, None] * own
     if market.holidays:
-        tilt = rng.normal(0, market.holidays / 2, member.shape[1])
+        tilt = rng.normal(0, market.holidays / 2, int(member.shape[1]))
         tilt[0] = 0.0
         first, last = HOLIDAYS
         w[first:last] *= np.exp(member @ tilt + rng.normal(0, market.holidays / 2, n))
