@@ -37,6 +37,8 @@ from urllib.parse import quote
 from germane.labelling.speed import surroundings
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+READER = "reader-of-it-all"  # who logs in, and with which password
+COOKIE: dict[str, str] = {}
 PAIR = "pair.json"  # a query and a document that the last day shows
 READERS = 20
 ALONE = 5
@@ -94,6 +96,8 @@ def history(folder: Path, days: int, *, segments: int, metrics: int) -> list[str
     import histories
     import shown_days
 
+    from germane.registry import accounts
+    from germane.registry.accounts import Role
     from germane.registry.database import open_registry
 
     dates = [str(histories.FIRST + histories.timedelta(number)) for number in range(days)]
@@ -105,6 +109,7 @@ def history(folder: Path, days: int, *, segments: int, metrics: int) -> list[str
         alerts = tuple(range(20, days, 30))
         histories.write(registry, days, segments=segments, metrics=metrics, gaps=(17,), missing=(40,), alerts=alerts)
         shown_days.judged(registry, 2_000)
+        accounts.add(registry, READER, Role.OWNER, READER, actor="benchmark")
         registry.close()
         (folder / PAIR).write_text(json.dumps(shown_days.shown(folder, dates)), encoding="utf-8")
     facts = {"days": days, "segments": segments, "metrics": metrics, "levels": (days - 2) * segments * metrics}
@@ -134,7 +139,13 @@ class Addresses:
 
 @contextmanager
 def served(folder: Path, workers: int | None) -> Iterator[tuple[int, int]]:
-    """The port at which `germane web` answers, and the number of its first process."""
+    """The port at which `germane web` answers, and the number of its first process. Readers are logged in."""
+    from germane.registry import accounts
+    from germane.registry.database import open_registry
+
+    registry = open_registry(folder / "registry.sqlite")
+    COOKIE["germane"] = accounts.log_in(registry, READER, READER, address="127.0.0.1") or ""
+    registry.close()
     command = [sys.executable, "-m", "germane.cli", "web", "--project", str(folder), "--port", "0"]
     command += ["--workers", str(workers)] if workers else []
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -164,13 +175,14 @@ def processor(first: int) -> float:
 def at_once(port: int, paths: list[str]) -> list[float]:
     """Milliseconds of each address, all asked for at the same moment over connections that are open."""
     took, begin = [0.0] * len(paths), threading.Barrier(len(paths))
+    cookies = "; ".join(f"{name}={value}" for name, value in COOKIE.items())
 
     def ask(i: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port)
         connection.connect()
         begin.wait()
         began = time.perf_counter()
-        connection.request("GET", paths[i], headers={"Accept-Encoding": "gzip"})
+        connection.request("GET", paths[i], headers={"Accept-Encoding": "gzip", "Cookie": cookies})
         answer = connection.getresponse()
         answer.read()
         took[i] = 1000 * (time.perf_counter() - began)
@@ -248,7 +260,9 @@ def in_a_browser(program: str, port: int, addresses: Addresses) -> None:
     at_once(port, ["/", "/segments", "/alerts", "/judges"] * 5)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.add_cookies([{"name": n, "value": v, "url": f"http://127.0.0.1:{port}"} for n, v in COOKIE.items()])
+        page = context.new_page()
 
         def opened(path: str) -> tuple[float, float]:
             page.goto(f"http://127.0.0.1:{port}{path}")

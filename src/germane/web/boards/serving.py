@@ -49,8 +49,9 @@ def prepare(project: Path | None = None, *, host: str = "127.0.0.1", public_url:
         raise InputError(f"{root.resolve()} has no history yet ({Path(where).name}): do the first day with `germane watch run`")
     registry = open_registry(where)
     try:
-        people, span = [a for a in accounts.listed(registry) if not a.disabled], looking.span(registry)
-        guest = None if people else site.guest()
+        every, span = accounts.listed(registry), looking.span(registry)
+        people = [account for account in every if not account.disabled]
+        guest = None if every else site.guest()  # where all are disabled nobody enters
         if guest is not None and not _here(host):
             raise InputError(
                 f"--host {host}: the registry has no accounts, and others would reach the dashboards: add an owner with "
@@ -74,7 +75,8 @@ def prepare(project: Path | None = None, *, host: str = "127.0.0.1", public_url:
         registry.close()
         raise
     alone = "no accounts: whoever is on this machine may read and resolve; served on 127.0.0.1 only"
-    notes: tuple[str, ...] = () if people else (alone,)
+    closed = "every account is disabled, so that nobody can log in: add an owner with `germane account add NAME --role owner`"
+    notes: tuple[str, ...] = () if people else (closed if every else alone,)
     notes += () if span else ("no day is in the history yet: `germane watch run` does the first",)
     facts = Ready(str(root), registry.name, span.done if span else 0, span.last if span else "", len(people), notes)
     return facts, create_app(board, pages.PAGES)
