@@ -236,3 +236,22 @@ def test_a_day_that_was_taken_whole_leaves_nothing_to_chance_but_which_list_was_
     assert "no chance of the draw is left" in sure.caveat
     unsure, untold = levels(day(np.array([True, False, False])))[0].estimate, levels(day(None))[0].estimate
     assert 0 < unsure.se < untold.se
+
+
+def test_a_day_of_which_a_part_has_no_answer_is_not_known_whole():
+    n = 60
+    metrics = {"m": np.where(np.arange(n) % 2, np.nan, np.linspace(0, 1, n))}
+    columns = (np.arange(n).astype(str), np.ones(n), np.ones(n), np.array(["head"] * n), np.ones(n, bool))
+    found = levels(Day("2026-03-01", *columns, metrics=metrics, varied=np.zeros(n, bool)))[0].estimate
+    assert found.n == 30
+    assert found.se > 0.01
+    assert "every query" not in found.method
+
+
+def test_rounding_is_no_spread():
+    n = 200
+    columns = (np.arange(n).astype(str), np.ones(n), np.full(n, 0.1), np.array(["tail"] * n), np.ones(n, bool))
+    for value in (0.1, 0.7, 1 / 3):
+        found = levels(Day("2026-03-01", *columns, metrics={"m": np.full(n, value)}))[0].estimate
+        assert found.se == 0
+        assert "nothing varied" in found.caveat

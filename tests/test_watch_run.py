@@ -241,6 +241,13 @@ def test_a_segment_may_not_have_a_name_of_the_sample_s_own(tmp_path, clock):
         watch.run(folder)
 
 
+def test_what_stands_where_a_variable_s_name_belongs_is_not_shown(tmp_path, clock):
+    folder = project(tmp_path, days=1, more='\n[sinks]\nwebhook_env = "https://hooks.example/SECRET"')
+    with pytest.raises(InputError, match=r"'sinks.webhook_env' must be the name of an environment variable") as caught:
+        watch.run(folder)
+    assert "SECRET" not in str(caught.value)
+
+
 def test_missed_days_are_caught_up_in_order_and_some_at_a_time(tmp_path, clock):
     folder = project(tmp_path, days=6)
     clock(datetime(2026, 3, 8, 1, tzinfo=UTC))

@@ -231,6 +231,14 @@ def test_a_list_that_is_not_known_is_no_empty_list(tmp_path):
     assert day.varied.tolist() == [query == "two" for query in day.query.tolist()]
 
 
+def test_in_csv_a_field_without_anything_is_missing_and_an_empty_text_is_an_empty_list(tmp_path):
+    lines = ["time,query,shown", "2026-03-02 09:00:00,none,", '2026-03-02 09:00:00,empty,""', "2026-03-02 09:00:00,listed,[]"]
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    log, drawn = sampled(planned(tmp_path), DAY, tmp_path / "log.csv")
+    assert {row["query"]: row["lists"] for row in drawn.table.to_pylist()} == {"none": 0, "empty": 1, "listed": 1}
+    assert any("1 of 3 requests have no list" in note for note in log.notes)
+
+
 def test_numbers_and_texts_in_one_column_of_json_lines_are_what_they_say(tmp_path):
     lines = ['{"time": "2026-03-02 09:00:00", "query": 12345, "shown": ["a", 7]}']
     lines += ['{"time": "2026-03-02 09:00:00", "query": "b \\"c\\"", "shown": ["a"]}']

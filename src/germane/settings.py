@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -206,7 +207,7 @@ class Settings:
     def secrets(self) -> list[str]:
         """What the variables hold that these settings name: addresses with logins, passwords, keys."""
         named = [self.sinks.webhook_env, self.sinks.password_env, self.watch.registry_env]
-        named += [self.opensearch.url_env, self.opensearch.key_env, self.postgres.url_env]
+        named += [self.opensearch.url_env, self.opensearch.key_env, self.postgres.url_env, self.watch.log_env, self.llm.key_env]
         return [os.environ[name] for name in named if os.environ.get(name)]
 
     @property
@@ -265,4 +266,9 @@ def _checked(path: Path, kind: type, found: dict[str, Any], *, inside: str = "")
         wanted = {"int": (int,), "float": (int, float), "bool": (bool,)}.get(known[key], (str,))
         if not isinstance(value, wanted) or (isinstance(value, bool) and known[key] != "bool"):
             raise InputError(f"{path}: {inside + key!r} must be of type {wanted[-1].__name__}, found {value!r}")
+        if key.endswith("_env") and value and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(value)):
+            raise InputError(
+                f"{path}: {inside + key!r} must be the name of an environment variable, of letters, digits and _; what stands "
+                "there is not shown, since it may be a secret"
+            )
     return found

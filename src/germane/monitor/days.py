@@ -79,12 +79,6 @@ class Day:
         total = np.array([self.totals[name] for name in names.tolist()], np.float64)
         return np.asarray(self.requests * (total / np.maximum(drawn, 1e-300))[code], np.float64)
 
-    @property
-    def left(self) -> Floats:
-        """(n,) what the draw left to chance: 1 - share drawn, and all where the list that was taken could have been another."""
-        varied = np.True_ if self.varied is None else self.varied
-        return np.where(varied, 1.0, 1.0 - self.probability)
-
     def members(self) -> dict[str, Masks]:
         """Segment -> (n,) who is in it: "all" first, then column=value for each value, in order."""
         found: dict[str, Masks] = {ALL: np.ones(len(self), np.bool_)}

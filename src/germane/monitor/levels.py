@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from germane.monitor.days import Day
+from germane.monitor.days import Day, Floats
 from germane.stats.means import t_quantile
 from germane.stats.ratios import domain_means, few
 from germane.types import Estimate
@@ -41,17 +41,27 @@ def levels(day: Day, *, level: float = 0.95) -> list[Level]:
     if not len(day) or not day.metrics:
         return []
     values = np.stack([np.asarray(x, np.float64) for x in day.metrics.values()], axis=1)
-    inside = np.stack(list(members.values()), axis=1)
-    mean, se, n, _ = domain_means(values, day.weights, inside, strata=day.stratum, left=day.left, known=bool(day.totals))
-    taken = (day.left == 0) @ inside.astype(np.float64) == inside.sum(0)  # by segment: all of it
+    inside, left = np.stack(list(members.values()), axis=1), _left(day, values)
+    mean, se, n, _ = domain_means(values, day.weights, inside, strata=day.stratum, left=left, known=bool(day.totals))
+    taken = ((left == 0).T @ inside.astype(np.float64) == inside.sum(0)).ravel()  # metric by metric: all of the segment
     names = [(metric, segment) for metric in day.metrics for segment in members]
     return [
         Level(*name, _estimate(m, s, k, level, whole))
-        for name, m, s, k, whole in zip(
-            names, mean.tolist(), se.tolist(), n.tolist(), np.tile(taken, len(day.metrics)).tolist(), strict=True
-        )
+        for name, m, s, k, whole in zip(names, mean.tolist(), se.tolist(), n.tolist(), taken.tolist(), strict=True)
         if np.isfinite(m)
     ]
+
+
+def _left(day: Day, values: Floats) -> Floats:
+    """(n, M) what is left to chance. A stratum's queries without an answer stand among those that were not drawn."""
+    names, code = np.unique(day.stratum, return_inverse=True)
+    size = np.bincount(code, minlength=names.size)
+    varied = np.ones(len(day), np.bool_) if day.varied is None else day.varied
+    found = np.ones_like(values)
+    for m in range(values.shape[1]):
+        answered = np.bincount(code, weights=np.isfinite(values[:, m]), minlength=names.size) / size
+        found[:, m] = np.where(varied, 1.0, 1.0 - day.probability * answered[code])
+    return found
 
 
 def _estimate(value: float, se: float, n: int, level: float, whole: bool) -> Estimate:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from germane import settings
+from germane.ops import urls
 from germane.settings import Settings
 from germane.store import archives
 from germane.types import InputError
@@ -267,18 +268,18 @@ def _place(draft: Path, said: dict[str, Any], asked: str | None) -> tuple[str | 
         return None, None
     found = settings.read(draft / settings.FILE) if (draft / settings.FILE).is_file() else Settings(path=draft / settings.FILE)
     if asked and "://" in asked:
-        return asked, plans.shown(asked)
+        return asked, urls.place(asked)
     if not asked and (name := found.watch.registry_env):
         if not os.environ.get(name):
             raise InputError(
                 f"the registry of this project is that of the variable {name}, which is not set: set it, or --registry"
             )
-        return os.environ[name], plans.shown(os.environ[name])
+        return os.environ[name], urls.place(os.environ[name])
     name = asked or found.watch.registry
     place = draft / name
     if "://" in name or not place.resolve().is_relative_to(draft.resolve()):
         raise InputError(
-            f"the registry of this project is {plans.shown(name)}, outside of it: say where it goes with --registry"
+            f"the registry of this project is {urls.place(name)}, outside of it: say where it goes with --registry"
         )
     place.parent.mkdir(parents=True, exist_ok=True)
     return str(place), name

@@ -15,6 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from germane.extras import needs
+from germane.ops.urls import place, without_secrets
 from germane.registry.migrations import migrate
 from germane.registry.tables import log
 from germane.types import InputError
@@ -41,7 +42,7 @@ class Registry:
     @property
     def name(self) -> str:
         """Where it lies, without a password."""
-        return self.engine.url.render_as_string(hide_password=True)
+        return place(self.engine.url.render_as_string(hide_password=False))
 
     @property
     def is_sqlite(self) -> bool:
@@ -86,7 +87,8 @@ def open_registry(where: str | Path | None = None, *, clock: Callable[[], dateti
             migrate(connection)
     except DBAPIError as problem:
         engine.dispose()
-        raise InputError(f"the registry {engine.url.render_as_string(hide_password=True)}: {_said(problem)}") from None
+        url = engine.url.render_as_string(hide_password=False)
+        raise InputError(f"the registry {place(url)}: {without_secrets(_said(problem), str(where or url))}") from None
     return registry
 
 
@@ -104,7 +106,7 @@ def connect(where: str | Path | None = None) -> sa.Engine:
     else:
         try:
             url = sa.make_url(text)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise InputError("--registry: not a URL; expected postgresql://USER@HOST/DATABASE, or a file's name") from None
     match url.get_backend_name():
         case "sqlite":

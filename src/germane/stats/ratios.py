@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from germane.stats.means import MINIMUM_NONZERO, t_quantile
 from germane.types import Estimate, InputError
 
+ROUNDING = 1e-12
+"""A standard error below this is rounding: nothing varied."""
+
 
 def weighted_mean(
     values: ArrayLike, weights: ArrayLike, *, clusters: ArrayLike, level: float = 0.95, method: str = "weighted mean"
@@ -94,9 +97,9 @@ def domain_means(
     """Weighted means of K domains, in units of the values, with their standard errors and numbers of answers.
 
     values: (n, M), NaN where there is no answer. weights: (n,) or (n, M), as requests / inclusion probability. inside: (n, D)
-    who is in each domain. K = M * D, value by value. strata: (n,) of the draw. left: (n,) or one number, what the draw left to
-    chance: 1 - n_h / N_h where n_h of N_h were taken and nothing else varies, 1 where they stand for others than those. NaN
-    where a domain has no weight with an answer, and for the se of fewer than two answers.
+    who is in each domain. K = M * D, value by value. strata: (n,) of the draw. left: one number, (n,) or (n, M), what was left
+    to chance: 1 - n_h / N_h where n_h of N_h were taken and nothing else varies, 1 where they stand for others than those.
+    NaN where a domain has no weight with an answer, and for the se of fewer than two answers.
 
         theta = sum w x / sum w     Var = sum_h n_h / (n_h - 1) sum_i left_i (u_hi - mean u_h)^2,   u = w (x - theta) / sum w
 
@@ -122,7 +125,8 @@ def domain_means(
     _, code = np.unique(np.asarray(strata).astype(str), return_inverse=True)
     sizes = np.bincount(code).astype(np.float64)
     variance, carried = np.zeros_like(value), np.zeros_like(value)
-    open_to = np.broadcast_to(np.asarray(left, np.float64), len(x))[:, None]
+    given = np.asarray(left, np.float64)
+    open_to = np.broadcast_to(given[:, None] if given.ndim == 1 else given, x.shape)
     several = sizes > 1
     more = np.where(several, sizes / np.maximum(sizes - 1, 1), 1.0)[:, None]
     for m in range(x.shape[1]):
@@ -132,7 +136,8 @@ def domain_means(
         np.add.at(sums, code, u)
         scale = every[:, m] if known else np.ones(len(x))
         middle = np.where(several[:, None], sums / np.bincount(code, weights=scale, minlength=sizes.size)[:, None], 0.0)
-        variance[m] = (more[code] * open_to * (u - scale[:, None] * middle[code]) ** 2).sum(0)
+        variance[m] = (more[code] * open_to[:, m : m + 1] * (u - scale[:, None] * middle[code]) ** 2).sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         se = np.where(count > 1, np.sqrt(variance) / total, np.nan)
+    se = np.where(se < ROUNDING, 0.0, se)
     return Domains(value.ravel(), se.ravel(), count.astype(np.int64).ravel(), carried.ravel())

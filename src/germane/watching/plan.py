@@ -248,17 +248,6 @@ def registry(found: Settings, root: Path) -> str:
     return text
 
 
-def shown(place: str) -> str:
-    """Where a registry is kept, without a password.
-
-    >>> shown("postgresql://ana:secret@db.example/shop?sslpassword=x"), shown("registry.sqlite")
-    ('postgresql://ana@db.example/shop', 'registry.sqlite')
-    """
-    scheme, mark, rest = place.partition("://")
-    login, at, host = rest.partition("?")[0].rpartition("@")
-    return f"{scheme}://{login.partition(':')[0]}{at}{host}" if mark else place
-
-
 def _found(root: Path, named: str, day: date) -> list[Path]:
     """The files that a path names, once {date} is the day and * is any text."""
     text = named.replace(DATE, str(day))

@@ -110,14 +110,13 @@ def chosen(requests: Requests, spellings: Any, digests: Any) -> Any:
 
 
 def span_of(table: Any, plan: Plan, day: date, *, name: str) -> tuple[Any, Any]:
-    """How many requests a day has with the time of the last one (n, last), and one that is later, if there is any."""
+    """How many requests a day has with the time of the last one (n, last), and the time of the first that is later (first)."""
     time = table[plan.columns.time]
     _, inside = _inside(time, plan, day, name=name, parses=False)
     _, after = _inside(time, plan, day, name=name, parses=False, after=True)
     found = table.filter(inside)
-    return found.agg(n=found.count(), last=found[plan.columns.time].max()), table.filter(after).select(plan.columns.time).limit(
-        1
-    )
+    later = table.filter(after)
+    return found.agg(n=found.count(), last=found[plan.columns.time].max()), later.agg(first=later[plan.columns.time].min())
 
 
 def md5(dialect: str, text: Any) -> Any:

@@ -146,9 +146,9 @@ def _reader(files: Sequence[Path]) -> str:
             return f"read_parquet({listed}, union_by_name = true)"
         case "csv":
             mark = "\\t" if kinds == {".tsv"} else ","
-            return (  # an empty field is an empty text, and not one that is missing
+            return (  # a field without anything is missing; one of two quotation marks is an empty text
                 f"read_csv({listed}, header = true, all_varchar = true, delim = E'{mark}', union_by_name = true, "
-                "nullstr = E'\\x01')"
+                "allow_quoted_nulls = false)"
             )
         case _:
             return f"read_json({listed}, format = 'newline_delimited', union_by_name = true)"

@@ -12,13 +12,16 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from germane.extras import first_line, needs
+from germane.ops.urls import without_secrets
 from germane.types import InputError
 from germane.watching import calendar, requests
 from germane.watching.plan import Plan
 from germane.watching.sources import Table
+
+AHEAD = timedelta(days=1)
+"""A request further ahead of this machine's clock than this is a wrong time, and says nothing of which days are over."""
 
 NEAR = timedelta(hours=1)
 """A day whose last request is so near its end, by the clock, is whole though no later request is there."""
@@ -65,7 +68,8 @@ def loaded(plan: Plan, day: date) -> bool:
     """
     with opened(plan, None) as table:
         span, later = requests.span_of(table.table, plan, day, name=table.name)
-        if table.rows(later):
+        ((first,),) = table.rows(later)
+        if first is not None and moment(first, plan) <= datetime.now(UTC) + AHEAD:
             return True
         ((_, last),) = table.rows(span)
         return last is not None and calendar.span(day, plan.zone).end - moment(last, plan) <= NEAR
@@ -82,8 +86,8 @@ def moment(time: Any, plan: Plan) -> datetime:
     """A time of the log as a moment."""
     if isinstance(time, datetime):
         return time if time.tzinfo else time.replace(tzinfo=plan.log_zone)
-    if isinstance(time, date):  # of which it is not known when it ended: all of it is there
-        return datetime(time.year, time.month, time.day, 23, 59, 59, tzinfo=plan.zone)
+    if isinstance(time, date):  # a day without a clock: only a later one says that it is over
+        return datetime(time.year, time.month, time.day, tzinfo=plan.zone)
     seconds = float(time)
     while seconds >= requests.FAR * 1000:  # milli-, micro- or nanoseconds
         seconds /= 1000
@@ -115,24 +119,6 @@ def explained(name: str, url: str) -> Iterator[None]:
         if isinstance(problem, InputError) or kind == "OutOfMemoryException" or (of not in _THEIRS and kind not in _AWAY):
             raise
         raise InputError(f"{name} cannot be read: {without_secrets(first_line(problem), url)}") from None
-
-
-def without_secrets(text: str, url: str) -> str:
-    """A text in which no secret of a URL stands.
-
-    >>> without_secrets("no login for u:hunter22, hunter22", "postgresql://u:hunter22@h/d")
-    'no login for ***, ***'
-    """
-    text = text.replace(url, "***")
-    try:
-        found = urlsplit(url)
-        secrets = {found.netloc.rpartition("@")[0], found.password or ""}
-    except ValueError:  # no URL, so nothing of it is safe
-        return "its URL cannot be read"
-    secrets |= {value for key, value in parse_qsl(found.query) if key not in ("host", "port", "warehouse", "sslmode")}
-    for secret in sorted(secrets | {unquote(each) for each in secrets}, key=len, reverse=True):
-        text = text.replace(secret, "***") if len(secret) > 2 else text
-    return text
 
 
 def _batches(backend: Any, expression: Any) -> Iterator[Any]:
@@ -170,7 +156,9 @@ def _connected(url: str, root: Path) -> Iterator[Any]:
         return
     if scheme == "duckdb":
         if not (path := root / rest).is_file():
-            raise InputError(f"the log's database {rest} is no file: expected duckdb://FILE, relative to germane.toml")
+            raise InputError(
+                f"the log's database {rest.partition('?')[0]} is no file: expected duckdb://FILE, relative to germane.toml"
+            )
         options = {"memory_limit": MEMORY, "autoinstall_known_extensions": False, "python_enable_replacements": False}
         backend = ibis.duckdb.connect(path, read_only=True, **options)
     else:
