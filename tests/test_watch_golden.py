@@ -255,6 +255,47 @@ def test_another_guide_version_is_a_row_of_its_own(registry):
     assert len({row.guide for row in found.guides}) == 2
 
 
+def pair(number, grade, weight, *, day="2026-03-02", judge="j"):
+    return voted.Asked(day, "t", number, f"q{number}", 1, grade, judge, "f", weight, 0.5, 0.5, (0.0, 1.0))
+
+
+def test_votes_under_another_guide_version_move_no_weight():
+    """Under v2 one pair of ten of grade 0 has a vote, which stands for all ten; under v1 all have."""
+    asked = [pair(i, int(i >= 10), 1.0 if i >= 10 else 100.0) for i in range(20)]
+    first = [voted.Said(i, 1, asked[i].relevance, "v1") for i in range(20)]
+    second = [voted.Said(0, 2, 1, "v2"), *(voted.Said(i, 2, 1, "v2") for i in range(10, 20))]
+    found = agreeing.of(asked, first + second)
+    assert [row.guide for row in found.guides] == ["v1", "v2"]
+    assert found.guides[1].exact.value == pytest.approx(10 / (100 * 10 + 10))
+    assert found.guides[:1] == agreeing.of(asked, first).guides
+    alone = agreeing.of(asked, second)
+    assert (found.guides[1:], found.weeks[1:], found.days[1:]) == (alone.guides, alone.weeks, alone.days)
+
+
+def test_every_row_is_that_of_its_own_votes():
+    """Two weeks, a judge each, three guide versions, several votes a pair: each row as if nobody had voted otherwise."""
+    rng = np.random.default_rng(11)
+    week = [("2026-03-02", "j"), ("2026-03-03", "j"), ("2026-03-10", "k")]
+    asked = [
+        pair(40 * n + i, int(rng.integers(2)), float(rng.integers(1, 50)), day=day, judge=judge)
+        for n, (day, judge) in enumerate(week)
+        for i in range(40)
+    ]
+    said = [
+        voted.Said(one.pair_id, who, int(rng.integers(2)), f"v{rng.integers(3)}")
+        for one in asked
+        for who in range(3)
+        if rng.random() < 0.6
+    ]
+    found = agreeing.of(asked, said)
+    assert (len(found.guides), len(found.weeks), len(found.days)) == (6, 6, 9)
+    for row in (*found.guides, *found.weeks, *found.days):
+        mine = [one for one in asked if one.judge == row.judge]
+        alone = agreeing.of(mine, [vote for vote in said if vote.guide_version == row.guide])
+        assert row in (*alone.guides, *alone.weeks, *alone.days)
+        assert row.people_exact is not None
+
+
 # --- correction ---------------------------------------------------------------------------------------------------------
 
 
