@@ -21,6 +21,7 @@ from germane.registry import backups, database, days, draws, tasks, voted
 from germane.registry.assigning import Ballot, take, vote
 from germane.registry.draws import Draw, Drawn
 from germane.registry.tasks import Asked, NewPair, TaskKind
+from germane.report import words
 from germane.scales import get
 from germane.types import Estimate
 from germane.watching import agreeing, correcting, golden
@@ -334,6 +335,29 @@ def test_a_level_is_corrected_to_what_people_say_where_all_is_judged():
     assert found.level is level
     assert found.corrected.low < wanted < found.corrected.high
     assert correcting.corrected(level, "sdcg@2", day, asked[:9], said) is None
+
+
+@pytest.mark.parametrize(("judge", "people", "end"), [(0, 0, 0.0), (2, 2, 1.0)])
+def test_a_corrected_level_stays_on_the_scale_and_says_what_it_was(judge, people, end):
+    """The judge gives all drawn documents the other grade; those are few and stand for many, so the sum overshoots."""
+    asked = [voted.Asked(str(DAY), "t", n, f"q{n}", 1, 2 - judge, "j", "f", 1.0, 0.2, 1.0, GAINS) for n in range(12)]
+    said = [voted.Said(n, 1, people, "v") for n in range(12)]
+    levels = [1.0 - end] * 12 + [end] * 28
+    plain = float(np.mean(levels))
+    level = Estimate(plain, 0.01, plain - 0.02, plain + 0.02, 40, "m", 0.95)
+    found = correcting.corrected(level, "sdcg@1", a_sample([1.0] * 40, levels, "sdcg@1"), asked, said)
+    e, raw = found.corrected, plain - found.bias.value
+    assert (raw < 0) if end == 0 else (raw > 1)
+    assert e.value == end
+    assert 0 <= e.low <= e.value <= e.high <= 1
+    assert f"cut at 0 and 1, was {words.plain(raw, 3)} (" in e.caveat
+
+
+def test_a_level_on_the_scale_is_left_as_it_is():
+    inside = Estimate(0.4, 0.1, 0.2, 0.6, 20, "m", caveat="few")
+    assert correcting.on_scale(inside) == inside
+    assert correcting.on_scale(replace(inside, high=1 + 1e-12)) == replace(inside, high=1.0)
+    assert correcting.on_scale(replace(inside, high=1.25)).caveat == "few; cut at 0 and 1, was 0.400 (0.200 to 1.250)"
 
 
 @pytest.mark.simulation

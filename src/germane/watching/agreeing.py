@@ -2,8 +2,8 @@
 
 Every vote is held against the judge's grade of the day, and every two votes of a pair against each other: people among
 themselves are the ceiling. Weights are the requests that a pair stands for by its odds: figures are of the documents that
-were shown. A pair without a vote says nothing; those of the same day and grade stand for it. Votes under another version of the guide
-are none here: each version stands for all pairs by itself.
+were shown. A pair without a vote says nothing; those of the same day and grade stand for it. Each guide version's votes do so
+by themselves: one under another version is none.
 """
 
 from __future__ import annotations
