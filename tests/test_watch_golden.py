@@ -465,6 +465,10 @@ def test_votes_come_into_the_command_the_report_and_the_page(tmp_path, monkeypat
     assert (found["drawn"], found["votes"]) == (24, 24)
     assert found["weeks"][0]["people_exact"]["value"] == 1.0
     assert found["levels"][0]["level"]["value"] != found["levels"][0]["corrected"]["value"]
+    cut = {row["date"]: "cut at 0 and 1" in row["corrected"]["caveat"] for row in found["levels"]}
+    assert [day for day in cut if any(f"corrected level of {day}: " in note for note in found["notes"])] == [
+        day for day in cut if cut[day]
+    ]
     code, _, err = called(folder, "watch", "golden", "--first", "soon", monkeypatch=monkeypatch, capsys=capsys)
     assert (code, "--first 'soon' is no day" in err) == (2, True)
 
