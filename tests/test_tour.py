@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 pytest.importorskip("fastapi")
 pytest.importorskip("langgraph")
 
-from germane.tour import raters, story
+from germane.tour import days, raters, story
 from germane.tour.story import Tour, tour
 from germane.tour.world import Size
 from germane.training import scratch
@@ -162,6 +162,56 @@ def test_chapters_that_are_lost_are_told_again_from_what_is_there(made):
     assert again.days == found.days
     assert judges == [(out / name / "judge.json").stat().st_mtime_ns for name in ("cross-encoder", "teacher", "student")]
     assert days == [(out / "shop" / "watch" / day / "labels.parquet").stat().st_mtime_ns for day in found.days.levels]
+
+
+def test_a_chapter_that_is_redone_takes_those_that_build_on_it_along(tmp_path):
+    """Also where it is killed before they are: a chapter without its report is redone, and nothing else."""
+    calls: list[str] = []
+
+    def told(die="") -> list[str]:
+        telling = story.Telling(tmp_path, [], len(NAMES))
+
+        def do(name: str) -> page.Chapter:
+            calls.append(name)
+            if name == die:
+                raise KeyboardInterrupt
+            store.write_text(tmp_path / f"{name}.html", "report")
+            return page.Chapter(name, name, "?", name, name, (), page.Link("report", f"{name}.html"))
+
+        calls.clear()
+        for name in NAMES:
+            telling.tell(name, lambda name=name: do(name))
+        return list(calls)
+
+    assert told() == list(NAMES)
+    assert told() == []
+    (tmp_path / "filter.html").unlink()
+    assert told() == ["filter"]
+    (tmp_path / "labels.html").unlink()
+    assert told() == ["labels", "experiment", "filter"]
+    (tmp_path / "student.html").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        told(die="labels")
+    assert calls == ["student", "labels"]
+    assert told() == ["labels", "experiment", "filter", "watching"]
+    (tmp_path / "golden.html").unlink()
+    assert told() == list(NAMES)
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [
+        (-0.153, -0.175, -0.131, "a judge that errs shrinks it. The interval misses the truth."),
+        (-0.275, -0.330, -0.220, "it looks larger than it is, as steps do that alarm early. The interval holds the truth."),
+        (-0.2351, -0.3, -0.2, "as large."),
+        (0.050, 0.010, 0.090, "the other way. The interval misses the truth."),
+        (-0.275, None, None, "it looks larger than it is, as steps do that alarm early."),
+    ],
+)
+def test_what_the_student_sees_is_said_beside_the_truth(value, low, high, said):
+    words = days.beside({"value": value, "low": low, "high": high}, -0.235)
+    assert words.endswith(f", and the true change is −0.235: {said}")
 
 
 def test_a_folder_with_another_tour_or_with_something_else_is_refused_in_one_line(made, tmp_path):

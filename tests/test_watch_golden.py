@@ -21,6 +21,7 @@ from germane.registry import backups, database, days, draws, tasks, voted
 from germane.registry.assigning import Ballot, take, vote
 from germane.registry.draws import Draw, Drawn
 from germane.registry.tasks import Asked, NewPair, TaskKind
+from germane.report import words
 from germane.scales import get
 from germane.types import Estimate
 from germane.watching import agreeing, correcting, golden
@@ -255,6 +256,47 @@ def test_another_guide_version_is_a_row_of_its_own(registry):
     assert len({row.guide for row in found.guides}) == 2
 
 
+def pair(number, grade, weight, *, day="2026-03-02", judge="j"):
+    return voted.Asked(day, "t", number, f"q{number}", 1, grade, judge, "f", weight, 0.5, 0.5, (0.0, 1.0))
+
+
+def test_votes_under_another_guide_version_move_no_weight():
+    """Under v2 one pair of ten of grade 0 has a vote, which stands for all ten; under v1 all have."""
+    asked = [pair(i, int(i >= 10), 1.0 if i >= 10 else 100.0) for i in range(20)]
+    first = [voted.Said(i, 1, asked[i].relevance, "v1") for i in range(20)]
+    second = [voted.Said(0, 2, 1, "v2"), *(voted.Said(i, 2, 1, "v2") for i in range(10, 20))]
+    found = agreeing.of(asked, first + second)
+    assert [row.guide for row in found.guides] == ["v1", "v2"]
+    assert found.guides[1].exact.value == pytest.approx(10 / (100 * 10 + 10))
+    assert found.guides[:1] == agreeing.of(asked, first).guides
+    alone = agreeing.of(asked, second)
+    assert (found.guides[1:], found.weeks[1:], found.days[1:]) == (alone.guides, alone.weeks, alone.days)
+
+
+def test_every_row_is_that_of_its_own_votes():
+    """Two weeks, a judge each, three guide versions, several votes a pair: each row as if nobody had voted otherwise."""
+    rng = np.random.default_rng(11)
+    week = [("2026-03-02", "j"), ("2026-03-03", "j"), ("2026-03-10", "k")]
+    asked = [
+        pair(40 * n + i, int(rng.integers(2)), float(rng.integers(1, 50)), day=day, judge=judge)
+        for n, (day, judge) in enumerate(week)
+        for i in range(40)
+    ]
+    said = [
+        voted.Said(one.pair_id, who, int(rng.integers(2)), f"v{rng.integers(3)}")
+        for one in asked
+        for who in range(3)
+        if rng.random() < 0.6
+    ]
+    found = agreeing.of(asked, said)
+    assert (len(found.guides), len(found.weeks), len(found.days)) == (6, 6, 9)
+    for row in (*found.guides, *found.weeks, *found.days):
+        mine = [one for one in asked if one.judge == row.judge]
+        alone = agreeing.of(mine, [vote for vote in said if vote.guide_version == row.guide])
+        assert row in (*alone.guides, *alone.weeks, *alone.days)
+        assert row.people_exact is not None
+
+
 # --- correction ---------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +335,29 @@ def test_a_level_is_corrected_to_what_people_say_where_all_is_judged():
     assert found.level is level
     assert found.corrected.low < wanted < found.corrected.high
     assert correcting.corrected(level, "sdcg@2", day, asked[:9], said) is None
+
+
+@pytest.mark.parametrize(("judge", "people", "end"), [(0, 0, 0.0), (2, 2, 1.0)])
+def test_a_corrected_level_stays_on_the_scale_and_says_what_it_was(judge, people, end):
+    """The judge gives all drawn documents the other grade; those are few and stand for many, so the sum overshoots."""
+    asked = [voted.Asked(str(DAY), "t", n, f"q{n}", 1, 2 - judge, "j", "f", 1.0, 0.2, 1.0, GAINS) for n in range(12)]
+    said = [voted.Said(n, 1, people, "v") for n in range(12)]
+    levels = [1.0 - end] * 12 + [end] * 28
+    plain = float(np.mean(levels))
+    level = Estimate(plain, 0.01, plain - 0.02, plain + 0.02, 40, "m", 0.95)
+    found = correcting.corrected(level, "sdcg@1", a_sample([1.0] * 40, levels, "sdcg@1"), asked, said)
+    e, raw = found.corrected, plain - found.bias.value
+    assert (raw < 0) if end == 0 else (raw > 1)
+    assert e.value == end
+    assert 0 <= e.low <= e.value <= e.high <= 1
+    assert f"cut at 0 and 1, was {words.plain(raw, 3)} (" in e.caveat
+
+
+def test_a_level_on_the_scale_is_left_as_it_is():
+    inside = Estimate(0.4, 0.1, 0.2, 0.6, 20, "m", caveat="few")
+    assert correcting.on_scale(inside) == inside
+    assert correcting.on_scale(replace(inside, high=1 + 1e-12)) == replace(inside, high=1.0)
+    assert correcting.on_scale(replace(inside, high=1.25)).caveat == "few; cut at 0 and 1, was 0.400 (0.200 to 1.250)"
 
 
 @pytest.mark.simulation
@@ -400,6 +465,10 @@ def test_votes_come_into_the_command_the_report_and_the_page(tmp_path, monkeypat
     assert (found["drawn"], found["votes"]) == (24, 24)
     assert found["weeks"][0]["people_exact"]["value"] == 1.0
     assert found["levels"][0]["level"]["value"] != found["levels"][0]["corrected"]["value"]
+    cut = {row["date"]: "cut at 0 and 1" in row["corrected"]["caveat"] for row in found["levels"]}
+    assert [day for day in cut if any(f"corrected level of {day}: " in note for note in found["notes"])] == [
+        day for day in cut if cut[day]
+    ]
     code, _, err = called(folder, "watch", "golden", "--first", "soon", monkeypatch=monkeypatch, capsys=capsys)
     assert (code, "--first 'soon' is no day" in err) == (2, True)
 

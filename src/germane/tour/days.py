@@ -200,11 +200,8 @@ def _chapter(world: World, search: Search, found: Watched, broken: date) -> Chap
         answer = f"No alert: the incident of {broken} was not found in {world.size.days} days."
         links = ()
     notes = [f"{len(early)} alerts were false: nothing had changed."] * bool(early)
-    if raised and raised[0].segment == BROKEN:
-        seen = words.signed(raised[0].detail["size"]["value"], 3)
-        notes.append(
-            f"The student sees {seen} of a true change of {words.signed(after - before, 3)}: a judge that errs shrinks it."
-        )
+    if raised and (raised[0].segment, raised[0].metric) == (BROKEN, METRIC):
+        notes.append(beside(raised[0].detail["size"], after - before))
     cut = "" if world.size.left >= K else f" and shows {world.size.left} of them"
     return Chapter(
         "watching",
@@ -220,6 +217,22 @@ def _chapter(world: World, search: Search, found: Watched, broken: date) -> Chap
         links,
         tuple(notes),
     )
+
+
+def beside(size: Any, true: float) -> str:
+    """What the step that the student saw is beside the true change, in a sentence. size: as an alert's details have it."""
+    seen, really = (words.signed(x, 3) for x in (size["value"], true))
+    says = f"The student sees {seen}, and the true change is {really}: "
+    if seen == really:
+        return f"{says}as large."
+    if size["value"] * true < 0:
+        says += "the other way."
+    elif abs(size["value"]) < abs(true):
+        says += "a judge that errs shrinks it."
+    else:
+        says += "it looks larger than it is, as steps do that alarm early."
+    e = _estimate(size)
+    return says if e is None else f"{says} The interval {'holds' if e.low <= true <= e.high else 'misses'} the truth."
 
 
 def _estimate(said: Any) -> Estimate | None:

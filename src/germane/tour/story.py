@@ -1,8 +1,8 @@
 """`germane tour`: the whole story on a simulated marketplace, from golden votes to an alert, and pages that tell it.
 
 Read `tour` from top to bottom. Each chapter calls the verbs that a team would call, leaves its files and its report in the
-folder, and says what came out. A chapter that is done is not done again; killed in any of them, the next call goes on there,
-and whatever was voted, labelled, trained or watched stands.
+folder, and says what came out. A chapter that is done is not done again, unless one that it builds on is; killed in any of
+them, the next call goes on there, and whatever was voted, labelled, trained or watched stands.
 """
 
 from __future__ import annotations
@@ -28,6 +28,17 @@ from germane.types import InputError, decode
 _LOG = logging.getLogger("germane")
 KEPT = "chapters"
 """The folder of what each chapter found, as JSON."""
+
+BUILT_ON = {
+    "annotator": ("golden",),
+    "teacher": ("golden", "annotator"),
+    "student": ("golden", "annotator", "teacher"),
+    "labels": ("student",),
+    "experiment": ("golden", "student", "labels"),
+    "filter": ("golden", "student", "labels"),
+    "watching": ("golden", "student"),
+}
+"""Chapter -> those whose files it reads."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,7 @@ class Telling:
         path = self.out / KEPT / f"{number}-{name}.json"
         kept = _kept(path, self.out)
         if kept is None:
+            self._forget(name)
             _LOG.info("chapter %s of %s, %s", number, self.count, name, extra={"done": number - 1, "total": self.count})
             since = time.perf_counter()
             said = do()
@@ -70,6 +82,12 @@ class Telling:
             self.pages()
         else:
             self._told(*kept)
+
+    def _forget(self, name: str) -> None:
+        """Chapters that build on this one count as not done, from before it is redone: a kill between them changes nothing."""
+        for later in after(name):
+            for path in (self.out / KEPT).glob(f"*-{later}.json"):
+                path.unlink(missing_ok=True)
 
     def _told(self, chapter: Chapter, of_days: Days | None) -> None:
         self.chapters.append(chapter)
@@ -132,6 +150,16 @@ def _tell(told: Telling, world: World, bases: Callable[[], tuple[Base, Base]]) -
     told.tell("filter", lambda: search.filtered(world))
     # And it watches search, day by day.
     told.tell("watching", lambda: days.chapter(world))
+
+
+def after(name: str) -> set[str]:
+    """The chapters that build on one, or on one that does.
+
+    >>> sorted(after("student"))
+    ['experiment', 'filter', 'labels', 'watching']
+    """
+    found = {later for later, read in BUILT_ON.items() if name in read}
+    return found.union(*map(after, found))
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Every vote is held against the judge's grade of the day, and every two votes of a pair against each other: people among
 themselves are the ceiling. Weights are the requests that a pair stands for by its odds: figures are of the documents that
-were shown. A pair without a vote says nothing; those of the same day and grade stand for it.
+were shown. A pair without a vote says nothing; those of the same day and grade stand for it. Each guide version's votes do so
+by themselves: one under another version is none.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Agreement:
 
 
 class _Vote(NamedTuple):
-    """A vote beside what the judge said of its pair on a day. weight: of the pair, shared by its votes."""
+    """A vote beside what the judge said of its pair on a day. weight: of the pair, shared by its votes of one guide version."""
 
     of: Asked
     who: int
@@ -137,17 +138,19 @@ def weights(asked: Sequence[Asked], known: Iterable[int]) -> dict[tuple[str, int
 
 
 def _beside(asked: Sequence[Asked], said: Sequence[Said]) -> list[_Vote]:
-    by_pair: dict[int, list[Said]] = defaultdict(list)
+    """Votes beside the judge; each guide version's stand for all pairs, whatever was said under another."""
+    of_guide: dict[str, dict[int, list[Said]]] = defaultdict(lambda: defaultdict(list))
     for vote in said:
-        by_pair[vote.pair_id].append(vote)
-    weight = weights(asked, by_pair)
+        of_guide[vote.guide_version][vote.pair_id].append(vote)
     made = []
-    for one in asked:
-        mine = by_pair.get(one.pair_id, [])
-        for vote in mine:
-            assert vote.relevance is not None
-            each = weight[one.date, one.pair_id] / len(mine)
-            made.append(_Vote(one, vote.account_id, vote.relevance, vote.guide_version, each))
+    for guide, by_pair in of_guide.items():
+        weight = weights(asked, by_pair)
+        for one in asked:
+            mine = by_pair.get(one.pair_id, [])
+            for vote in mine:
+                assert vote.relevance is not None
+                each = weight[one.date, one.pair_id] / len(mine)
+                made.append(_Vote(one, vote.account_id, vote.relevance, guide, each))
     return made
 
 

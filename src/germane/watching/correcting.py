@@ -12,6 +12,7 @@ from germane.monitor.days import Day
 from germane.registry import days, looking, voted
 from germane.registry.database import Registry
 from germane.registry.voted import Asked, Said
+from germane.report import words
 from germane.stats.correction import corrected_documents
 from germane.types import Estimate
 from germane.watching import comparing
@@ -23,10 +24,17 @@ LEAST = 10
 SHOWN = 14
 """Days that are corrected, the last ones."""
 
+ROUNDING = 1e-9
+CUT = "cut at 0 and 1"
+"""What the caveat of a corrected level says that would leave the scale."""
+
 
 @dataclass(frozen=True)
 class Corrected:
-    """A day's level by the judge, the same as people would have it, and the judge's bias: judge minus people, in the metric."""
+    """A day's level by the judge, the same as people would have it, and the judge's bias: judge minus people, in the metric.
+
+    corrected: cut at 0 and 1 (see its caveat), which the bias is not.
+    """
 
     date: str
     metric: str
@@ -86,5 +94,20 @@ def corrected(level: Estimate, metric: str, day: Day, asked: Sequence[Asked], sa
         level=level.level,
     )
     e = found.estimate
-    moved = replace(e, value=e.value + level.value, low=e.low + level.value, high=e.high + level.value)
-    return Corrected(asked[0].date, metric, level, replace(moved, n=len(pairs)), replace(found.bias, n=len(pairs)))
+    moved = replace(e, value=e.value + level.value, low=e.low + level.value, high=e.high + level.value, n=len(pairs))
+    return Corrected(asked[0].date, metric, level, on_scale(moved), replace(found.bias, n=len(pairs)))
+
+
+def on_scale(e: Estimate) -> Estimate:
+    """The same with value and interval cut at 0 and 1, as the plain level's are; a caveat says what they were.
+
+    >>> e = on_scale(Estimate(-0.04, 0.3, -0.63, 0.55, 20, "m"))
+    >>> e.value, e.low, e.high, e.caveat
+    (0.0, 0.0, 0.55, 'cut at 0 and 1, was −0.040 (−0.630 to 0.550)')
+    """
+    value, low, high = (min(max(x, 0.0), 1.0) for x in (e.value, e.low, e.high))
+    cut = replace(e, value=value, low=low, high=high)
+    if not max(abs(value - e.value), abs(low - e.low), abs(high - e.high)) > ROUNDING:
+        return cut
+    was = f"{CUT}, was {words.plain(e.value, 3)} ({words.interval(e, 3, sign=False)})"
+    return replace(cut, caveat="; ".join(filter(None, (e.caveat, was))))

@@ -54,7 +54,8 @@ def of(plan: Plan, registry: Registry, first: str | None) -> Samples:
     found = agreeing.agreement(registry, first=first, level=plan.level)
     levels = correcting.levels(registry, f"sdcg@{plan.k}", first=first) if found.votes else []
     counts = (found.drawn, found.judged, found.votes, found.unsure, found.tasks)
-    return Samples(*counts, found.guides, found.weeks, found.days, tuple(levels), found.notes)
+    cut = [f"corrected level of {e.date}: {e.corrected.caveat}" for e in levels if correcting.CUT in e.corrected.caveat]
+    return Samples(*counts, found.guides, found.weeks, found.days, tuple(levels), (*found.notes, *cut))
 
 
 def tables(found: Samples) -> tuple[list[ToldAgreed], list[ToldLevel]]:
