@@ -73,7 +73,7 @@ def terms(name="x", **changed):
 
 def new_look(digest, *, n=4, wait=None):
     """A look of n queries whose estimate is the mean of the batches' sizes."""
-    queries = [experimenting.Query(f"q{digest}{i}", "all", 1.0, 0.5, 0.1 * i, 0.1, 0.0) for i in range(n)]
+    queries = [experimenting.Query(f"q{digest}{i}", "all", f"{digest}{i}", 1.0, 0.5, 0.1 * i, 0.1, 0.0) for i in range(n)]
 
     def estimate_of(past, sums):
         if wait is not None:
@@ -124,8 +124,8 @@ def test_sums_over_looks_are_those_of_the_rows(registry):
         return Estimate(0, 0, 0, 0, 1, ""), "", "not known yet"
 
     for digest, twice in (("a", 0.2), ("b", -0.5)):
-        q = experimenting.Query("q", "all", 1.0, 0.5, 0.0, twice, 2.0)
-        other = experimenting.Query(f"only {digest}", "all", 2.0, 0.5, 0.1, 0.3, 0.0)
+        q = experimenting.Query("q", "all", f"q {digest}", 1.0, 0.5, 0.0, twice, 2.0)
+        other = experimenting.Query(f"only {digest}", "all", f"only {digest}", 2.0, 0.5, 0.1, 0.3, 0.0)
         experimenting.look(registry, "x", experimenting.NewLook(digest, (2, 0, 0), None, [q, other], {}, sums_of), actor="t")
     q = seen[-1]["q"]
     assert len(seen[-1]) == 3
@@ -309,6 +309,37 @@ def test_the_same_batch_again_is_refused_under_other_names_and_judged_anew(shop)
         with pytest.raises(InputError, match=r"this batch .* was look 1"):
             looked(shop, each)
     assert len(experiments.show("title-boost", shop).looks) == 1
+
+
+def joined(shop, name, *parts):
+    """A batch of several batches: what a file holds that grows from day to day."""
+    made_of = []
+    for which, kind in enumerate(("control", "treatment", "grades")):
+        made_of.append(shop / f"{kind}-{name}.parquet")
+        pq.write_table(pa.concat_tables([pq.read_table(part[which]) for part in parts]), made_of[-1])
+    return made.Files(*made_of)
+
+
+def test_a_file_that_grows_is_refused_and_a_few_of_before_are_not(shop, monkeypatch, capsys):
+    opened(shop)
+    one, two = made.batch(shop, "one", queries=25), made.batch(shop, "two", first=100, queries=20)
+    few = [made.batch(shop, f"few{n}", queries=n, seed=0) for n in (1, 2)]  # of the first batch, which has seed 0 too
+    looked(shop, one)
+    grown = joined(shop, "grown", one, two)
+    with pytest.raises(InputError, match=r"25 of the 45 queries .* same lists in both arms as in look 1, and would count twice"):
+        looked(shop, grown)
+    table = pq.read_table(grown.judgments)
+    pq.write_table(table.set_column(2, "relevance", [[1] * table.num_rows]), grown.judgments)
+    monkeypatch.chdir(shop)
+    files = ["--control", grown.control.name, "--treatment", grown.treatment.name, "--judgments", grown.judgments.name]
+    code, out, err = run(monkeypatch, capsys, "look", "title-boost", *files)  # judged anew: the same rows still
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    with pytest.raises(InputError, match="2 of the 22 queries"):
+        looked(shop, joined(shop, "more", few[1], two))
+    assert len(experiments.show("title-boost", shop).looks) == 1
+    assert looked(shop, joined(shop, "few", few[0], two)).looks[-1].repeated == 1
+    with pytest.raises(InputError, match=r"in looks 1 to 2"):
+        looked(shop, joined(shop, "all", grown, made.batch(shop, "three", first=200, queries=20)))
 
 
 def test_another_ranker_behind_the_same_name_is_another_experiment(shop, monkeypatch):

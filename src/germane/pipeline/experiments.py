@@ -106,7 +106,7 @@ def look(
     card: the judge's, where it lies elsewhere than when the experiment was opened. metric, scale: may be said again.
 
     Raises: Refusal as `compare`; InputError for another judge, guide, metric, scale, unit or arm than was opened with, for a
-    batch that was looked at before, and after a decision to ship or stop. Then nothing is written.
+    batch that was looked at before, whole or in part, and after a decision to ship or stop. Then nothing is written.
     """
     note = _text(note, "--note", 500)
     root, where = _project(project)
@@ -342,7 +342,7 @@ def _new(found: Found, taken: Taken, files: Sequence[tuple[str, Path]], note: st
     from germane.registry.experimenting import NewLook, Query
 
     t, rows = found.terms, taken.rows
-    columns = (rows.query, rows.stratum, *(np.asarray(x, float).tolist() for x in rows[2:]))
+    columns = (*rows[:3], *(np.asarray(x, float).tolist() for x in rows[3:]))
     queries = [Query(*row) for row in zip(*columns, strict=True)]
     facts: dict[str, Any] = {
         "control": asdict(taken.control),
