@@ -47,7 +47,8 @@ class Taken:
     """A batch that was measured. own: its mean difference alone. guard: of difference + margin times control, if relative.
 
     control, treatment: levels in this batch. digest: of its queries and lists. unit: queries or traffic. judge, fingerprint,
-    guides: of who judged. arms: what the runs' manifests say of their rankers. design: how its queries were drawn.
+    guides: of who judged. unjudged: (low, high) of `own` by other grades for what has none, None where that changes nothing.
+    arms: what the runs' manifests say of their rankers. design: how its queries were drawn.
     """
 
     own: Batch
@@ -63,6 +64,7 @@ class Taken:
     guides: tuple[str, ...]
     arms: dict[str, dict[str, Any]]
     design: dict[str, Any]
+    unjudged: tuple[float, float] | None
     warnings: tuple[str, ...]
     overrides: tuple[str, ...]
 
@@ -116,6 +118,7 @@ def take(
         guides=guides,
         arms={name: _settings(run) for name, run in (("control", control), ("treatment", treatment))},
         design=_design(about),
+        unjudged=(m.unjudged.low, m.unjudged.high) if m.unjudged.mode == "as zero" else None,
         warnings=(*warned, *words.unjudged_warning(m.unjudged), *about.warnings),
         overrides=m.overrides,
     )

@@ -193,6 +193,7 @@ def look(registry: Registry, name: str, new: NewLook, *, actor: str) -> Look:
             sums = _with(_sums(connection, held.id), new.queries)
             estimate, caveat, verdict = new.estimate_of(past, sums)
             facts = {**new.facts, "repeated": sum(each.batch[0] for each in past) + new.batch[0] - len(sums)}
+            facts["overridden"] = _overridden(past, new.facts)
             at, number = registry.clock(), (past[-1].number if past else 0) + 1
             row = {"experiment_id": held.id, "number": number, "digest": new.digest, **_of_estimate(estimate)}
             row |= {"caveat": caveat, "verdict": verdict, "facts": facts, "actor": actor, "at": at}
@@ -303,6 +304,12 @@ def _not_again(connection: sa.Connection, held: Any, queries: Sequence[Query]) -
             f"experiment {held.name}: {len(again):,} of the {len(queries):,} queries of this batch come with the same lists in "
             f"both arms as in {which}, and would count twice: give only what is new, or take other requests of these queries"
         )
+
+
+def _overridden(past: Sequence[Look], facts: Mapping[str, Any]) -> list[str]:
+    """Every refusal that this look or one before it insisted past, once, by its flag: the estimate is of them all."""
+    before = past[-1].facts.get("overridden", ()) if past else ()
+    return list(dict.fromkeys([*before, *(text.partition(":")[0] for text in facts.get("overrides", ()))]))
 
 
 def _looks(connection: sa.Connection, number: int, *, last: bool = False) -> list[Look]:
