@@ -21,12 +21,13 @@ from registries import Clock, new_database, postgres, team
 from sqlalchemy.exc import DBAPIError
 
 from germane import cli
-from germane.experiment.guardrail import verdict_of
+from germane.experiment.guardrail import unless_unjudged, verdict_of
 from germane.pipeline import experiments
 from germane.pipeline.compare import compare
 from germane.registry import backups, experimenting, telling
 from germane.registry.database import open_registry
 from germane.report.looks import chart, verdict_words
+from germane.stats.batches import Batch
 from germane.types import Estimate, InputError, Refusal
 
 fastapi = pytest.importorskip("fastapi")
@@ -73,7 +74,7 @@ def terms(name="x", **changed):
 
 def new_look(digest, *, n=4, wait=None):
     """A look of n queries whose estimate is the mean of the batches' sizes."""
-    queries = [experimenting.Query(f"q{digest}{i}", "all", 1.0, 0.5, 0.1 * i, 0.1, 0.0) for i in range(n)]
+    queries = [experimenting.Query(f"q{digest}{i}", "all", f"{digest}{i}", 1.0, 0.5, 0.1 * i, 0.1, 0.0) for i in range(n)]
 
     def estimate_of(past, sums):
         if wait is not None:
@@ -124,8 +125,8 @@ def test_sums_over_looks_are_those_of_the_rows(registry):
         return Estimate(0, 0, 0, 0, 1, ""), "", "not known yet"
 
     for digest, twice in (("a", 0.2), ("b", -0.5)):
-        q = experimenting.Query("q", "all", 1.0, 0.5, 0.0, twice, 2.0)
-        other = experimenting.Query(f"only {digest}", "all", 2.0, 0.5, 0.1, 0.3, 0.0)
+        q = experimenting.Query("q", "all", f"q {digest}", 1.0, 0.5, 0.0, twice, 2.0)
+        other = experimenting.Query(f"only {digest}", "all", f"only {digest}", 2.0, 0.5, 0.1, 0.3, 0.0)
         experimenting.look(registry, "x", experimenting.NewLook(digest, (2, 0, 0), None, [q, other], {}, sums_of), actor="t")
     q = seen[-1]["q"]
     assert len(seen[-1]) == 3
@@ -311,6 +312,39 @@ def test_the_same_batch_again_is_refused_under_other_names_and_judged_anew(shop)
     assert len(experiments.show("title-boost", shop).looks) == 1
 
 
+def joined(shop, name, *parts):
+    """A batch of several batches: what a file holds that grows from day to day."""
+    made_of = []
+    for which, kind in enumerate(("control", "treatment", "grades")):
+        made_of.append(shop / f"{kind}-{name}.parquet")
+        pq.write_table(pa.concat_tables([pq.read_table(part[which]) for part in parts]), made_of[-1])
+    return made.Files(*made_of)
+
+
+def test_a_file_that_grows_is_refused_and_a_few_of_before_are_not(shop, monkeypatch, capsys):
+    opened(shop)
+    one, two = made.batch(shop, "one", queries=25), made.batch(shop, "two", first=100, queries=20)
+    few = [made.batch(shop, f"few{n}", queries=n, seed=0) for n in (1, 2)]  # of the first batch, which has seed 0 too
+    looked(shop, one)
+    grown = joined(shop, "grown", one, two)
+    with pytest.raises(
+        InputError, match=r"25 of the 45 queries .* same lists in both arms as in look 1, and would count twice"
+    ):
+        looked(shop, grown)
+    table = pq.read_table(grown.judgments)
+    pq.write_table(table.set_column(2, "relevance", [[1] * table.num_rows]), grown.judgments)
+    monkeypatch.chdir(shop)
+    files = ["--control", grown.control.name, "--treatment", grown.treatment.name, "--judgments", grown.judgments.name]
+    code, out, err = run(monkeypatch, capsys, "look", "title-boost", *files)  # judged anew: the same rows still
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    with pytest.raises(InputError, match="2 of the 22 queries"):
+        looked(shop, joined(shop, "more", few[1], two))
+    assert len(experiments.show("title-boost", shop).looks) == 1
+    assert looked(shop, joined(shop, "few", few[0], two)).looks[-1].repeated == 1
+    with pytest.raises(InputError, match=r"in looks 1 to 2"):
+        looked(shop, joined(shop, "all", grown, made.batch(shop, "three", first=200, queries=20)))
+
+
 def test_another_ranker_behind_the_same_name_is_another_experiment(shop, monkeypatch):
     opened(shop)
     real = experiments.sources.open_run
@@ -399,6 +433,56 @@ def test_repeated_queries_are_said_and_count_once(shop):
     assert found.estimate.n == 300
     assert found.looks[-1].repeated == 200
     assert any("count as one each (200 repeats" in note for note in found.notes)
+
+
+def without(files, *docs):
+    """The batch with no grade for these documents."""
+    table = pq.read_table(files.judgments)
+    pq.write_table(table.filter(pa.array([doc not in docs for doc in table["doc_id"].to_pylist()])), files.judgments)
+    return files
+
+
+def test_an_overridden_verdict_says_so_everywhere_and_does_not_pass_where_grades_could_undo_it(shop, monkeypatch, capsys):
+    opened(shop)
+    clean = looked(shop, made.batch(shop, "one", queries=320))
+    assert (clean.verdict, clean.overrides, clean.looks[-1].verdict_says) == ("superior", [], "superior")
+    gaps = without(made.batch(shop, "two", first=400, queries=320, quality=0.7), "d0", "d1")
+    with pytest.raises(Refusal):
+        looked(shop, gaps)
+    found = looked(shop, gaps, allow=("unjudged",))
+    assert found.estimate.low > 0  # by zeros for what has no grade
+    assert (found.verdict, found.passes, found.overrides) == ("not known yet", False, ["--allow unjudged"])
+    assert found.guardrail.startswith("With 1 safeguard overridden: not known yet, which is no pass: with other grades")
+    third = looked(shop, made.batch(shop, "three", first=800, queries=1500))  # whole again: those of look 2 weigh little now
+    assert (third.verdict, third.looks[-1].overrides, third.overrides) == ("superior", [], ["--allow unjudged"])
+    experiments.decide("title-boost", "ship", by="olga", why="w", actor="t", project=shop)
+    says = "With 1 safeguard overridden: superior"
+    assert third.guardrail.startswith(says)
+    assert [each.verdict_says for each in third.looks][1:] == ["With 1 safeguard overridden: not known yet", says]
+    monkeypatch.chdir(shop)
+    assert says in run(monkeypatch, capsys, "list")[1]
+    assert run(monkeypatch, capsys, "show", "title-boost")[1].count(says) == 3  # guardrail, look, decision
+    browser = Browser(open_registry(shop / "registry.sqlite"), shop)
+    (row,) = browser.get("/api/experiments").json()["experiments"]
+    assert (row["overrides"], row["verdict"], row["verdict_says"]) == (["--allow unjudged"], "superior", says)
+    assert browser.get("/api/experiments/title-boost").json()["overrides"] == ["--allow unjudged"]
+    assert "With 1 safeguard overridden:" in browser.get("/experiments").text
+    page = browser.get("/experiments/title-boost").text
+    assert f"<b>{says}" in page
+    assert 'class="said right"' not in page
+
+
+def test_bounds_of_one_batch_and_of_all_withhold_a_pass_and_no_other_verdict():
+    batches = [Batch(100, 0.03, 0.01), Batch(100, 0.03, 0.01)]
+    for bounds, says in (
+        ([None, None], "superior"),
+        ([None, (-0.02, 0.05)], "not known yet"),  # its own reach -0.01
+        ([(-0.02, 0.05), None], "superior"),  # together from 0.005
+        ([(-0.08, 0.05), None], "not known yet"),
+        ([None, (0.0, 0.05)], "superior"),
+    ):
+        assert unless_unjudged("superior", batches, bounds, margin=0.01) == says
+        assert unless_unjudged("inferior", batches, bounds, margin=0.01) == "inferior"
 
 
 def test_verdicts_are_words_and_not_known_is_no_pass():

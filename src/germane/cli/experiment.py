@@ -126,7 +126,7 @@ def list_(project: ProjectOption = None, output: OutputOption = Output.TEXT) -> 
         if row.estimate is not None and row.estimate.low == row.estimate.low:
             ends += f" ({row.estimate.low:+.4f} to {row.estimate.high:+.4f}; n {row.estimate.n:,})"
         taken = "" if row.decision is None else f"; {row.decision.says}, by {row.decision.by}"
-        print(_visible(f"{row.name}: {row.state}, {row.looks} looks,{ends or ' no estimate'}: {row.verdict}{taken}"))
+        print(_visible(f"{row.name}: {row.state}, {row.looks} looks,{ends or ' no estimate'}: {row.verdict_says}{taken}"))
     if not found:
         print("no experiment")
 

@@ -60,6 +60,24 @@ def standing(
     return Standing(found, held, verdict_of(found.estimate, margin, held.estimate))
 
 
+def unless_unjudged(verdict: str, batches: Sequence[Batch], bounds: Sequence[Sequence[float] | None], *, margin: float) -> str:
+    """The verdict; not known yet in place of a pass, where documents without a grade could make the difference fail it.
+
+    bounds: of each batch, (low, high) of its mean difference if all of them were graded against, or for, the treatment; None
+    where they change nothing. A pass is withheld where those of the last batch, or of all batches together, lie on both sides
+    of -margin.
+
+    >>> [unless_unjudged("superior", [Batch(9, 0.02, 0.01)], [(low, 0.03)], margin=0.01) for low in (0.0, -0.02)]
+    ['superior', 'not known yet']
+    """
+    if verdict not in PASSES or not any(bounds):
+        return verdict
+    ends = [(batch.value, batch.value) if pair is None else pair for batch, pair in zip(batches, bounds, strict=True)]
+    total = sum(batch.n for batch in batches)
+    both = [sum(batch.n * pair[end] for batch, pair in zip(batches, ends, strict=True)) / total for end in (0, 1)]
+    return UNKNOWN if any(low <= -margin < high for low, high in (ends[-1], both)) else verdict
+
+
 def verdict_of(difference: Estimate | None, margin: float, guard: Estimate | None = None) -> str:
     """superior, non-inferior, inferior or not known yet.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,10 +30,11 @@ ARM_SETTINGS = ("engine", "models", "fields", "k1", "b", "stopwords", "student",
 
 
 class Rows(NamedTuple):
-    """The queries of a batch, in order of their ids; arrays are (n,). weight: 1 on average."""
+    """The queries of a batch, in order of their ids; arrays are (n,). lists: `marks_of`. weight: 1 on average."""
 
     query: list[str]
     stratum: list[str]
+    lists: list[str]
     weight: Floats
     control: Floats
     difference: Floats
@@ -45,7 +47,8 @@ class Taken:
     """A batch that was measured. own: its mean difference alone. guard: of difference + margin times control, if relative.
 
     control, treatment: levels in this batch. digest: of its queries and lists. unit: queries or traffic. judge, fingerprint,
-    guides: of who judged. arms: what the runs' manifests say of their rankers. design: how its queries were drawn.
+    guides: of who judged. unjudged: (low, high) of `own` by other grades for what has none, None where that changes nothing.
+    arms: what the runs' manifests say of their rankers. design: how its queries were drawn.
     """
 
     own: Batch
@@ -61,6 +64,7 @@ class Taken:
     guides: tuple[str, ...]
     arms: dict[str, dict[str, Any]]
     design: dict[str, Any]
+    unjudged: tuple[float, float] | None
     warnings: tuple[str, ...]
     overrides: tuple[str, ...]
 
@@ -98,14 +102,15 @@ def take(
     levels = [effects.level_of(about, arm, level=choices.level) for arm in (found.control, found.treatment)]
     warned = guards.warnings_of(judge, not fingerprint, _simulated(control, treatment), card, replace(m.plain, caveat=""))
     warned += guards.ties((control.name, treatment.name), m.whole.ties)
+    rows = _rows(m)
     unit = "queries" if about.design.unit in ("queries", UNIT) else "traffic"
     return Taken(
         own=Batch(m.plain.n, m.plain.value, m.plain.se),
         guard=guard,
-        rows=_rows(m),
+        rows=rows,
         control=levels[0],
         treatment=levels[1],
-        digest=digest_of(about, m.whole),
+        digest=digest_of(rows.lists),
         unit=unit,
         metric=str(m.metric),
         judge=judge,
@@ -113,25 +118,28 @@ def take(
         guides=guides,
         arms={name: _settings(run) for name, run in (("control", control), ("treatment", treatment))},
         design=_design(about),
+        unjudged=(m.unjudged.low, m.unjudged.high) if m.unjudged.mode == "as zero" else None,
         warnings=(*warned, *words.unjudged_warning(m.unjudged), *about.warnings),
         overrides=m.overrides,
     )
 
 
-def digest_of(about: Frame, shown: Pool) -> str:
-    """SHA-256 of the batch's queries and of the lists that both arms show for them, whatever was judged of them since.
+def marks_of(about: Frame, shown: Pool) -> list[str]:
+    """(n,) of each query: 64 bits, in hex, of it and of the lists that both arms show for it, whatever was judged of them."""
+    docs, ends = shown.docs.to_pylist(), np.asarray(shown.offsets).tolist()
+    ranks = (np.asarray(each).tolist() for each in (shown.control_rank, shown.treatment_rank))
+    places = list(zip(docs, *ranks, strict=True))
+    ids = [str(each) for each in about.queries.to_pylist()]
+    rows = ((name, sorted(places[start:end])) for name, start, end in zip(ids, ends[:-1], ends[1:], strict=True))
+    return [hashlib.sha256(repr(row).encode(errors="backslashreplace")).hexdigest()[:16] for row in rows]
+
+
+def digest_of(marks: Sequence[str]) -> str:
+    """SHA-256 of a batch by the marks of its queries.
 
     The same batch under other file names, in another order of rows, or judged anew, is the same batch.
     """
-    ids = [str(each) for each in about.queries.to_pylist()]
-    query = np.asarray(shown.query)
-    docs = shown.docs.to_pylist()
-    ranks = zip(np.asarray(shown.control_rank).tolist(), np.asarray(shown.treatment_rank).tolist(), strict=True)
-    rows = sorted((ids[q], doc, *pair) for q, doc, pair in zip(query.tolist(), docs, ranks, strict=True))
-    digest = hashlib.sha256()
-    for row in [*((name,) for name in sorted(ids)), *rows]:
-        digest.update(f"{row!r}\n".encode(errors="backslashreplace"))
-    return digest.hexdigest()
+    return hashlib.sha256("\n".join(sorted(marks)).encode()).hexdigest()
 
 
 def is_arm(run: str, arm: str, other: str) -> bool:
@@ -171,7 +179,7 @@ def _rows(m: Measured) -> Rows:
     ids, strata = ([str(x) for x in each] for each in (about.queries.to_pylist(), about.strata))
     given = found.control, found.difference
     off = [deviations(values, weights, about.strata) for values in (found.difference, found.control)]
-    return Rows(ids, strata, weights, *given, *off)
+    return Rows(ids, strata, marks_of(about, m.whole), weights, *given, *off)
 
 
 def _design(about: Frame) -> dict[str, Any]:

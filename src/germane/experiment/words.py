@@ -42,7 +42,6 @@ def answer(
     verdict, (control, treatment) = verdict_of(delta), arms
     interval = f"{100 * delta.level:g}% interval {delta.low:+.4f} to {delta.high:+.4f}"
     over = f"over {_what(design)}"
-    insisted = f"With {len(overrides)} {'safeguard' if len(overrides) == 1 else 'safeguards'} overridden: " if overrides else ""
     if verdict == "no difference at all":
         said = f"No difference: {treatment} and {control} score the same on every query, {over}."
     elif verdict == "not reliable":
@@ -58,7 +57,16 @@ def answer(
         about = f", about {abs(lift.value):.1%}" if lift and (lift.low > 0 or lift.high < 0) else ""
         size = f"{metric} {rises} by {abs(delta.value):.4f} ({interval}){about}"
         said = f"{treatment} is {moved} relevant than {control}: {size}, {over}."
-    return insisted + source + said
+    return insisted(len(overrides)) + source + said
+
+
+def insisted(overrides: int) -> str:
+    """What a verdict begins with where refusals were insisted past.
+
+    >>> insisted(0), insisted(1)
+    ('', 'With 1 safeguard overridden: ')
+    """
+    return f"With {overrides} {'safeguard' if overrides == 1 else 'safeguards'} overridden: " if overrides else ""
 
 
 def source(by_people: bool, audit: Audit | None) -> str:

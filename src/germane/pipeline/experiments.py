@@ -14,7 +14,7 @@ import numpy as np
 
 from germane import cards, metrics, scales, settings, sources, store
 from germane.experiment import Choices, guards
-from germane.experiment.guardrail import Together, standing
+from germane.experiment.guardrail import Together, standing, unless_unjudged
 from germane.experiment.looks import PEOPLE, Taken, is_arm, take
 from germane.report import card as card_words
 from germane.report import experiments as views
@@ -106,7 +106,7 @@ def look(
     card: the judge's, where it lies elsewhere than when the experiment was opened. metric, scale: may be said again.
 
     Raises: Refusal as `compare`; InputError for another judge, guide, metric, scale, unit or arm than was opened with, for a
-    batch that was looked at before, and after a decision to ship or stop. Then nothing is written.
+    batch that was looked at before, whole or in part, and after a decision to ship or stop. Then nothing is written.
     """
     note = _text(note, "--note", 500)
     root, where = _project(project)
@@ -342,7 +342,7 @@ def _new(found: Found, taken: Taken, files: Sequence[tuple[str, Path]], note: st
     from germane.registry.experimenting import NewLook, Query
 
     t, rows = found.terms, taken.rows
-    columns = (rows.query, rows.stratum, *(np.asarray(x, float).tolist() for x in rows[2:]))
+    columns = (*rows[:3], *(np.asarray(x, float).tolist() for x in rows[3:]))
     queries = [Query(*row) for row in zip(*columns, strict=True)]
     facts: dict[str, Any] = {
         "control": asdict(taken.control),
@@ -351,6 +351,7 @@ def _new(found: Found, taken: Taken, files: Sequence[tuple[str, Path]], note: st
         "arms": taken.arms,
         "warnings": list(taken.warnings),
         "overrides": list(taken.overrides),
+        "unjudged": taken.unjudged and list(taken.unjudged),
         "inputs": [{"path": name, "sha256": store.sha256(path)} for name, path in files if path.is_file()],
         "note": note,
     }
@@ -359,17 +360,16 @@ def _new(found: Found, taken: Taken, files: Sequence[tuple[str, Path]], note: st
         batches = [*(Batch(*each.batch) for each in past), taken.own]
         held = [*(Batch(each.batch[0], *each.guard) for each in past if each.guard), *([taken.guard] if taken.guard else [])]
         columns = [np.array(x) for x in zip(*(row[1:] for row in sums), strict=True)]
-        weight, deviation, control, squares, products, control_squares, moved = columns
-        together = Together(weight, deviation, control, squares, products, control_squares, moved.astype(bool))
+        together = Together(*columns)
         stands = standing(batches, held, together, margin=t.margin, relative=t.relative, intended=t.intended, level=t.level)
+        bounds = [*(each.facts.get("unjudged") for each in past), taken.unjudged]
         so_far = stands.difference
         nothing = float("nan")
         bare = Estimate(so_far.value, so_far.se, nothing, nothing, so_far.queries, "mean of the batches, no interval", t.level)
-        return so_far.estimate or bare, so_far.caveat, stands.verdict
+        return so_far.estimate or bare, so_far.caveat, unless_unjudged(stands.verdict, batches, bounds, margin=t.margin)
 
     guard = None if taken.guard is None else (taken.guard.value, taken.guard.se)
-    own = (taken.own.n, taken.own.value, taken.own.se)
-    return NewLook(taken.digest, own, guard, queries, facts, estimate_of)
+    return NewLook(taken.digest, taken.own, guard, queries, facts, estimate_of)
 
 
 # --- where -------------------------------------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ RUNNING, SHIPPED, STOPPED = "running", "shipped", "stopped"
 STATES = {"ship": SHIPPED, "stop": STOPPED, "keep": RUNNING}
 """What an experiment is after a decision; before the first one it is running."""
 
+REPEATED = 0.05
+"""The largest share of a batch's queries that may come with lists that an earlier look had; a single one always may."""
+
 _CHUNK = 1000
 
 
@@ -90,10 +93,14 @@ class Decision(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query of a look: weight 1 on average; control and difference in units of the metric; deviations of `stats.batches`."""
+    """A query of a look: weight 1 on average; control and difference in units of the metric; deviations of `stats.batches`.
+
+    lists: a mark of the query and of what both arms show for it.
+    """
 
     query: str
     stratum: str
+    lists: str
     weight: float
     control: float
     difference: float
@@ -173,7 +180,7 @@ def open_(registry: Registry, terms: Terms, *, actor: str) -> tuple[Found, bool]
 def look(registry: Registry, name: str, new: NewLook, *, actor: str) -> Look:
     """The look, written whole with its queries, once: two at the same time come one after the other.
 
-    Raises: InputError for an experiment that was decided for good, and for a batch that was looked at before.
+    Raises: InputError for an experiment that was decided for good, and for a batch that was looked at before, whole or in part.
     """
     try:
         with steady(registry), registry.writing() as connection:
@@ -182,9 +189,11 @@ def look(registry: Registry, name: str, new: NewLook, *, actor: str) -> Look:
             past, taken = _looks(connection, held.id), _decisions(connection, held.id)
             still_running(name, taken)
             _fresh(name, past, new.digest)
+            _not_again(connection, held, new.queries)
             sums = _with(_sums(connection, held.id), new.queries)
             estimate, caveat, verdict = new.estimate_of(past, sums)
             facts = {**new.facts, "repeated": sum(each.batch[0] for each in past) + new.batch[0] - len(sums)}
+            facts["overridden"] = _overridden(past, new.facts)
             at, number = registry.clock(), (past[-1].number if past else 0) + 1
             row = {"experiment_id": held.id, "number": number, "digest": new.digest, **_of_estimate(estimate)}
             row |= {"caveat": caveat, "verdict": verdict, "facts": facts, "actor": actor, "at": at}
@@ -280,6 +289,27 @@ def _fresh(name: str, past: Sequence[Look], digest: str) -> None:
             f"experiment {name}: this batch (the same queries with the same lists in both arms) was look {twice[0].number} on "
             f"{twice[0].at:%Y-%m-%d}: it says nothing new"
         )
+
+
+def _not_again(connection: sa.Connection, held: Any, queries: Sequence[Query]) -> None:
+    """Nothing, where the batch is new. Raises: InputError for more than `REPEATED` of it with lists that earlier looks had."""
+    marks = {query.lists for query in queries}
+    asked = sa.select(looked.c.lists, looks.c.number).join(looks, looks.c.id == looked.c.look_id)
+    asked = asked.where(looks.c.experiment_id == held.id)
+    again = {row.lists: row.number for row in connection.execute(asked) if row.lists in marks}
+    if len(again) > max(1, REPEATED * len(queries)):
+        numbers = sorted(set(again.values()))
+        which = f"look {numbers[0]}" if len(numbers) == 1 else f"looks {numbers[0]} to {numbers[-1]}"
+        raise InputError(
+            f"experiment {held.name}: {len(again):,} of the {len(queries):,} queries of this batch come with the same lists in "
+            f"both arms as in {which}, and would count twice: give only what is new, or take other requests of these queries"
+        )
+
+
+def _overridden(past: Sequence[Look], facts: Mapping[str, Any]) -> list[str]:
+    """Every refusal that this look or one before it insisted past, once, by its flag: the estimate is of them all."""
+    before = past[-1].facts.get("overridden", ()) if past else ()
+    return list(dict.fromkeys([*before, *(text.partition(":")[0] for text in facts.get("overrides", ()))]))
 
 
 def _looks(connection: sa.Connection, number: int, *, last: bool = False) -> list[Look]:

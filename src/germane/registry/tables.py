@@ -459,6 +459,7 @@ looked = sa.Table(
     _of("looks"),
     _text("query"),
     _text("stratum"),
+    sa.Column("lists", sa.String(16), nullable=False),  # a mark of the query and of both arms' lists, to know them again
     _number("weight", needed=True),  # 1 on average in a look
     _number("control", needed=True),
     _number("difference", needed=True),

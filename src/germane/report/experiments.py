@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from germane.experiment.guardrail import PASSES, UNKNOWN
+from germane.experiment.words import insisted
 from germane.report import looks as words
 from germane.report.words import signed
 from germane.stats.means import limits
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 class LookView:
     """A look. estimate: over all batches so far, its ends null where there is no interval yet; caveat says why. passes: the
     guardrail. batch: its own queries alone, with an interval for one look at it. distinct: queries of all batches, each once.
+    overrides: refusals that it insisted past; overridden: the flags of these and of all looks before. verdict_says: with them.
     """
 
     number: int
@@ -27,6 +29,7 @@ class LookView:
     estimate: Estimate
     caveat: str
     verdict: str
+    verdict_says: str
     passes: bool
     batch: Estimate
     control: Estimate | None
@@ -34,6 +37,7 @@ class LookView:
     note: str
     warnings: list[str]
     overrides: list[str]
+    overridden: list[str]
     inputs: list[dict[str, Any]]
     actor: str
 
@@ -55,7 +59,10 @@ class DecisionView:
 
 @dataclass(frozen=True)
 class ExperimentRow:
-    """An experiment in a list. state: running, shipped or stopped. estimate: of the last look, null before the first."""
+    """An experiment in a list. state: running, shipped or stopped. estimate: of the last look, null before the first.
+
+    overrides: flags of the refusals that any look insisted past. verdict_says: the verdict with them.
+    """
 
     name: str
     question: str
@@ -66,6 +73,8 @@ class ExperimentRow:
     estimate: Estimate | None
     caveat: str
     verdict: str
+    verdict_says: str
+    overrides: list[str]
     decision: DecisionView | None
     owner: str
     opened: str
@@ -78,6 +87,7 @@ class Experiment:
 
     margin: in units of the metric, or, if relative, a share of the control's level; margin_now: in units of the metric, by the
     level so far, null before the first look. first_pass: the first look at which the guardrail passed, null for none.
+    overrides: flags of the refusals that any look insisted past.
     """
 
     name: str
@@ -108,6 +118,7 @@ class Experiment:
     estimate: Estimate | None
     verdict: str
     passes: bool
+    overrides: list[str]
     first_pass: int | None
     says: str
     guardrail: str
@@ -129,6 +140,8 @@ def row(found: Found) -> ExperimentRow:
         estimate=last.estimate if last else None,
         caveat=last.caveat if last else "no look yet",
         verdict=last.verdict if last else UNKNOWN,
+        verdict_says=_verdict(last) if last else UNKNOWN,
+        overrides=_overridden(last) if last else [],
         decision=_decision(found.decisions[-1]) if found.decisions else None,
         owner=t.owner,
         opened=f"{found.at:%Y-%m-%d}",
@@ -156,9 +169,10 @@ def view(found: Found) -> Experiment:
         estimate=last.estimate if last else None,
         verdict=verdict,
         passes=verdict in PASSES,
+        overrides=_overridden(last) if last else [],
         first_pass=next((each.number for each in seen if each.verdict in PASSES), None),
         says=words.estimate_words(t.metric, last.estimate, last.caveat, len(seen)) if last else "No look yet.",
-        guardrail=words.verdict_words(verdict, last.estimate, t.margin, t.relative)
+        guardrail=words.verdict_words(verdict, last.estimate, t.margin, t.relative, len(_overridden(last)))
         if last
         else "Not known yet: no look was taken.",
         looks=[_look(each, t.level) for each in seen],
@@ -194,11 +208,11 @@ def lines(e: Experiment) -> list[str]:
     for each in e.looks:
         x = each.estimate
         ends = f"{signed(x.low)} to {signed(x.high)}" if math.isfinite(x.low) else "no interval yet"
-        made.append(f"look {each.number}, {each.at[:10]}: {signed(x.value)} ({ends}; n {x.n:,}): {each.verdict}")
+        made.append(f"look {each.number}, {each.at[:10]}: {signed(x.value)} ({ends}; n {x.n:,}): {each.verdict_says}")
+    at = {each.number: each.verdict_says for each in e.looks}
     for d in e.decisions:
-        made.append(
-            f"decision {d.number}, {d.at[:10]}: {d.says}, by {d.by} at look {d.look} ({d.verdict or 'no look'}): {d.why}"
-        )
+        held = at.get(d.look, "no look")
+        made.append(f"decision {d.number}, {d.at[:10]}: {d.says}, by {d.by} at look {d.look} ({held}): {d.why}")
     return [*made, *(f"! {note}" for note in e.notes)]
 
 
@@ -213,6 +227,7 @@ def _look(each: Look, level: float) -> LookView:
         estimate=each.estimate,
         caveat=each.caveat,
         verdict=each.verdict,
+        verdict_says=_verdict(each),
         passes=each.verdict in PASSES,
         batch=replace(alone, df=None),
         control=control,
@@ -220,9 +235,18 @@ def _look(each: Look, level: float) -> LookView:
         note=str(each.facts.get("note", "")),
         warnings=[str(x) for x in each.facts.get("warnings", ())],
         overrides=[str(x) for x in each.facts.get("overrides", ())],
+        overridden=_overridden(each),
         inputs=[dict(x) for x in each.facts.get("inputs", ())],
         actor=each.actor,
     )
+
+
+def _overridden(each: Look) -> list[str]:
+    return [str(x) for x in each.facts.get("overridden", ())]
+
+
+def _verdict(each: Look) -> str:
+    return insisted(len(_overridden(each))) + each.verdict
 
 
 def _decision(d: Decision) -> DecisionView:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from germane.experiment.guardrail import INFERIOR, NON_INFERIOR, SUPERIOR
+from germane.experiment.words import insisted
 from germane.report import charts
 from germane.report.timeline import HIGH, WIDE
 from germane.report.words import digits, level, percent, signed
@@ -97,12 +98,17 @@ def margin_words(margin: float, relative: bool) -> str:
     return f"{percent(margin)} of the control’s level" if relative else f"{margin:g} (absolute)"
 
 
-def verdict_words(verdict: str, e: Estimate, margin: float, relative: bool) -> str:
-    """What a verdict says, in a sentence.
+def verdict_words(verdict: str, e: Estimate, margin: float, relative: bool, overridden: int = 0) -> str:
+    """What a verdict says, in a sentence. overridden: refusals that were insisted past.
 
     >>> verdict_words("non-inferior", Estimate(0.0, 0.001, -0.003, 0.003, 900, ""), 0.005, False)
     'Non-inferior: if it is worse at all, then by less than the margin of 0.005 (absolute).'
     """
+    said = _says(verdict, e, margin, relative)
+    return insisted(overridden) + said[0].lower() + said[1:] if overridden else said
+
+
+def _says(verdict: str, e: Estimate, margin: float, relative: bool) -> str:
     said = margin_words(margin, relative)
     if verdict == SUPERIOR:
         return "Superior: relevance rises, and with it the guardrail passes."
@@ -112,6 +118,10 @@ def verdict_words(verdict: str, e: Estimate, margin: float, relative: bool) -> s
         return f"Non-inferior: {how} by less than the margin of {said}."
     if verdict == INFERIOR:
         return f"Inferior: relevance falls by the margin of {said} or more. The guardrail fails."
+    if not relative and math.isfinite(e.low) and e.low > -margin:
+        return (
+            f"Not known yet, which is no pass: with other grades for what has none, it could be a loss of the margin of {said}."
+        )
     more = " It is worse; by how much is not known." if math.isfinite(e.high) and e.high < 0 else ""
     return f"Not known yet, which is no pass: a loss of the margin of {said} is not ruled out, nor shown.{more}"
 

@@ -69,11 +69,13 @@ class Running(NamedTuple):
 
 
 def deviations(values: ArrayLike, weights: ArrayLike, strata: ArrayLike) -> Floats:
-    """(n,) each query's deviation times its weight: their squares add up to n^2 times the variance of the batch's mean.
+    """(n,) each query's deviation times its weight.
+
+    Where every stratum has two queries or more, the squares add up to n^2 times the variance of the batch's mean.
 
     values: (n,) of a batch. weights: n W_h / m_h, 1 on average. A query deviates from its stratum's mean, times
-    sqrt(m_h / (m_h - 1)); queries that are alone in their strata, from the mean of all these (or of the batch, if there is one
-    only), which includes what lies between their strata and is on the large side.
+    sqrt(m_h / (m_h - 1)). Queries that are alone in their strata deviate from the mean of all these (or of the batch, if there
+    is one only), which includes what lies between their strata: then the sum is not exact, and as a rule on the large side.
 
     Source: Cochran (1977), eq. 5.6; strata of one query: section 5A.12 (collapsed strata).
 

@@ -88,7 +88,7 @@ def experiment_index(call: Call) -> Response:
 def experiment(call: Call) -> Response:
     """One experiment: its chart, its looks, its decisions."""
     found = experiments.one(call)
-    seen = [(each.number, each.at[:10], each.estimate, each.verdict) for each in found.looks]
+    seen = [(each.number, each.at[:10], each.estimate, each.verdict_says) for each in found.looks]
     drawn = look_charts.chart(seen, found.margin_now or found.margin)
     return call.page("experiment.html.j2", here="/experiments", e=found, chart=drawn, high=HIGH, decided=look_charts.DECIDED)
 

@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("look_id", sa.Integer(), nullable=False),
         sa.Column("query", sa.Text(), nullable=False),
         sa.Column("stratum", sa.Text(), nullable=False),
+        sa.Column("lists", sa.String(16), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
         sa.Column("control", sa.Float(), nullable=False),
         sa.Column("difference", sa.Float(), nullable=False),
