@@ -20,8 +20,12 @@ RUNNING, SHIPPED, STOPPED = "running", "shipped", "stopped"
 STATES = {"ship": SHIPPED, "stop": STOPPED, "keep": RUNNING}
 """What an experiment is after a decision; before the first one it is running."""
 
-REPEATED = 0.05
-"""The largest share of a batch's queries that may come with lists that an earlier look had; a single one always may."""
+REPEATED = 0.5
+"""The share from which on queries with the lists of an earlier look, of its queries or of the batch's, are that look again.
+
+Head queries that are sampled every day come again, with the same lists where nothing moved, and are one query each in the
+interval; a file that grows holds all of an earlier look.
+"""
 
 _CHUNK = 1000
 
@@ -292,18 +296,19 @@ def _fresh(name: str, past: Sequence[Look], digest: str) -> None:
 
 
 def _not_again(connection: sa.Connection, held: Any, queries: Sequence[Query]) -> None:
-    """Nothing, where the batch is new. Raises: InputError for more than `REPEATED` of it with lists that earlier looks had."""
+    """Nothing, where the batch is new. Raises: InputError where it holds an earlier look, or is part of one (`REPEATED`)."""
     marks = {query.lists for query in queries}
     asked = sa.select(looked.c.lists, looks.c.number).join(looks, looks.c.id == looked.c.look_id)
-    asked = asked.where(looks.c.experiment_id == held.id)
-    again = {row.lists: row.number for row in connection.execute(asked) if row.lists in marks}
-    if len(again) > max(1, REPEATED * len(queries)):
-        numbers = sorted(set(again.values()))
-        which = f"look {numbers[0]}" if len(numbers) == 1 else f"looks {numbers[0]} to {numbers[-1]}"
-        raise InputError(
-            f"experiment {held.name}: {len(again):,} of the {len(queries):,} queries of this batch come with the same lists in "
-            f"both arms as in {which}, and would count twice: give only what is new, or take other requests of these queries"
-        )
+    earlier: dict[int, list[str]] = {}
+    for row in connection.execute(asked.where(looks.c.experiment_id == held.id)):
+        earlier.setdefault(row.number, []).append(row.lists)
+    for number, lists in sorted(earlier.items()):
+        again = sum(each in marks for each in lists)
+        if again > 1 and again > REPEATED * min(len(lists), len(queries)):
+            raise InputError(
+                f"experiment {held.name}: {again:,} of the {len(queries):,} queries of this batch come with the same lists in "
+                f"both arms as in look {number}, which had {len(lists):,}, and would count twice: give only what is new"
+            )
 
 
 def _overridden(past: Sequence[Look], facts: Mapping[str, Any]) -> list[str]:
