@@ -459,3 +459,120 @@ def test_the_command_says_what_it_did_and_what_is_wrong(made, tmp_path, monkeypa
     assert (code, "web-secret" in out) == (0, True)
     code, _, err = called("restore", "b.zip", "--project", "p")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def rewritten(whole, path, change, *, files=None):
+    """An archive with another list, or other files, whose digests fit."""
+    import hashlib
+
+    with zipfile.ZipFile(whole) as file:
+        said = json.loads(file.read(archives.LIST))
+        data = {name: file.read(name) for name in said["files"]} | (files or {})
+    said["files"] = {
+        name: {"sha256": hashlib.sha256(each).hexdigest(), "size": len(each), "changed": 1} for name, each in data.items()
+    }
+    change(said)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, each in data.items():
+            file.writestr(name, each)
+        file.writestr(archives.LIST, json.dumps(said))
+    return path
+
+
+def nested(whole, change):
+    """The registry of a backup, once it was changed and signed again."""
+    import hashlib
+    import io
+
+    with zipfile.ZipFile(whole) as file, zipfile.ZipFile(io.BytesIO(file.read(verb.REGISTRY))) as inner:
+        about = json.loads(inner.read("about.json"))
+        rows = {name: inner.read(f"{name}.jsonl") for name in about["rows"]}
+    change(about, rows)
+    about["sha256"] = {name: hashlib.sha256(each).hexdigest() for name, each in rows.items()}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr("about.json", json.dumps(about))
+        for name, each in rows.items():
+            file.writestr(f"{name}.jsonl", each)
+    return out.getvalue()
+
+
+def test_a_list_of_other_kinds_is_one_line(made, tmp_path):
+    verb.backup(tmp_path / "b.zip", made)
+    changes = [
+        lambda said: said.update(left_out=5),
+        lambda said: said.update(left_out=[5]),
+        lambda said: said.update(registry="../x"),
+        lambda said: said.update(registry=None),
+        *(
+            lambda said, name=name, value=value: said["files"]["germane.toml"].update({name: value})
+            for name, value in (("changed", 10**30), ("changed", 1.5), ("changed", None), ("sha256", 5), ("size", "1"))
+        ),
+    ]
+    for change in changes:
+        with pytest.raises(InputError, match="no whole backup"):
+            verb.restore(rewritten(tmp_path / "b.zip", tmp_path / "c.zip", change), tmp_path / "p")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.zip", "c.zip"]
+
+
+def test_a_registry_of_other_kinds_is_one_line(made, tmp_path):
+    verb.backup(tmp_path / "b.zip", made)
+
+    def one(table, row):
+        def change(about, rows):
+            rows[table], about["rows"][table] = row, 1
+
+        return change
+
+    changes = [
+        one("days", b"{bad\n"),
+        one("accounts", b"[1, 2]\n"),
+        one("accounts", b'{"id": 1, "evil\\"; drop": 2}\n'),
+        one("accounts", b'{"id": 1, "name": "x", "made_at": "zz"}\n'),
+        one("accounts", b'{"id": %d}\n' % 10**40),
+        one("log", b'{"id": 1, "at": 5}\n'),
+        one("accounts", b"[" * 100_000 + b"\n"),
+        lambda about, rows: about.pop("revision"),
+        lambda about, rows: about.update(revision=[1]),
+        lambda about, rows: about.update(revision="x"),
+        lambda about, rows: about.update(rows=[*rows]),
+    ]
+    for change in changes:
+        files = {verb.REGISTRY: nested(tmp_path / "b.zip", change)}
+        bad = rewritten(tmp_path / "b.zip", tmp_path / "c.zip", lambda said: None, files=files)
+        with pytest.raises(InputError) as found:
+            verb.restore(bad, tmp_path / "p")
+        assert "\n" not in str(found.value)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["b.zip", "c.zip"]
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_flipped_bytes_of_a_list_are_one_line(tmp_path, packing):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", packing) as file:
+        file.writestr(archives.LIST, json.dumps({"form": archives.FORM, "files": {}, "more": list(range(1000))}))
+        at = file.getinfo(archives.LIST).header_offset + 30 + len(archives.LIST) + 14
+    data = bytearray((tmp_path / "b.zip").read_bytes())
+    data[at : at + 20] = bytes(each ^ 0xA5 for each in data[at : at + 20])
+    (tmp_path / "b.zip").write_bytes(data)
+    with pytest.raises(InputError):
+        verb.restore(tmp_path / "b.zip", tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_name_that_is_not_utf_8_is_said(tmp_path):
+    folder = watched(tmp_path / "p", days=0)
+    (folder / "cards").mkdir()
+    try:
+        Path(os.fsdecode(os.fsencode(folder / "cards") + b"/\xff.json")).write_text("x")
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes UTF-8 alone")
+    saved = verb.backup(tmp_path / "b.zip", folder)
+    assert "cards/[U+DCFF].json: its name is not UTF-8; rename it to keep it" in saved.left_out
+    verb.restore(tmp_path / "b.zip", tmp_path / "again")
+
+
+def test_a_url_whose_port_is_none_is_one_line(made, tmp_path):
+    verb.backup(tmp_path / "b.zip", made)
+    with pytest.raises(InputError, match="not a URL"):
+        verb.restore(tmp_path / "b.zip", tmp_path / "p", registry="postgresql://u:x@h:abc/d")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.zip"]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from germane import settings
+from germane.report.visible import visible
 from germane.settings import Settings
 from germane.store import archives
 from germane.types import InputError
@@ -67,6 +68,7 @@ def backup(file: Path, project: Path | None = None, *, vectors: bool = False, re
     registry = _registry(found, root)
     left: list[str] = []
     files = dict(_files(found, root, file, registry, left, vectors=vectors))
+    left[:] = dict.fromkeys(visible(each) for each in left)
     archives.room(file.parent, sum(path.stat().st_size for path in files.values() if path.is_file()))
     said: dict[str, Any] = {"version": _version(), "project": root.resolve().name, "registry": None, "left_out": left}
     rows = None
@@ -99,7 +101,7 @@ def restore(file: Path, project: Path, *, replace: bool = False, registry: str |
         raise InputError(
             f"--project {project} holds something: name another, or pass --replace; what is there is kept beside it"
         )
-    archives.about(file)
+    _whole(file)
     if not target.parent.is_dir():
         raise InputError(f"--project {project}: the folder {target.parent} is not there: make it first")
     _sweep(target)
@@ -114,8 +116,10 @@ def restore(file: Path, project: Path, *, replace: bool = False, registry: str |
             backups.restore(place, draft / REGISTRY, replace=replace, actor=_me())
         (draft / REGISTRY).unlink(missing_ok=True)
         notes = [*_moved(draft, target), *(f"not in the backup: {each}" for each in said.get("left_out", ()))]
-    except OSError as problem:
-        raise InputError(f"cannot restore into {target}: {problem.strerror or problem}") from problem
+    except InputError:  # which is a ValueError
+        raise
+    except (OSError, ValueError) as problem:
+        raise InputError(f"cannot restore into {target}: {getattr(problem, 'strerror', None) or problem}") from problem
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Restored(str(target), len(said["files"]), name, tuple(notes))
@@ -181,7 +185,11 @@ def _files(
             if each.resolve() in never or each.resolve() in seen or _passing(each):
                 continue
             seen.add(each.resolve())
-            yield each.resolve().relative_to(here).as_posix(), each
+            name = each.resolve().relative_to(here).as_posix()
+            if why := _unkept(name):
+                left.append(f"{name}: {why}")
+                continue
+            yield name, each
     left += [f"{path.name}: a secret; keep it elsewhere" for path in sorted(secrets) if path.is_file()]
     log = found.watch.log
     left += [f"watch.log: {log}"] if log else []
@@ -225,6 +233,15 @@ def _walked(path: Path, left: list[str]) -> Iterator[Path]:
                 yield each
 
 
+def _unkept(name: str) -> str:
+    """Why an archive cannot hold a file of this name; "" if it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8; rename it to keep it"
+    return ""
+
+
 def _passing(path: Path) -> bool:
     """Whether a file is one that is being written, or a part of a database that is kept by itself."""
     if path.name.startswith(".") and path.name.endswith(".tmp"):
@@ -256,6 +273,15 @@ def _sqlite(path: Path) -> bytes:
 
 
 # --- what is brought back ------------------------------------------------------------------------------------------------
+
+
+def _whole(file: Path) -> None:
+    """Raises: InputError for a file that is no whole backup, before anything is written."""
+    said = archives.about(file)
+    left, registry = said.get("left_out", []), said.get("registry")
+    plain = isinstance(left, list) and all(isinstance(each, str) for each in left)
+    if not plain or registry not in (None, REGISTRY) or (registry is None) != (REGISTRY not in said["files"]):
+        raise InputError(f"{file} is no whole backup of a project: give a file that `germane backup` wrote")
 
 
 def _place(draft: Path, said: dict[str, Any], asked: str | None) -> tuple[str | None, str | None]:

@@ -104,7 +104,7 @@ def connect(where: str | Path | None = None) -> sa.Engine:
     else:
         try:
             url = sa.make_url(text)
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # the latter of a port that is no number
             raise InputError("--registry: not a URL; expected postgresql://USER@HOST/DATABASE, or a file's name") from None
     match url.get_backend_name():
         case "sqlite":

@@ -13,6 +13,7 @@ import shutil
 import stat
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -32,6 +33,23 @@ TIGHTEST, SLACK = 200, 64 << 20
 
 AGAIN = 5
 _PACKED = {".parquet", ".zip", ".gz", ".zst", ".png", ".jpg", ".jpeg", ".webp", ".safetensors", ".onnx", ".npy", ".whl"}
+
+
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+)
+"""What reading a zip file, or JSON, that someone damaged raises, beside OSError."""
+
+_MOMENTS = 1 << 63  # nanoseconds that a file's time may lie from 1970, either way
 
 
 class Entry(NamedTuple):
@@ -77,7 +95,7 @@ class Archive:
         """A file with this content."""
         with self._file.open(self._info(name), "w") as target:
             target.write(data)
-        self.entries[name] = Entry(hashlib.sha256(data).hexdigest(), len(data), changed)
+        self.entries[name] = Entry(hashlib.sha256(data).hexdigest(), len(data), _moment(changed))
 
     def _streamed(self, name: str, source: Any, before: os.stat_result) -> Entry:
         digest, left = hashlib.sha256(), before.st_size
@@ -88,7 +106,7 @@ class Archive:
                 left -= len(piece)
         if left:
             raise InputError(f"{name} became shorter while it was read: back up when what writes it is done")
-        return Entry(digest.hexdigest(), before.st_size, before.st_mtime_ns)
+        return Entry(digest.hexdigest(), before.st_size, _moment(before.st_mtime_ns))
 
     def _check(self, name: str, path: Path, before: os.stat_result, after: os.stat_result, *, final: bool = False) -> bool:
         """Whether a file is as it was, but for what was added at its end."""
@@ -132,15 +150,8 @@ def about(path: Path) -> dict[str, Any]:
 
     Raises: InputError for a file that is none, and for one that would write outside of its folder or fill the disk.
     """
-    try:
-        with zipfile.ZipFile(path) as file:
-            return _about(path, file)
-    except InputError:  # which is a ValueError
-        raise
-    except OSError as problem:
-        raise InputError(f"cannot read {path}: {unreadable(problem)}") from problem
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError) as problem:
-        raise _broken(path) from problem
+    with _reading(path) as file:
+        return _about(path, file)
 
 
 def unpack(path: Path, into: Path) -> dict[str, Any]:
@@ -148,33 +159,27 @@ def unpack(path: Path, into: Path) -> dict[str, Any]:
 
     Raises: InputError as `about`, for a file whose content is another than the list says, and for a disk that is too small.
     """
+    with _reading(path) as file:
+        said = _about(path, file)
+        entries = {name: Entry(**found) for name, found in said["files"].items()}
+        room(into, sum(entry.size for entry in entries.values()))
+        for name, entry in entries.items():
+            _unpack(path, file, name, entry, into)
+    return said
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An archive to read. Raises: InputError for one that is not there, and for whatever is damaged in it."""
     try:
         with zipfile.ZipFile(path) as file:
-            said = _about(path, file)
-            entries = {name: Entry(**found) for name, found in said["files"].items()}
-            room(into, sum(entry.size for entry in entries.values()))
-            for name, entry in entries.items():
-                _unpack(path, file, name, entry, into)
-    except InputError:
+            yield file
+    except InputError:  # which is a ValueError
         raise
     except OSError as problem:
-        raise InputError(f"cannot unpack {path}: {unreadable(problem)}") from problem
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        NotImplementedError,
-        EOFError,
-        RuntimeError,
-    ) as e:
-        raise _broken(path) from e
-    except Exception as problem:
-        if type(problem).__module__ == "zlib":
-            raise _broken(path) from problem
-        raise
-    return said
+        raise InputError(f"cannot read {path}: {unreadable(problem)}") from problem
+    except DAMAGED as problem:
+        raise _broken(path) from problem
 
 
 def room(folder: Path, needed: int) -> None:
@@ -187,7 +192,9 @@ def room(folder: Path, needed: int) -> None:
 
 
 def not_a_bomb(path: str | Path, packed: int, infos: list[zipfile.ZipInfo]) -> None:
-    """Raises: InputError for an archive whose files are far larger than it."""
+    """Raises: InputError for an archive whose files are far larger than it, or packed as no backup packs them."""
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
+        raise InputError(f"{path} is packed as no backup is: give a file that germane wrote")
     if (size := sum(info.file_size for info in infos)) > packed * TIGHTEST + SLACK:
         raise InputError(f"{path} has {packed:,} bytes and would unpack to {size:,}: no backup packs so tightly; it is refused")
 
@@ -218,12 +225,18 @@ def _about(path: Path, file: zipfile.ZipFile) -> dict[str, Any]:
     said = found["files"]
     whole = found["form"] == FORM and set(said) | {LIST} == set(names)
     sizes = {info.filename: info.file_size for info in infos}
-    if not whole or any(Entry(**entry).size != sizes[name] for name, entry in said.items()):
+    if not whole or any(not _fits(Entry(**entry), sizes[name]) for name, entry in said.items()):
         raise _broken(path)
     folders = {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
     if folders & set(names):
         raise _broken(path)
     return dict(found)
+
+
+def _fits(entry: Entry, size: int) -> bool:
+    """Whether an entry of a list can be that of a file of so many bytes."""
+    plain = type(entry.sha256) is str and type(entry.size) is int and type(entry.changed) is int
+    return plain and entry.size == size and -_MOMENTS < entry.changed < _MOMENTS
 
 
 def _unpack(path: Path, file: zipfile.ZipFile, name: str, entry: Entry, into: Path) -> None:
@@ -238,9 +251,14 @@ def _unpack(path: Path, file: zipfile.ZipFile, name: str, entry: Entry, into: Pa
             out.flush()
             os.fsync(out.fileno())
         if digest.hexdigest() != entry.sha256:
-            raise InputError(f"{path}: the content of {name} is not what the backup's list says: it is damaged or was changed")
+            raise InputError(f"{path}: the content of {name!r} is not what the backup's list says: it is damaged or was changed")
         if entry.changed > 0:
             os.utime(target, ns=(entry.changed, entry.changed))
+
+
+def _moment(nanoseconds: int) -> int:
+    """A file's time, or 0 for one that no list takes."""
+    return nanoseconds if -_MOMENTS < nanoseconds < _MOMENTS else 0
 
 
 def _broken(path: Path) -> InputError:
