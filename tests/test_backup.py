@@ -237,8 +237,7 @@ def test_a_file_that_is_rewritten_all_the_time_is_said(tmp_path, monkeypatch):
     assert not (tmp_path / "b.zip").exists()
 
 
-def test_a_large_file_is_streamed_and_one_that_shrinks_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "SMALL", 10)
+def test_a_large_file_is_streamed_and_one_that_shrinks_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "CHUNK", 7)
     (tmp_path / "x").write_bytes(bytes(range(200)))
     with archives.writing(tmp_path / "b.zip", {}) as archive:
@@ -246,17 +245,20 @@ def test_a_large_file_is_streamed_and_one_that_shrinks_is_said(tmp_path, monkeyp
     (tmp_path / "out").mkdir()
     archives.unpack(tmp_path / "b.zip", tmp_path / "out")
     assert (tmp_path / "out/x").read_bytes() == bytes(range(200))
-    real = archives.Archive._info
+    real, sizes = archives.Archive._write, [50, 40]
 
-    def shorter(self, name):
-        if name == "x":
-            os.truncate(tmp_path / "x", 50)
-        return real(self, name)
+    def shorter(self, name, *given, **said):
+        if sizes:
+            os.truncate(tmp_path / "x", sizes.pop())
+        return real(self, name, *given, **said)
 
-    monkeypatch.setattr(archives.Archive, "_info", shorter)
-    with pytest.raises(InputError, match="became shorter"), archives.writing(tmp_path / "c.zip", {}) as archive:
+    monkeypatch.setattr(archives.Archive, "_write", shorter)
+    with archives.writing(tmp_path / "c.zip", {}) as archive:
         archive.add("x", tmp_path / "x")
-    assert not (tmp_path / "c.zip").exists()
+        archive.put("y", b"y")
+    (tmp_path / "more").mkdir()
+    archives.unpack(tmp_path / "c.zip", tmp_path / "more")
+    assert content(tmp_path / "more") == {"x": bytes(range(40)) + bytes(10), "y": b"y"}
 
 
 KILLED = """
@@ -275,7 +277,7 @@ def dies(real):
         return real(*given, **said)
     return called
 if what == "backup":
-    archives.Archive.put = dies(archives.Archive.put)
+    archives.Archive._write = dies(archives.Archive._write)
     os.replace = dies(os.replace)
     verb.backup(Path(paths[0]), Path(paths[1]))
 else:
@@ -348,7 +350,7 @@ def archive(path, files, *, said=None, infos=(), kinds=()):
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", "C:x", "a//b", "./x", "a/./b", "..", "a/.. /x", "a/", "x\n/../y"]
+    "name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", "..\\x", "a//b", "./x", "a/./b", "..", "a/.. /x", "a/", "x\n/../y"]
 )
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path, name):
     bad = archive(tmp_path / "b.zip", {"germane.toml": b"", name: b"x"})
@@ -576,3 +578,81 @@ def test_a_url_whose_port_is_none_is_one_line(made, tmp_path):
     with pytest.raises(InputError, match="not a URL"):
         verb.restore(tmp_path / "b.zip", tmp_path / "p", registry="postgresql://u:x@h:abc/d")
     assert [path.name for path in tmp_path.iterdir()] == ["b.zip"]
+
+
+def test_what_is_backed_up_is_restored_whatever_it_is_called_and_however_it_packs(tmp_path):
+    folder = watched(tmp_path / "p", days=0, more='\n[folders]\nreports = "."')
+    names = {"cards/10:30 r.", "cards/a\\b", "cards/ x ", "cards/x\ny", "cards/tight.json", "cards/zeros.jsonl", "k/backup.json"}
+    for name in {*names, "backup.json", "registry.germane.zip", "cards/...", "cards/..\\x"}:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    (folder / "cards/tight.json").write_bytes(b"0" * (40 << 20))
+    (folder / "cards/zeros.jsonl").write_bytes(bytes(40 << 20))
+    saved = verb.backup(tmp_path / "b.zip", folder)
+    said = " ".join(saved.left_out)
+    for each in ("backup.json: the archive", "registry.germane.zip: the archive", "cards/...: `restore`", "cards/..\\x: `restore`"):
+        assert each in said, each
+    verb.restore(tmp_path / "b.zip", tmp_path / "again")
+    found = content(tmp_path / "again")
+    assert names <= set(found)
+    assert found["cards/tight.json"] == b"0" * (40 << 20)
+    with zipfile.ZipFile(tmp_path / "b.zip") as file:
+        assert len(set(file.namelist())) == len(file.namelist())
+
+
+def test_a_registry_that_packs_tightly_is_restored(tmp_path, monkeypatch):
+    from germane.registry import backups
+
+    monkeypatch.setattr(backups, "TIGHTEST", 2)
+    registry = open_registry(tmp_path / "r.sqlite")
+    with registry.writing() as connection:
+        for number in range(300):
+            database.record(connection, NOW, "olga", "voted", str(number))
+    data, kept = backups.snapshot(registry)
+    registry.close()
+    (tmp_path / "r.zip").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "r.zip") as file:
+        assert {info.compress_type for info in file.infolist()} == {zipfile.ZIP_STORED}
+    assert backups.restore(tmp_path / "s.sqlite", tmp_path / "r.zip", actor="olga").rows == kept.rows
+
+
+def changing(monkeypatch, change, times):
+    """Files that are changed so many times just after they were read."""
+    real, left = archives.Archive._write, [times]
+
+    def written(self, name, *given, **said):
+        found = real(self, name, *given, **said)
+        if left[0] and name != "y":
+            left[0] -= 1
+            change()
+        return found
+
+    monkeypatch.setattr(archives.Archive, "_write", written)
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
+def test_a_file_that_is_rewritten_in_place_and_grows_is_never_torn(tmp_path, monkeypatch, name):
+    (tmp_path / name).write_bytes(b"a" * 10)
+    changing(monkeypatch, lambda: (tmp_path / name).write_bytes(b"b" * 20), 1)
+    with archives.writing(tmp_path / "b.zip", {}) as archive:
+        archive.add(name, tmp_path / name)
+        archive.put("y", b"y")
+    with zipfile.ZipFile(tmp_path / "b.zip") as file:
+        assert file.read(name) == b"b" * 20
+    assert archive.grew == []
+
+
+@pytest.mark.parametrize(("name", "length"), [("x.jsonl", 3), ("x.txt", 15)])
+def test_a_file_that_grows_all_the_time_is_cut(tmp_path, monkeypatch, name, length):
+    (tmp_path / name).write_bytes(b"{}\n")
+
+    def grow():
+        with (tmp_path / name).open("ab") as file:
+            file.write(b"{}\n")
+
+    changing(monkeypatch, grow, 100)
+    with archives.writing(tmp_path / "b.zip", {}) as archive:
+        archive.add(name, tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "b.zip") as file:
+        assert len(file.read(name)) == length
+    assert archive.grew == [name]

@@ -239,7 +239,9 @@ def _unkept(name: str) -> str:
         name.encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8; rename it to keep it"
-    return ""
+    if name.partition("/")[0] in (archives.LIST, REGISTRY):
+        return "the archive has a part of this name itself; rename it to keep it"
+    return "" if archives.safe(name) else "`restore` takes no such name; rename it to keep it"
 
 
 def _passing(path: Path) -> bool:

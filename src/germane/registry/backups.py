@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from germane.registry.database import Registry, connect, record
 from germane.registry.migrations import migrate, revision, scripts
 from germane.registry.tables import NOT_KEPT, Moment, metadata
-from germane.store.archives import DAMAGED, not_a_bomb
+from germane.store.archives import DAMAGED, TIGHTEST, not_a_bomb
 from germane.store.files import replacing, unreadable
 from germane.types import InputError
 
@@ -62,12 +62,19 @@ def snapshot(registry: Registry) -> tuple[bytes, Kept]:
             counts[table.name] = len(rows)
     about: dict[str, Any] = {"form": FORM, "revision": step, "rows": counts}
     about["sha256"] = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
+    out = _zipped(about, parts, zipfile.ZIP_DEFLATED)
+    if sum(map(len, parts.values())) > len(out) * TIGHTEST:  # more tightly than `restore` takes
+        out = _zipped(about, parts, zipfile.ZIP_STORED)
+    return out, Kept("", str(step), counts["votes"], counts)
+
+
+def _zipped(about: dict[str, Any], parts: dict[str, bytes], packing: int) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(out, "w", packing) as file:
         file.writestr("about.json", json.dumps(about, indent=2))
         for name, data in parts.items():
             file.writestr(f"{name}.jsonl", data)
-    return out.getvalue(), Kept("", str(step), counts["votes"], counts)
+    return out.getvalue()
 
 
 def written(registry: Registry, name: str, kept: Kept, *, actor: str) -> None:

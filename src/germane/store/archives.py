@@ -7,6 +7,7 @@ folder, a link, or a small archive that unpacks to a large one is refused before
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from germane.store.files import explained, replacing, unreadable
 from germane.types import InputError
@@ -25,13 +26,13 @@ from germane.types import InputError
 LIST = "backup.json"
 FORM = "germane backup 1"
 CHUNK = 1 << 20
-SMALL = 64 << 20
-"""Bytes of a file that is read at once, and again where it changes meanwhile."""
-
 TIGHTEST, SLACK = 200, 64 << 20
 """How many times larger than the archive its files may be, with so many bytes for nothing: text packs to a twentieth."""
 
 AGAIN = 5
+"""How often a file that changes while it is read is read."""
+
+_PAUSE, _FRESH = 0.05, 50_000_000  # seconds; nanoseconds in which a file's time may not tell two writes apart
 _PACKED = {".parquet", ".zip", ".gz", ".zst", ".png", ".jpg", ".jpeg", ".webp", ".safetensors", ".onnx", ".npy", ".whl"}
 
 
@@ -69,62 +70,77 @@ class Archive:
         self.grew: list[str] = []
 
     def add(self, name: str, path: Path) -> None:
-        """A file as it is now. One that grows meanwhile is kept up to the length that it had; `grew` says which.
+        """A file as it is now. One that is only added to meanwhile is kept up to the length that it had; `grew` says which.
 
         Raises: InputError for a file that cannot be read, and for one that is rewritten again and again.
         """
-        for _ in range(AGAIN):
+        for left in reversed(range(AGAIN)):
             try:
                 with path.open("rb") as source:
                     before = os.fstat(source.fileno())
-                    if before.st_size > SMALL:
-                        entry = self._streamed(name, source, before)
-                        self._check(name, path, before, os.fstat(source.fileno()), final=True)
-                        self.entries[name] = entry
+                    if 0 <= time.time_ns() - before.st_mtime_ns < _FRESH:
+                        time.sleep(_PAUSE)
+                        before = os.fstat(source.fileno())
+                    entry = self._write(name, source, before.st_size, _moment(before.st_mtime_ns))
+                    after = os.fstat(source.fileno())
+                    if _unchanged(before, after) and entry.size == before.st_size:
                         return
-                    data = source.read(before.st_size)
-                    if len(data) == before.st_size and self._check(name, path, before, os.fstat(source.fileno())):
-                        self.put(name, data, changed=before.st_mtime_ns)
+                    lines = PurePosixPath(name).suffix == ".jsonl"
+                    if (lines or not left) and after.st_size > entry.size and _begins(source, entry):
+                        self.grew.append(name)
                         return
             except OSError as problem:
                 raise InputError(f"cannot read {path}: {unreadable(problem)}") from problem
-            time.sleep(0.05)
+            self._undo(name)
+            time.sleep(_PAUSE)
         raise InputError(f"{path} is written all the time: back up when what writes it is done")
 
     def put(self, name: str, data: bytes, *, changed: int = 0) -> None:
         """A file with this content."""
-        with self._file.open(self._info(name), "w") as target:
-            target.write(data)
-        self.entries[name] = Entry(hashlib.sha256(data).hexdigest(), len(data), _moment(changed))
+        self._write(name, io.BytesIO(data), len(data), _moment(changed))
 
-    def _streamed(self, name: str, source: Any, before: os.stat_result) -> Entry:
-        digest, left = hashlib.sha256(), before.st_size
-        with self._file.open(self._info(name), "w", force_zip64=True) as target:
+    def _write(self, name: str, source: BinaryIO, size: int, changed: int, *, packed: bool = True) -> Entry:
+        """So many bytes of a file, fewer if it has no more; stored as they are where they pack more tightly than is read back."""
+        digest, left = hashlib.sha256(), size
+        info = self._info(name, packed=packed)
+        with self._file.open(info, "w", force_zip64=size >= CHUNK) as target:
             while left and (piece := source.read(min(CHUNK, left))):
                 digest.update(piece)
                 target.write(piece)
                 left -= len(piece)
-        if left:
-            raise InputError(f"{name} became shorter while it was read: back up when what writes it is done")
-        return Entry(digest.hexdigest(), before.st_size, _moment(before.st_mtime_ns))
+        self.entries[name] = Entry(digest.hexdigest(), size - left, changed)
+        if packed and info.file_size > info.compress_size * TIGHTEST:
+            self._undo(name)
+            source.seek(0)
+            return self._write(name, source, size, changed, packed=False)
+        return self.entries[name]
 
-    def _check(self, name: str, path: Path, before: os.stat_result, after: os.stat_result, *, final: bool = False) -> bool:
-        """Whether a file is as it was, but for what was added at its end."""
-        if before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size:
-            return True
-        if after.st_size > before.st_size:
-            self.grew.append(name)
-            return True
-        if final:
-            raise InputError(f"{path} is rewritten while it is read: back up when what writes it is done")
-        return False
+    def _undo(self, name: str) -> None:
+        """The last file was not added: what comes next takes its place."""
+        info = self._file.filelist.pop()
+        del self._file.NameToInfo[info.filename], self.entries[name]
+        self._file.start_dir = info.header_offset
 
-    def _info(self, name: str) -> zipfile.ZipInfo:
+    def _info(self, name: str, *, packed: bool = True) -> zipfile.ZipInfo:
         info = zipfile.ZipInfo(name, time.localtime()[:6])
-        packed = PurePosixPath(name).suffix.lower() in _PACKED
-        info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+        already = PurePosixPath(name).suffix.lower() in _PACKED
+        info.compress_type = zipfile.ZIP_DEFLATED if packed and not already else zipfile.ZIP_STORED
         info.external_attr = (stat.S_IFREG | 0o600) << 16
         return info
+
+
+def _unchanged(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+
+
+def _begins(source: BinaryIO, entry: Entry) -> bool:
+    """Whether a file begins with what was read of it."""
+    source.seek(0)
+    digest, left = hashlib.sha256(), entry.size
+    while left and (piece := source.read(min(CHUNK, left))):
+        digest.update(piece)
+        left -= len(piece)
+    return digest.hexdigest() == entry.sha256
 
 
 @contextmanager
@@ -200,15 +216,16 @@ def not_a_bomb(path: str | Path, packed: int, infos: list[zipfile.ZipInfo]) -> N
 
 
 def safe(name: str) -> bool:
-    """Whether a name is that of a file inside of a folder, whatever system it is written on."""
+    """Whether a name is that of a file inside of a folder: no step up, on this system or another; on Windows none that it lacks.
+
+    >>> safe("reports/10:30 report."), safe("a/../../x"), safe("a\\\\..\\\\x")
+    (True, False, False)
+    """
     parts = PurePosixPath(name).parts
-    plain = "/".join(parts) == name and not name.startswith("/")
-    return (
-        bool(parts)
-        and plain
-        and not any(p in ("..", ".") or p.endswith((" ", ".")) for p in parts)
-        and not set(name) & set("\\:\0")
-    )
+    plain = "/".join(parts) == name and not name.startswith("/") and "\0" not in name
+    up = any(not part.strip(". ") for part in name.replace("\\", "/").split("/"))
+    odd = os.name != "posix" and (bool(set(name) & set("\\:")) or any(part.endswith((" ", ".")) for part in parts))
+    return bool(parts) and plain and not up and not odd
 
 
 def _about(path: Path, file: zipfile.ZipFile) -> dict[str, Any]:
