@@ -84,7 +84,7 @@ def test_a_round_trip_is_the_project_again(made, tmp_path):
     found = verb.restore(tmp_path / "b.zip", tmp_path / "again")
     again = tmp_path / "again"
     assert told(again) == told(made)
-    missing = ("vectors", "web-secret", "logs", "docs.parquet")
+    missing = ("vectors", "web-secret", "logs")
     before, after = content(made, but=missing), content(again)
     assert before.pop("reports/notes.sqlite") is not None
     assert after.pop("reports/notes.sqlite") is not None
@@ -96,14 +96,12 @@ def test_a_round_trip_is_the_project_again(made, tmp_path):
         p.stat().st_mtime_ns for p in made.rglob("sample.parquet")
     }
     said = " ".join(found.notes)
-    for each in ("vectors", "web-secret", "watch.log: logs/{date}.parquet", "watch.docs: docs.parquet"):
+    for each in ("vectors", "web-secret", "watch.log: logs/{date}.parquet"):
         assert each in said
     registry = open_registry(again / "registry.sqlite")
     assert [account.name for account in accounts.listed(registry)] == ["olga"]
     registry.close()
-    for name in ("logs", "docs.parquet"):  # once what comes from elsewhere is there, watching goes on
-        source = made / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, again / name)
+    shutil.copytree(made / "logs", again / "logs")  # once what comes from elsewhere is there, watching goes on
     assert watch.run(again).days == ()
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -178,7 +176,7 @@ def test_files_outside_and_links_and_secrets_are_told_of(tmp_path):
     for each in ("watch.judge", "folders.guides", "folders.judges", "keys: a secret", "link: a link is not followed"):
         assert each in said, each
     with zipfile.ZipFile(tmp_path / "b.zip") as file:
-        assert set(file.namelist()) == {"germane.toml", "backup.json"}
+        assert set(file.namelist()) == {"germane.toml", "docs.parquet", "backup.json"}
     assert saved.registry is None
     found = verb.restore(tmp_path / "b.zip", tmp_path / "again")
     assert found.registry is None
@@ -656,3 +654,60 @@ def test_a_file_that_grows_all_the_time_is_cut(tmp_path, monkeypatch, name, leng
     with zipfile.ZipFile(tmp_path / "b.zip") as file:
         assert len(file.read(name)) == length
     assert archive.grew == [name]
+
+
+def test_files_that_settings_name_are_kept_or_told_of(tmp_path):
+    folder = watched(tmp_path / "p", days=0, more='metrics = "m.prom"\nanchors = "../anchors.parquet"\n\n[llm]\nprices = "p.toml"')
+    text = (folder / "germane.toml").read_text()
+    (folder / "germane.toml").write_text(text.replace('docs = "docs.parquet"', 'pairs = "pairs/of-{date}.parquet"'))
+    for name in ("p.toml", "m.prom", "pairs/of-2026-03-02.parquet", "pairs/of-2026-03-03.parquet", "../anchors.parquet"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    saved = verb.backup(tmp_path / "b.zip", folder)
+    said = " ".join(saved.left_out)
+    for each in ("watch.anchors: ", "anchors.parquet lies outside", "watch.metrics: m.prom: the next run writes it"):
+        assert each in said, each
+    verb.restore(tmp_path / "b.zip", tmp_path / "again")
+    kept = {"germane.toml", "p.toml", "pairs/of-2026-03-02.parquet", "pairs/of-2026-03-03.parquet"}
+    assert set(content(tmp_path / "again")) == kept
+
+
+@pytest.mark.parametrize("reports", ["reports", "."])
+def test_a_link_inside_the_project_is_kept_under_its_own_name(made, tmp_path, reports):
+    folder = tmp_path / "p"
+    shutil.copytree(made, folder)
+    (folder / "data").mkdir()
+    (folder / "watch").rename(folder / "data/w")
+    (folder / "watch").symlink_to("data/w")
+    (folder / "germane.toml").rename(tmp_path / "settings")
+    (folder / "germane.toml").symlink_to(tmp_path / "settings")
+    (tmp_path / "settings").write_text((tmp_path / "settings").read_text() + f'\n[folders]\nreports = "{reports}"\n')
+    verb.backup(tmp_path / "b.zip", folder)
+    verb.restore(tmp_path / "b.zip", tmp_path / "again")
+    assert told(tmp_path / "again") == told(folder)
+    assert content(tmp_path / "again/watch") == content(made / "watch")
+
+
+def test_settings_that_name_another_place_are_told_of(made, tmp_path):
+    verb.backup(tmp_path / "b.zip", made)
+    found = verb.restore(tmp_path / "b.zip", tmp_path / "p", registry="other.sqlite")
+    note = 'germane.toml still names another registry, registry.sqlite: under [watch], write registry = "other.sqlite"'
+    assert note in found.notes
+    assert (tmp_path / "p/other.sqlite").stat().st_mode & 0o777 == 0o600
+    assert not any("still names" in note for note in verb.restore(tmp_path / "b.zip", tmp_path / "q").notes)
+    with pytest.raises(InputError, match="--registry /x.sqlite lies outside"):
+        verb.restore(tmp_path / "b.zip", tmp_path / "r", registry="/x.sqlite")
+    shutil.copytree(made, tmp_path / "far")
+    text = (tmp_path / "far/germane.toml").read_text()
+    (tmp_path / "far/germane.toml").write_text(text + f'\nfolder = "{tmp_path}/far/watch"\n')
+    verb.backup(tmp_path / "c.zip", tmp_path / "far")
+    found = verb.restore(tmp_path / "c.zip", tmp_path / "s")
+    assert (
+        f"germane.toml names absolute paths, which may be those of the original: watch.folder {tmp_path}/far/watch" in found.notes
+    )
+
+
+def test_codes_of_a_hostile_list_are_shown(made, tmp_path):
+    verb.backup(tmp_path / "b.zip", made)
+    bad = rewritten(tmp_path / "b.zip", tmp_path / "c.zip", lambda said: said.update(left_out=["\x1b[2Jhello\n\nfoo"]))
+    assert "not in the backup: [U+001B][2Jhello foo" in verb.restore(bad, tmp_path / "p").notes

@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
+from glob import escape, glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,24 +106,30 @@ def restore(file: Path, project: Path, *, replace: bool = False, registry: str |
     if not target.parent.is_dir():
         raise InputError(f"--project {project}: the folder {target.parent} is not there: make it first")
     _sweep(target)
-    draft = target.with_name(f".{target.name[:80]}.{os.getpid()}-{os.urandom(4).hex()}.restoring")
+    private = target.with_name(f".{target.name[:80]}.{os.getpid()}-{os.urandom(4).hex()}.restoring")
+    draft = private / "project"
     try:
+        private.mkdir(mode=0o700)
         draft.mkdir()
         said = archives.unpack(file, draft)
         place, name = _place(draft, said, registry)
         if place is not None:
             from germane.registry import backups
 
+            if "://" not in place:
+                Path(place).touch(mode=0o600)  # passwords' hashes are in it
+                os.chmod(place, 0o600)
             backups.restore(place, draft / REGISTRY, replace=replace, actor=_me())
         (draft / REGISTRY).unlink(missing_ok=True)
-        notes = [*_moved(draft, target), *(f"not in the backup: {each}" for each in said.get("left_out", ()))]
+        notes = _elsewhere(draft, registry if place else None)
+        notes = [*_moved(draft, target), *notes, *(f"not in the backup: {each}" for each in said.get("left_out", ()))]
     except InputError:  # which is a ValueError
         raise
     except (OSError, ValueError) as problem:
         raise InputError(f"cannot restore into {target}: {getattr(problem, 'strerror', None) or problem}") from problem
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return Restored(str(target), len(said["files"]), name, tuple(notes))
+        shutil.rmtree(private, ignore_errors=True)
+    return Restored(str(target), len(said["files"]), name, tuple(visible(each) for each in notes))
 
 
 # --- what is kept ------------------------------------------------------------------------------------------------------
@@ -167,7 +174,8 @@ def _files(
     found: Settings, root: Path, file: Path, registry: str | None, left: list[str], *, vectors: bool
 ) -> Iterator[tuple[str, Path]]:
     """Name in the archive -> file, of all that the settings name; `left` says what is not among them."""
-    here, seen = root.resolve(), set()
+    here = root.resolve()
+    seen: set[str] = set()
     beside = Path(registry).resolve().parent if registry and "://" not in registry else here
     secrets = {here / WEB_SECRET, beside / WEB_SECRET, *([] if found.keys_file is None else [found.keys_file.resolve()])}
     never = {file.resolve(), *secrets}
@@ -176,24 +184,22 @@ def _files(
         if what == "folders.vectors" and not vectors:
             left += ["vectors: `germane encode` makes them again; --vectors keeps them"] if path.is_dir() else []
             continue
-        if not path.exists():
-            continue
-        if not path.resolve().is_relative_to(here):
-            left.append(f"{what}: {path} lies outside of the project")
-            continue
-        for each in _walked(path, left):
-            if each.resolve() in never or each.resolve() in seen or _passing(each):
+        for each in (each for one in _matching(what, path) for each in _walked(one, left)):
+            name = settings.FILE if what == settings.FILE else _inside(each, root)
+            if name is None:
+                left.append(f"{what}: {path} lies outside of the project")
+                break
+            if name in seen or each.resolve() in never or _passing(each):
                 continue
-            seen.add(each.resolve())
-            name = each.resolve().relative_to(here).as_posix()
+            seen.add(name)
             if why := _unkept(name):
                 left.append(f"{name}: {why}")
                 continue
             yield name, each
     left += [f"{path.name}: a secret; keep it elsewhere" for path in sorted(secrets) if path.is_file()]
-    log = found.watch.log
+    log, metrics = found.watch.log, found.watch.metrics
     left += [f"watch.log: {log}"] if log else []
-    left += [f"watch.docs: {found.watch.docs}"] if found.watch.docs and (here / found.watch.docs).resolve() not in seen else []
+    left += [f"watch.metrics: {metrics}: the next run writes it"] if metrics and metrics not in seen else []
 
 
 def _named(found: Settings, root: Path) -> Iterator[tuple[str, Path]]:
@@ -209,12 +215,35 @@ def _named(found: Settings, root: Path) -> Iterator[tuple[str, Path]]:
         ("watch.folder", said.folder),
         ("watch.labels", said.labels),
         ("watch.anchors", said.anchors),
+        ("watch.docs", said.docs),
+        ("watch.pairs", said.pairs),
+        ("llm.prices", found.llm.prices),
         ("watch.judge", judge),
         ("sinks.file", found.sinks.file),
         ("opensearch.template", found.opensearch.template),
     ):
         if name:
             yield what, root / name
+
+
+def _matching(what: str, path: Path) -> list[Path]:
+    """The files and folders that a setting names; of each day, where it names those."""
+    text = str(path).replace(plans.DATE, "*")
+    if what not in ("watch.docs", "watch.pairs") or "*" not in text:
+        return [path] if path.exists() else []
+    return [Path(each) for each in sorted(glob("*".join(escape(part) for part in text.split("*")), recursive=True))]
+
+
+def _inside(path: Path, root: Path) -> str | None:
+    """A file's name in the archive: that by which the settings find it, links and all; None outside of the project."""
+    real, here = path.resolve(), root.resolve()
+    if not real.is_relative_to(here):
+        return None
+    plain = Path(os.path.abspath(path))
+    for base in (Path(os.path.abspath(root)), here):
+        if plain.is_relative_to(base):
+            return plain.relative_to(base).as_posix()
+    return real.relative_to(here).as_posix()
 
 
 def _walked(path: Path, left: list[str]) -> Iterator[Path]:
@@ -293,7 +322,7 @@ def _place(draft: Path, said: dict[str, Any], asked: str | None) -> tuple[str | 
     """
     if said.get("registry") is None:
         return None, None
-    found = settings.read(draft / settings.FILE) if (draft / settings.FILE).is_file() else Settings(path=draft / settings.FILE)
+    found = _settings(draft)
     if asked and "://" in asked:
         return asked, plans.shown(asked)
     if not asked and (name := found.watch.registry_env):
@@ -305,11 +334,35 @@ def _place(draft: Path, said: dict[str, Any], asked: str | None) -> tuple[str | 
     name = asked or found.watch.registry
     place = draft / name
     if "://" in name or not place.resolve().is_relative_to(draft.resolve()):
+        if asked:
+            raise InputError(f"--registry {asked} lies outside of the project: name a file in it, or postgresql://...")
         raise InputError(
             f"the registry of this project is {plans.shown(name)}, outside of it: say where it goes with --registry"
         )
     place.parent.mkdir(parents=True, exist_ok=True)
     return str(place), name
+
+
+def _settings(folder: Path) -> Settings:
+    path = folder / settings.FILE
+    return settings.read(path) if path.is_file() else Settings(path=path)
+
+
+def _elsewhere(draft: Path, asked: str | None) -> list[str]:
+    """What the settings of a restored project say that is of another place: its registry, and absolute paths."""
+    found, notes = _settings(draft), []
+    said = found.watch
+    holds = os.environ.get(said.registry_env) if said.registry_env else said.registry
+    if asked and asked != holds:
+        named = f"that of the variable {said.registry_env}" if said.registry_env else plans.shown(said.registry)
+        change = "name the variable that holds this URL as registry_env" if "://" in asked else f'write registry = "{asked}"'
+        change += ", and remove registry_env" if said.registry_env and "://" not in asked else ""
+        notes.append(f"{settings.FILE} still names another registry, {named}: under [watch], {change}")
+    registry = [] if asked or said.registry_env or "://" in said.registry else [("watch.registry", draft / said.registry)]
+    far = [f"{what} {path}" for what, path in (*_named(found, draft), *registry) if not path.is_relative_to(draft)]
+    if far:
+        notes.append(f"{settings.FILE} names absolute paths, which may be those of the original: {', '.join(far)}")
+    return notes
 
 
 def _moved(draft: Path, target: Path) -> list[str]:
