@@ -100,7 +100,7 @@ class Archive:
         self._write(name, io.BytesIO(data), len(data), _moment(changed))
 
     def _write(self, name: str, source: BinaryIO, size: int, changed: int, *, packed: bool = True) -> Entry:
-        """So many bytes of a file, fewer if it has no more; stored as they are where they pack more tightly than is read back."""
+        """So many bytes of a file, fewer if it has no more; not packed where that is tighter than is read back."""
         digest, left = hashlib.sha256(), size
         info = self._info(name, packed=packed)
         with self._file.open(info, "w", force_zip64=size >= CHUNK) as target:
@@ -216,7 +216,7 @@ def not_a_bomb(path: str | Path, packed: int, infos: list[zipfile.ZipInfo]) -> N
 
 
 def safe(name: str) -> bool:
-    """Whether a name is that of a file inside of a folder: no step up, on this system or another; on Windows none that it lacks.
+    """Whether a name is that of a file inside of a folder: no step up, here or on Windows, nor what this system lacks.
 
     >>> safe("reports/10:30 report."), safe("a/../../x"), safe("a\\\\..\\\\x")
     (True, False, False)
@@ -268,7 +268,9 @@ def _unpack(path: Path, file: zipfile.ZipFile, name: str, entry: Entry, into: Pa
             out.flush()
             os.fsync(out.fileno())
         if digest.hexdigest() != entry.sha256:
-            raise InputError(f"{path}: the content of {name!r} is not what the backup's list says: it is damaged or was changed")
+            raise InputError(
+                f"{path}: the content of {name!r} is not what the backup's list says: it is damaged or was changed"
+            )
         if entry.changed > 0:
             os.utime(target, ns=(entry.changed, entry.changed))
 
