@@ -729,3 +729,14 @@ def test_codes_of_a_hostile_list_are_shown(made, tmp_path):
     verb.backup(tmp_path / "b.zip", made)
     bad = rewritten(tmp_path / "b.zip", tmp_path / "c.zip", lambda said: said.update(left_out=["\x1b[2Jhello\n\nfoo"]))
     assert "not in the backup: [U+001B][2Jhello foo" in verb.restore(bad, tmp_path / "p").notes
+
+
+def test_a_file_that_is_shorter_when_read_again_leaves_nothing_behind(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(os.urandom(300_000))
+    changing(monkeypatch, lambda: (tmp_path / "x").write_bytes(b"b"), 1)
+    with archives.writing(tmp_path / "b.zip", {}) as archive:
+        archive.add("x", tmp_path / "x")
+    (tmp_path / "out").mkdir()
+    archives.unpack(tmp_path / "b.zip", tmp_path / "out")
+    assert content(tmp_path / "out") == {"x": b"b"}
+    assert (tmp_path / "b.zip").stat().st_size < 1000

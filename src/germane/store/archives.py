@@ -159,6 +159,8 @@ def writing(path: Path, about: dict[str, Any]) -> Iterator[Archive]:
             said = {"form": FORM, **about, "files": {name: entry._asdict() for name, entry in archive.entries.items()}}
             with file.open(archive._info(LIST), "w") as out:
                 out.write(json.dumps(said, indent=1, ensure_ascii=False).encode())
+        if stat.S_ISREG(os.fstat(target.fileno()).st_mode):
+            target.truncate(target.tell())  # what was not added may have been longer
 
 
 def about(path: Path) -> dict[str, Any]:
