@@ -84,7 +84,7 @@ def test_a_round_trip_is_the_project_again(made, tmp_path):
     found = verb.restore(tmp_path / "b.zip", tmp_path / "again")
     again = tmp_path / "again"
     assert told(again) == told(made)
-    missing = ("vectors", "web-secret", "logs", "docs.parquet")
+    missing = ("vectors", "web-secret", "logs")
     before, after = content(made, but=missing), content(again)
     assert before.pop("reports/notes.sqlite") is not None
     assert after.pop("reports/notes.sqlite") is not None
@@ -96,14 +96,12 @@ def test_a_round_trip_is_the_project_again(made, tmp_path):
         p.stat().st_mtime_ns for p in made.rglob("sample.parquet")
     }
     said = " ".join(found.notes)
-    for each in ("vectors", "web-secret", "watch.log: logs/{date}.parquet", "watch.docs: docs.parquet"):
+    for each in ("vectors", "web-secret", "watch.log: logs/{date}.parquet"):
         assert each in said
     registry = open_registry(again / "registry.sqlite")
     assert [account.name for account in accounts.listed(registry)] == ["olga"]
     registry.close()
-    for name in ("logs", "docs.parquet"):  # once what comes from elsewhere is there, watching goes on
-        source = made / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, again / name)
+    shutil.copytree(made / "logs", again / "logs")  # once what comes from elsewhere is there, watching goes on
     assert watch.run(again).days == ()
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -178,7 +176,7 @@ def test_files_outside_and_links_and_secrets_are_told_of(tmp_path):
     for each in ("watch.judge", "folders.guides", "folders.judges", "keys: a secret", "link: a link is not followed"):
         assert each in said, each
     with zipfile.ZipFile(tmp_path / "b.zip") as file:
-        assert set(file.namelist()) == {"germane.toml", "backup.json"}
+        assert set(file.namelist()) == {"germane.toml", "docs.parquet", "backup.json"}
     assert saved.registry is None
     found = verb.restore(tmp_path / "b.zip", tmp_path / "again")
     assert found.registry is None
@@ -237,8 +235,7 @@ def test_a_file_that_is_rewritten_all_the_time_is_said(tmp_path, monkeypatch):
     assert not (tmp_path / "b.zip").exists()
 
 
-def test_a_large_file_is_streamed_and_one_that_shrinks_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "SMALL", 10)
+def test_a_large_file_is_streamed_and_one_that_shrinks_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "CHUNK", 7)
     (tmp_path / "x").write_bytes(bytes(range(200)))
     with archives.writing(tmp_path / "b.zip", {}) as archive:
@@ -246,17 +243,20 @@ def test_a_large_file_is_streamed_and_one_that_shrinks_is_said(tmp_path, monkeyp
     (tmp_path / "out").mkdir()
     archives.unpack(tmp_path / "b.zip", tmp_path / "out")
     assert (tmp_path / "out/x").read_bytes() == bytes(range(200))
-    real = archives.Archive._info
+    real, sizes = archives.Archive._write, [50, 40]
 
-    def shorter(self, name):
-        if name == "x":
-            os.truncate(tmp_path / "x", 50)
-        return real(self, name)
+    def shorter(self, name, *given, **said):
+        if sizes:
+            os.truncate(tmp_path / "x", sizes.pop())
+        return real(self, name, *given, **said)
 
-    monkeypatch.setattr(archives.Archive, "_info", shorter)
-    with pytest.raises(InputError, match="became shorter"), archives.writing(tmp_path / "c.zip", {}) as archive:
+    monkeypatch.setattr(archives.Archive, "_write", shorter)
+    with archives.writing(tmp_path / "c.zip", {}) as archive:
         archive.add("x", tmp_path / "x")
-    assert not (tmp_path / "c.zip").exists()
+        archive.put("y", b"y")
+    (tmp_path / "more").mkdir()
+    archives.unpack(tmp_path / "c.zip", tmp_path / "more")
+    assert content(tmp_path / "more") == {"x": bytes(range(40)) + bytes(10), "y": b"y"}
 
 
 KILLED = """
@@ -275,7 +275,7 @@ def dies(real):
         return real(*given, **said)
     return called
 if what == "backup":
-    archives.Archive.put = dies(archives.Archive.put)
+    archives.Archive._write = dies(archives.Archive._write)
     os.replace = dies(os.replace)
     verb.backup(Path(paths[0]), Path(paths[1]))
 else:
@@ -348,7 +348,7 @@ def archive(path, files, *, said=None, infos=(), kinds=()):
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", "C:x", "a//b", "./x", "a/./b", "..", "a/.. /x", "a/", "x\n/../y"]
+    "name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", "..\\x", "a//b", "./x", "a/./b", "..", "a/.. /x", "a/", "x\n/../y"]
 )
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path, name):
     bad = archive(tmp_path / "b.zip", {"germane.toml": b"", name: b"x"})
@@ -459,3 +459,284 @@ def test_the_command_says_what_it_did_and_what_is_wrong(made, tmp_path, monkeypa
     assert (code, "web-secret" in out) == (0, True)
     code, _, err = called("restore", "b.zip", "--project", "p")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def rewritten(whole, path, change, *, files=None):
+    """An archive with another list, or other files, whose digests fit."""
+    import hashlib
+
+    with zipfile.ZipFile(whole) as file:
+        said = json.loads(file.read(archives.LIST))
+        data = {name: file.read(name) for name in said["files"]} | (files or {})
+    said["files"] = {
+        name: {"sha256": hashlib.sha256(each).hexdigest(), "size": len(each), "changed": 1} for name, each in data.items()
+    }
+    change(said)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, each in data.items():
+            file.writestr(name, each)
+        file.writestr(archives.LIST, json.dumps(said))
+    return path
+
+
+def nested(whole, change):
+    """The registry of a backup, once it was changed and signed again."""
+    import hashlib
+    import io
+
+    with zipfile.ZipFile(whole) as file, zipfile.ZipFile(io.BytesIO(file.read(verb.REGISTRY))) as inner:
+        about = json.loads(inner.read("about.json"))
+        rows = {name: inner.read(f"{name}.jsonl") for name in about["rows"]}
+    change(about, rows)
+    about["sha256"] = {name: hashlib.sha256(each).hexdigest() for name, each in rows.items()}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr("about.json", json.dumps(about))
+        for name, each in rows.items():
+            file.writestr(f"{name}.jsonl", each)
+    return out.getvalue()
+
+
+def test_a_list_of_other_kinds_is_one_line(made, tmp_path):
+    verb.backup(tmp_path / "b.zip", made)
+    changes = [
+        lambda said: said.update(left_out=5),
+        lambda said: said.update(left_out=[5]),
+        lambda said: said.update(registry="../x"),
+        lambda said: said.update(registry=None),
+        *(
+            lambda said, name=name, value=value: said["files"]["germane.toml"].update({name: value})
+            for name, value in (("changed", 10**30), ("changed", 1.5), ("changed", None), ("sha256", 5), ("size", "1"))
+        ),
+    ]
+    for change in changes:
+        with pytest.raises(InputError, match="no whole backup"):
+            verb.restore(rewritten(tmp_path / "b.zip", tmp_path / "c.zip", change), tmp_path / "p")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.zip", "c.zip"]
+
+
+def test_a_registry_of_other_kinds_is_one_line(made, tmp_path):
+    verb.backup(tmp_path / "b.zip", made)
+
+    def one(table, row):
+        def change(about, rows):
+            rows[table], about["rows"][table] = row, 1
+
+        return change
+
+    changes = [
+        one("days", b"{bad\n"),
+        one("accounts", b"[1, 2]\n"),
+        one("accounts", b'{"id": 1, "evil\\"; drop": 2}\n'),
+        one("accounts", b'{"id": 1, "name": "x", "made_at": "zz"}\n'),
+        one("accounts", b'{"id": %d}\n' % 10**40),
+        one("log", b'{"id": 1, "at": 5}\n'),
+        one("accounts", b"[" * 100_000 + b"\n"),
+        lambda about, rows: about.pop("revision"),
+        lambda about, rows: about.update(revision=[1]),
+        lambda about, rows: about.update(revision="x"),
+        lambda about, rows: about.update(rows=[*rows]),
+    ]
+    for change in changes:
+        files = {verb.REGISTRY: nested(tmp_path / "b.zip", change)}
+        bad = rewritten(tmp_path / "b.zip", tmp_path / "c.zip", lambda said: None, files=files)
+        with pytest.raises(InputError) as found:
+            verb.restore(bad, tmp_path / "p")
+        assert "\n" not in str(found.value)
+        assert "restoring" not in str(found.value)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["b.zip", "c.zip"]
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_flipped_bytes_of_a_list_are_one_line(tmp_path, packing):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", packing) as file:
+        file.writestr(archives.LIST, json.dumps({"form": archives.FORM, "files": {}, "more": list(range(1000))}))
+        at = file.getinfo(archives.LIST).header_offset + 30 + len(archives.LIST) + 14
+    data = bytearray((tmp_path / "b.zip").read_bytes())
+    data[at : at + 20] = bytes(each ^ 0xA5 for each in data[at : at + 20])
+    (tmp_path / "b.zip").write_bytes(data)
+    with pytest.raises(InputError):
+        verb.restore(tmp_path / "b.zip", tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_name_that_is_not_utf_8_is_said(tmp_path):
+    folder = watched(tmp_path / "p", days=0)
+    (folder / "cards").mkdir()
+    try:
+        Path(os.fsdecode(os.fsencode(folder / "cards") + b"/\xff.json")).write_text("x")
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes UTF-8 alone")
+    saved = verb.backup(tmp_path / "b.zip", folder)
+    assert "cards/[U+DCFF].json: its name is not UTF-8; rename it to keep it" in saved.left_out
+    verb.restore(tmp_path / "b.zip", tmp_path / "again")
+
+
+def test_a_url_whose_port_is_none_is_one_line(made, tmp_path):
+    verb.backup(tmp_path / "b.zip", made)
+    with pytest.raises(InputError, match="not a URL"):
+        verb.restore(tmp_path / "b.zip", tmp_path / "p", registry="postgresql://u:x@h:abc/d")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.zip"]
+
+
+def test_what_is_backed_up_is_restored_whatever_it_is_called_and_however_it_packs(tmp_path):
+    folder = watched(tmp_path / "p", days=0, more='\n[folders]\nreports = "."')
+    names = {
+        "cards/10:30 r.",
+        "cards/a\\b",
+        "cards/ x ",
+        "cards/x\ny",
+        "cards/tight.json",
+        "cards/zeros.jsonl",
+        "k/backup.json",
+    }
+    for name in {*names, "backup.json", "registry.germane.zip", ".env", "cards/...", "cards/..\\x"}:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    (folder / "cards/tight.json").write_bytes(b"0" * (40 << 20))
+    (folder / "cards/zeros.jsonl").write_bytes(bytes(40 << 20))
+    saved = verb.backup(tmp_path / "b.zip", folder)
+    said = " ".join(saved.left_out)
+    for each in (
+        ".env: a secret",
+        "backup.json: the archive",
+        "registry.germane.zip: the archive",
+        "cards/...: `restore`",
+        "cards/..\\x: `restore`",
+    ):
+        assert each in said, each
+    verb.restore(tmp_path / "b.zip", tmp_path / "again")
+    found = content(tmp_path / "again")
+    assert names <= set(found)
+    assert found["cards/tight.json"] == b"0" * (40 << 20)
+    with zipfile.ZipFile(tmp_path / "b.zip") as file:
+        assert len(set(file.namelist())) == len(file.namelist())
+
+
+def test_a_registry_that_packs_tightly_is_restored(tmp_path, monkeypatch):
+    from germane.registry import backups
+
+    monkeypatch.setattr(backups, "TIGHTEST", 2)
+    registry = open_registry(tmp_path / "r.sqlite")
+    with registry.writing() as connection:
+        for number in range(300):
+            database.record(connection, NOW, "olga", "voted", str(number))
+    data, kept = backups.snapshot(registry)
+    registry.close()
+    (tmp_path / "r.zip").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "r.zip") as file:
+        assert {info.compress_type for info in file.infolist()} == {zipfile.ZIP_STORED}
+    assert backups.restore(tmp_path / "s.sqlite", tmp_path / "r.zip", actor="olga").rows == kept.rows
+
+
+def changing(monkeypatch, change, times):
+    """Files that are changed so many times just after they were read."""
+    real, left = archives.Archive._write, [times]
+
+    def written(self, name, *given, **said):
+        found = real(self, name, *given, **said)
+        if left[0] and name != "y":
+            left[0] -= 1
+            change()
+        return found
+
+    monkeypatch.setattr(archives.Archive, "_write", written)
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
+def test_a_file_that_is_rewritten_in_place_and_grows_is_never_torn(tmp_path, monkeypatch, name):
+    (tmp_path / name).write_bytes(b"a" * 10)
+    changing(monkeypatch, lambda: (tmp_path / name).write_bytes(b"b" * 20), 1)
+    with archives.writing(tmp_path / "b.zip", {}) as archive:
+        archive.add(name, tmp_path / name)
+        archive.put("y", b"y")
+    with zipfile.ZipFile(tmp_path / "b.zip") as file:
+        assert file.read(name) == b"b" * 20
+    assert archive.grew == []
+
+
+@pytest.mark.parametrize(("name", "length"), [("x.jsonl", 3), ("x.txt", 15)])
+def test_a_file_that_grows_all_the_time_is_cut(tmp_path, monkeypatch, name, length):
+    (tmp_path / name).write_bytes(b"{}\n")
+
+    def grow():
+        with (tmp_path / name).open("ab") as file:
+            file.write(b"{}\n")
+
+    changing(monkeypatch, grow, 100)
+    with archives.writing(tmp_path / "b.zip", {}) as archive:
+        archive.add(name, tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "b.zip") as file:
+        assert len(file.read(name)) == length
+    assert archive.grew == [name]
+
+
+def test_files_that_settings_name_are_kept_or_told_of(tmp_path):
+    folder = watched(
+        tmp_path / "p", days=0, more='metrics = "m.prom"\nanchors = "../anchors.parquet"\n\n[llm]\nprices = "p.toml"'
+    )
+    text = (folder / "germane.toml").read_text()
+    (folder / "germane.toml").write_text(text.replace('docs = "docs.parquet"', 'pairs = "pairs/of-{date}.parquet"'))
+    for name in ("p.toml", "m.prom", "pairs/of-2026-03-02.parquet", "pairs/of-2026-03-03.parquet", "../anchors.parquet"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    saved = verb.backup(tmp_path / "b.zip", folder)
+    said = " ".join(saved.left_out)
+    for each in ("watch.anchors: ", "anchors.parquet lies outside", "watch.metrics: m.prom: the next run writes it"):
+        assert each in said, each
+    verb.restore(tmp_path / "b.zip", tmp_path / "again")
+    kept = {"germane.toml", "p.toml", "pairs/of-2026-03-02.parquet", "pairs/of-2026-03-03.parquet"}
+    assert set(content(tmp_path / "again")) == kept
+
+
+@pytest.mark.parametrize("reports", ["reports", "."])
+def test_a_link_inside_the_project_is_kept_under_its_own_name(made, tmp_path, reports):
+    folder = tmp_path / "p"
+    shutil.copytree(made, folder)
+    (folder / "data").mkdir()
+    (folder / "watch").rename(folder / "data/w")
+    (folder / "watch").symlink_to("data/w")
+    (folder / "germane.toml").rename(tmp_path / "settings")
+    (folder / "germane.toml").symlink_to(tmp_path / "settings")
+    (tmp_path / "settings").write_text((tmp_path / "settings").read_text() + f'\n[folders]\nreports = "{reports}"\n')
+    verb.backup(tmp_path / "b.zip", folder)
+    verb.restore(tmp_path / "b.zip", tmp_path / "again")
+    assert told(tmp_path / "again") == told(folder)
+    assert content(tmp_path / "again/watch") == content(made / "watch")
+
+
+def test_settings_that_name_another_place_are_told_of(made, tmp_path):
+    verb.backup(tmp_path / "b.zip", made)
+    found = verb.restore(tmp_path / "b.zip", tmp_path / "p", registry="other.sqlite")
+    note = 'germane.toml still names another registry, registry.sqlite: under [watch], write registry = "other.sqlite"'
+    assert note in found.notes
+    assert (tmp_path / "p/other.sqlite").stat().st_mode & 0o777 == 0o600
+    assert not any("still names" in note for note in verb.restore(tmp_path / "b.zip", tmp_path / "q").notes)
+    with pytest.raises(InputError, match=r"--registry /x\.sqlite lies outside"):
+        verb.restore(tmp_path / "b.zip", tmp_path / "r", registry="/x.sqlite")
+    shutil.copytree(made, tmp_path / "far")
+    text = (tmp_path / "far/germane.toml").read_text()
+    (tmp_path / "far/germane.toml").write_text(text + f'\nfolder = "{tmp_path}/far/watch"\n')
+    verb.backup(tmp_path / "c.zip", tmp_path / "far")
+    found = verb.restore(tmp_path / "c.zip", tmp_path / "s")
+    assert (
+        f"germane.toml names absolute paths, which may be those of the original: watch.folder {tmp_path}/far/watch"
+        in found.notes
+    )
+
+
+def test_codes_of_a_hostile_list_are_shown(made, tmp_path):
+    verb.backup(tmp_path / "b.zip", made)
+    bad = rewritten(tmp_path / "b.zip", tmp_path / "c.zip", lambda said: said.update(left_out=["\x1b[2Jhello\n\nfoo"]))
+    assert "not in the backup: [U+001B][2Jhello foo" in verb.restore(bad, tmp_path / "p").notes
+
+
+def test_a_file_that_is_shorter_when_read_again_leaves_nothing_behind(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(os.urandom(300_000))
+    changing(monkeypatch, lambda: (tmp_path / "x").write_bytes(b"b"), 1)
+    with archives.writing(tmp_path / "b.zip", {}) as archive:
+        archive.add("x", tmp_path / "x")
+    (tmp_path / "out").mkdir()
+    archives.unpack(tmp_path / "b.zip", tmp_path / "out")
+    assert content(tmp_path / "out") == {"x": b"b"}
+    assert (tmp_path / "b.zip").stat().st_size < 1000

@@ -232,7 +232,7 @@ def read(path: Path) -> Settings:
     """The settings in one file."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
         raise InputError(f"{path}: {problem}") from problem
     tables: dict[str, Any] = {}
     for name, kind in TABLES.items():

@@ -10,27 +10,22 @@ import getpass
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from germane import settings
 from germane.ops import urls
+from germane.pipeline import kept
+from germane.pipeline.kept import REGISTRY
+from germane.report.visible import visible
 from germane.settings import Settings
 from germane.store import archives
 from germane.types import InputError
 from germane.watching import plan as plans
 
-REGISTRY = "registry.germane.zip"
-"""The registry's snapshot in the archive, which either database takes."""
-
 VARIABLE = "GERMANE_REGISTRY"
-WEB_SECRET = "web-secret"
-"""The file that signs share links, as `web.boards.site.SECRET`."""
-
 _SQLITE = b"SQLite format 3\0"
-_SHOWN = 5
 
 
 class Saved(NamedTuple):
@@ -67,7 +62,8 @@ def backup(file: Path, project: Path | None = None, *, vectors: bool = False, re
         raise InputError(f"{file} is there already: name another file, or pass --replace to lose what is in it")
     registry = _registry(found, root)
     left: list[str] = []
-    files = dict(_files(found, root, file, registry, left, vectors=vectors))
+    files = dict(kept.files(found, root, file, registry, left, vectors=vectors))
+    left[:] = dict.fromkeys(visible(each) for each in left)
     archives.room(file.parent, sum(path.stat().st_size for path in files.values() if path.is_file()))
     said: dict[str, Any] = {"version": _version(), "project": root.resolve().name, "registry": None, "left_out": left}
     rows = None
@@ -100,26 +96,35 @@ def restore(file: Path, project: Path, *, replace: bool = False, registry: str |
         raise InputError(
             f"--project {project} holds something: name another, or pass --replace; what is there is kept beside it"
         )
-    archives.about(file)
+    _whole(file)
     if not target.parent.is_dir():
         raise InputError(f"--project {project}: the folder {target.parent} is not there: make it first")
     _sweep(target)
-    draft = target.with_name(f".{target.name[:80]}.{os.getpid()}-{os.urandom(4).hex()}.restoring")
+    private = target.with_name(f".{target.name[:80]}.{os.getpid()}-{os.urandom(4).hex()}.restoring")
+    draft = private / "project"
     try:
+        private.mkdir(mode=0o700)
         draft.mkdir()
         said = archives.unpack(file, draft)
         place, name = _place(draft, said, registry)
         if place is not None:
             from germane.registry import backups
 
+            if "://" not in place:
+                Path(place).touch(mode=0o600)  # passwords' hashes are in it
+                os.chmod(place, 0o600)
             backups.restore(place, draft / REGISTRY, replace=replace, actor=_me())
         (draft / REGISTRY).unlink(missing_ok=True)
-        notes = [*_moved(draft, target), *(f"not in the backup: {each}" for each in said.get("left_out", ()))]
-    except OSError as problem:
-        raise InputError(f"cannot restore into {target}: {problem.strerror or problem}") from problem
+        notes = _elsewhere(draft, registry if place else None)
+        notes = [*_moved(draft, target), *notes, *(f"not in the backup: {each}" for each in said.get("left_out", ()))]
+    except InputError as problem:  # which is a ValueError; the draft is gone when it is read
+        said_of = str(problem).replace(str(draft / REGISTRY), f"{file}/{REGISTRY}").replace(str(draft), str(target))
+        raise InputError(visible(said_of)) from problem
+    except (OSError, ValueError) as problem:
+        raise InputError(f"cannot restore into {target}: {getattr(problem, 'strerror', None) or problem}") from problem
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return Restored(str(target), len(said["files"]), name, tuple(notes))
+        shutil.rmtree(private, ignore_errors=True)
+    return Restored(str(target), len(said["files"]), name, tuple(visible(each) for each in notes))
 
 
 # --- what is kept ------------------------------------------------------------------------------------------------------
@@ -152,86 +157,12 @@ def _snapshot(place: str, file: str, archive: archives.Archive) -> int:
 
     opened = open_registry(place)
     try:
-        data, kept = backups.snapshot(opened)
+        data, found = backups.snapshot(opened)
         archive.put(REGISTRY, data)
-        backups.written(opened, file, kept, actor=_me())
+        backups.written(opened, file, found, actor=_me())
     finally:
         opened.close()
-    return sum(kept.rows.values())
-
-
-def _files(
-    found: Settings, root: Path, file: Path, registry: str | None, left: list[str], *, vectors: bool
-) -> Iterator[tuple[str, Path]]:
-    """Name in the archive -> file, of all that the settings name; `left` says what is not among them."""
-    here, seen = root.resolve(), set()
-    beside = Path(registry).resolve().parent if registry and "://" not in registry else here
-    secrets = {here / WEB_SECRET, beside / WEB_SECRET, *([] if found.keys_file is None else [found.keys_file.resolve()])}
-    never = {file.resolve(), *secrets}
-    never |= {Path(f"{registry}{end}").resolve() for end in ("", "-wal", "-shm", "-journal")} if registry else set()
-    for what, path in _named(found, root):
-        if what == "folders.vectors" and not vectors:
-            left += ["vectors: `germane encode` makes them again; --vectors keeps them"] if path.is_dir() else []
-            continue
-        if not path.exists():
-            continue
-        if not path.resolve().is_relative_to(here):
-            left.append(f"{what}: {path} lies outside of the project")
-            continue
-        for each in _walked(path, left):
-            if each.resolve() in never or each.resolve() in seen or _passing(each):
-                continue
-            seen.add(each.resolve())
-            yield each.resolve().relative_to(here).as_posix(), each
-    left += [f"{path.name}: a secret; keep it elsewhere" for path in sorted(secrets) if path.is_file()]
-    log = found.watch.log
-    left += [f"watch.log: {log}"] if log else []
-    left += [f"watch.docs: {found.watch.docs}"] if found.watch.docs and (here / found.watch.docs).resolve() not in seen else []
-
-
-def _named(found: Settings, root: Path) -> Iterator[tuple[str, Path]]:
-    """Every path that the settings name, and which setting does."""
-    said = found.watch
-    yield settings.FILE, root / settings.FILE
-    if found.scale and found.scale.endswith(".toml"):
-        yield "scale", Path(found.scale)
-    for kind, name in vars(found.folders).items():
-        yield f"folders.{kind}", root / name
-    judge = "" if said.judge == plans.FAKE or said.judge.startswith("llm:") else said.judge
-    for what, name in (
-        ("watch.folder", said.folder),
-        ("watch.labels", said.labels),
-        ("watch.anchors", said.anchors),
-        ("watch.judge", judge),
-        ("sinks.file", found.sinks.file),
-        ("opensearch.template", found.opensearch.template),
-    ):
-        if name:
-            yield what, root / name
-
-
-def _walked(path: Path, left: list[str]) -> Iterator[Path]:
-    """The files of a folder, in order of name; links that leave it are not followed."""
-    if path.is_file():
-        yield path
-        return
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        left += [f"{Path(folder) / name}: a link is not followed" for name in folders if (Path(folder) / name).is_symlink()]
-        for name in sorted(names):
-            each = Path(folder) / name
-            if each.is_symlink():
-                left.append(f"{each}: a link is not followed")
-            elif each.is_file():
-                yield each
-
-
-def _passing(path: Path) -> bool:
-    """Whether a file is one that is being written, or a part of a database that is kept by itself."""
-    if path.name.startswith(".") and path.name.endswith(".tmp"):
-        return True
-    base, dash, end = path.name.rpartition("-")
-    return bool(dash) and end in ("wal", "shm", "journal") and path.with_name(base).is_file()
+    return sum(found.rows.values())
 
 
 def _is_sqlite(path: Path) -> bool:
@@ -259,6 +190,15 @@ def _sqlite(path: Path) -> bytes:
 # --- what is brought back ------------------------------------------------------------------------------------------------
 
 
+def _whole(file: Path) -> None:
+    """Raises: InputError for a file that is no whole backup, before anything is written."""
+    said = archives.about(file)
+    left, registry = said.get("left_out", []), said.get("registry")
+    plain = isinstance(left, list) and all(isinstance(each, str) for each in left)
+    if not plain or registry not in (None, REGISTRY) or (registry is None) != (REGISTRY not in said["files"]):
+        raise InputError(f"{file} is no whole backup of a project: give a file that `germane backup` wrote")
+
+
 def _place(draft: Path, said: dict[str, Any], asked: str | None) -> tuple[str | None, str | None]:
     """Where the registry goes, and how that is said.
 
@@ -266,7 +206,7 @@ def _place(draft: Path, said: dict[str, Any], asked: str | None) -> tuple[str | 
     """
     if said.get("registry") is None:
         return None, None
-    found = settings.read(draft / settings.FILE) if (draft / settings.FILE).is_file() else Settings(path=draft / settings.FILE)
+    found = _settings(draft)
     if asked and "://" in asked:
         return asked, urls.place(asked)
     if not asked and (name := found.watch.registry_env):
@@ -278,11 +218,35 @@ def _place(draft: Path, said: dict[str, Any], asked: str | None) -> tuple[str | 
     name = asked or found.watch.registry
     place = draft / name
     if "://" in name or not place.resolve().is_relative_to(draft.resolve()):
+        if asked:
+            raise InputError(f"--registry {asked} lies outside of the project: name a file in it, or postgresql://...")
         raise InputError(
             f"the registry of this project is {urls.place(name)}, outside of it: say where it goes with --registry"
         )
     place.parent.mkdir(parents=True, exist_ok=True)
     return str(place), name
+
+
+def _settings(folder: Path) -> Settings:
+    path = folder / settings.FILE
+    return settings.read(path) if path.is_file() else Settings(path=path)
+
+
+def _elsewhere(draft: Path, asked: str | None) -> list[str]:
+    """What the settings of a restored project say that is of another place: its registry, and absolute paths."""
+    found, notes = _settings(draft), []
+    said = found.watch
+    holds = os.environ.get(said.registry_env) if said.registry_env else said.registry
+    if asked and asked != holds:
+        named = f"that of the variable {said.registry_env}" if said.registry_env else plans.shown(said.registry)
+        change = "name the variable that holds this URL as registry_env" if "://" in asked else f'write registry = "{asked}"'
+        change += ", and remove registry_env" if said.registry_env and "://" not in asked else ""
+        notes.append(f"{settings.FILE} still names another registry, {named}: under [watch], {change}")
+    registry = [] if asked or said.registry_env or "://" in said.registry else [("watch.registry", draft / said.registry)]
+    far = [f"{what} {path}" for what, path in (*kept.named(found, draft), *registry) if not path.is_relative_to(draft)]
+    if far:
+        notes.append(f"{settings.FILE} names absolute paths, which may be those of the original: {', '.join(far)}")
+    return notes
 
 
 def _moved(draft: Path, target: Path) -> list[str]:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from germane.registry.database import Registry, connect, record
 from germane.registry.migrations import migrate, revision, scripts
 from germane.registry.tables import NOT_KEPT, Moment, metadata
-from germane.store.archives import not_a_bomb
+from germane.store.archives import DAMAGED, TIGHTEST, not_a_bomb
 from germane.store.files import replacing, unreadable
 from germane.types import InputError
 
@@ -62,12 +62,19 @@ def snapshot(registry: Registry) -> tuple[bytes, Kept]:
             counts[table.name] = len(rows)
     about: dict[str, Any] = {"form": FORM, "revision": step, "rows": counts}
     about["sha256"] = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
+    out = _zipped(about, parts, zipfile.ZIP_DEFLATED)
+    if sum(map(len, parts.values())) > len(out) * TIGHTEST:  # more tightly than `restore` takes
+        out = _zipped(about, parts, zipfile.ZIP_STORED)
+    return out, Kept("", str(step), counts["votes"], counts)
+
+
+def _zipped(about: dict[str, Any], parts: dict[str, bytes], packing: int) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(out, "w", packing) as file:
         file.writestr("about.json", json.dumps(about, indent=2))
         for name, data in parts.items():
             file.writestr(f"{name}.jsonl", data)
-    return out.getvalue(), Kept("", str(step), counts["votes"], counts)
+    return out.getvalue()
 
 
 def written(registry: Registry, name: str, kept: Kept, *, actor: str) -> None:
@@ -101,7 +108,11 @@ def restore(where: str | Path | None, path: Path, *, replace: bool = False, acto
             record(connection, registry.clock(), actor, "registry restored", path.name, detail)
     except DBAPIError as problem:
         reason = " ".join(str(problem.orig).split())[:160]
-        raise InputError(f"cannot restore into {registry.name}: {reason}") from None
+        raise InputError(f"cannot restore into {registry.name}: {reason!r}") from None
+    except InputError:  # which is a ValueError
+        raise
+    except (SQLAlchemyError, ValueError, TypeError, KeyError, OverflowError) as problem:
+        raise _broken(path) from problem
     finally:
         engine.dispose()
     return Kept(str(path), about["revision"], about["rows"]["votes"], about["rows"])
@@ -109,23 +120,29 @@ def restore(where: str | Path | None, path: Path, *, replace: bool = False, acto
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """What a backup says of itself, and its rows. Raises: InputError."""
-    broken = InputError(f"{path} is no whole backup of a registry: give a file that `germane registry backup` wrote")
     try:
         with zipfile.ZipFile(path) as file:
             not_a_bomb(path, path.stat().st_size, file.infolist())
             about = json.loads(file.read("about.json"))
             data = {name: file.read(f"{name}.jsonl") for name in about["rows"]}
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
+        rows = {name: [json.loads(line) for line in content.splitlines()] for name, content in data.items()}
+        wanted = {table.name for table in metadata.sorted_tables} - set(NOT_KEPT)
+        whole = about["form"] == FORM and about["sha256"] == digests and set(data) <= wanted and type(about["revision"]) is str
+        whole = whole and about["rows"] == {name: len(found) for name, found in rows.items()} and "votes" in rows
     except InputError:  # which is a ValueError
         raise
     except OSError as problem:
         raise InputError(f"cannot read {path}: {unreadable(problem)}") from problem
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as problem:
-        raise broken from problem
-    wanted = {table.name for table in metadata.sorted_tables} - set(NOT_KEPT)
-    whole = all(hashlib.sha256(content).hexdigest() == about["sha256"].get(name) for name, content in data.items())
-    if about.get("form") != FORM or not whole or not set(data) <= wanted:
-        raise broken
-    return about, {name: [json.loads(line) for line in content.splitlines()] for name, content in data.items()}
+    except DAMAGED as problem:
+        raise _broken(path) from problem
+    if not whole or any(type(row) is not dict or "id" not in row for found in rows.values() for row in found):
+        raise _broken(path)
+    return about, rows
+
+
+def _broken(path: Path) -> InputError:
+    return InputError(f"{path} is no whole backup of a registry: give a file that `germane registry backup` wrote")
 
 
 def _emptied(connection: sa.Connection, replace: bool) -> None:

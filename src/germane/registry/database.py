@@ -106,7 +106,7 @@ def connect(where: str | Path | None = None) -> sa.Engine:
     else:
         try:
             url = sa.make_url(text)
-        except (ArgumentError, ValueError):
+        except (ArgumentError, ValueError):  # the latter of a port that is no number
             raise InputError("--registry: not a URL; expected postgresql://USER@HOST/DATABASE, or a file's name") from None
     match url.get_backend_name():
         case "sqlite":
