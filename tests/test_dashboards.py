@@ -338,6 +338,36 @@ def test_a_share_link_reads_everything_changes_nothing_and_expires(registry, tmp
         assert "sDCG" not in gone.text
 
 
+def test_a_share_link_leaves_out_notes_and_who_wrote_them(registry, tmp_path, clock, history):
+    team(registry, olga="owner")
+    olga, reader = Browser(registry, tmp_path, "olga"), Browser(registry, tmp_path)
+    made = olga.post("/shares", olga.get("/shares"), days="7")
+    base = unescape(re.search(r'<a href="http://testserver(/s/[^"]+)/">', made.text)[1])
+    assert olga.post("/alerts/1", olga.get("/alerts/1"), what="acknowledge", note="ben broke it").status_code == 303
+    day = alerting.listed(registry)[0].date
+    written = ("/alerts?state=all", "/alerts/1", f"/days/{day}", "/api/alerts?state=all", "/api/alerts/1", f"/api/days/{day}")
+    for path in (*written, *written[::-1]):  # whoever comes first
+        own, shared = olga.get(path).text, reader.get(base + path).text
+        assert "olga" in own, path
+        assert "ben broke it" in own or "day" in path
+        assert "olga" not in shared, path
+        assert "ben broke it" not in shared, path
+        assert "acknowledged" in shared, path
+
+
+def test_a_page_that_breaks_counts_as_a_500(registry, tmp_path, history, monkeypatch, caplog):
+    seen = []
+    browser = Browser(registry, tmp_path)
+    told = type("Told", (), {"count": lambda self, route, status, took: seen.append((route, status))})()
+    object.__setattr__(browser.http.app.state.site, "counted", told)
+    monkeypatch.setattr(gathering, "segments", lambda call: 1 / 0)
+    with caplog.at_level("INFO", logger="germane.access"):
+        browser.get("/segments", 500)
+        browser.get("/alerts")
+    assert seen == [("/segments", 500), ("/alerts", 200)]
+    assert [record.status for record in caplog.records if record.name == "germane.access"] == [500, 200]
+
+
 def test_another_secret_ends_every_link(clock):
     token = sharing.signed(SECRET, clock() + timedelta(days=1))
     assert sharing.expires(SECRET, token) == clock() + timedelta(days=1)

@@ -87,6 +87,26 @@ def test_totals_are_of_the_days_that_say_them_by_month_and_judge(registry):
     assert found.changed == [spent[3]]
 
 
+@pytest.mark.parametrize(
+    ("said", "again", "paid", "currency"),
+    [
+        (labels(20), labels(40, 0.25, "USD"), None, "USD"),  # labels were asked, and nobody knows at which price
+        (labels(20, 0.5, "USD"), labels(40), None, "USD"),
+        (labels(0), labels(40, 0.25, "USD"), 0.25, "USD"),
+        (labels(20, 0.5, "USD"), labels(0), 0.5, "USD"),
+        (labels(20, 0.5, "USD"), labels(40, 0.25, "EUR"), None, "USD"),
+        (labels(20, 0.5, "USD"), labels(40, 0.25), None, "USD"),
+        (labels(20, math.nan, "USD"), {}, None, ""),
+        (labels(20, math.inf, "USD"), {}, None, ""),
+    ],
+)
+def test_a_day_has_a_cost_where_every_part_that_was_asked_has_one(said, again, paid, currency):
+    day = costs._day(spending.Asked("2026-03-02", "done", "j", "f", said, again))
+    assert (day.paid, day.currency) == (paid, currency)
+    (total,) = costs._totals([day], lambda each: (each.date, ""))
+    assert (total.cost, total.priced) == (paid, int(paid is not None))
+
+
 def test_two_currencies_never_add_up(registry):
     write(registry, on_2={"labels": labels(20, 7.0, "EUR")})
     found = costs.costs(registry, {})

@@ -203,6 +203,38 @@ def test_days_whose_files_are_gone_or_broken_are_told(registry, project):
     assert explained(registry, project).showings[-1].grade == "relevant"
 
 
+def test_a_column_that_older_days_lack_is_no_segment_of_them_and_nothing_is_broken(registry, project):
+    newest = project / "watch" / "2026-03-07" / "sample.parquet"
+    table = pq.read_table(newest)
+    internal = {"lists": ["x", "y"], "listed": ["x", "y"]}
+    more = pa.table({name: table[name] for name in table.column_names} | internal | {"country": ["at", "de"]})
+    pq.write_table(more, newest)
+    seen = found(registry, project, segment="country=at")
+    assert (seen.total, seen.notes) == (3, [])
+    assert {(p.date, p.days) for p in seen.pairs} == {("2026-03-07", 1)}
+    for name in internal:
+        with pytest.raises(InputError, match=f"the segment '{name}' is not known: there are language, country, as"):
+            found(registry, project, segment=f"{name}=x")
+    newest.write_bytes(b"PAR1 no")
+    seen = found(registry, project, segment="language=de")
+    assert (seen.total, seen.notes) == (3, ["the files of 2026-03-07 cannot be read: they are passed over"])
+
+
+def test_where_labels_and_texts_are_gone_it_says_so_and_not_that_there_is_no_text(registry, project):
+    for name in ("labels", "pairs"):
+        (project / "watch" / "2026-03-07" / f"{name}.parquet").unlink()
+    seen = found(registry, project)
+    assert {(p.outcome, p.why) for p in seen.pairs} == {(finding.GONE, finding.WHY[finding.GONE])}
+    assert explained(registry, project).outcome == finding.GONE
+
+
+def test_days_before_the_first_are_the_first(registry, project, browser):
+    seen = found(registry, project, until="0001-01-01")
+    assert (seen.first, seen.last, seen.read) == ("2026-03-02", "2026-03-02", 1)
+    assert explained(registry, project, until="0001-01-01").date == "2026-03-02"
+    browser.get("/labels/pair?query=red+shoes&doc=d1&until=0001-01-01")
+
+
 # --- one pair ----------------------------------------------------------------------------------------------------------
 
 

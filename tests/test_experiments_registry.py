@@ -636,8 +636,16 @@ def test_a_share_link_reads_experiments_and_has_no_form(site):
     olga, reader = Browser(registry, shop, "olga"), Browser(registry, shop)
     made_link = olga.post("/shares", olga.get("/shares"), days="7")
     base = unescape(re.search(r'<a href="http://testserver(/s/[^"]+)/">', made_link.text)[1])
+    path = "/experiments/title-boost"
+    assert olga.post(path, olga.get(path), what="keep", why="ben says no", seen="0").status_code == 303
+    assert "ben says no" in olga.get(path).text
+    for path in ("/api/experiments", "/api/experiments/title-boost"):
+        shared = reader.get(base + path).text
+        assert '"keep"' in shared
+        assert not [word for word in ("olga", "ben says", "search team") if word in shared]
     for path in ("/experiments", "/experiments/title-boost", "/api/experiments/title-boost/looks.csv"):
         answer = reader.get(base + path)
+        assert not [word for word in ("olga", "ben says", "search team") if word in answer.text]
         assert "csrf" not in answer.text
         assert "<form" not in answer.text
         ways = re.findall(r'(?:href|action)="(/[^"]*)"', answer.text)

@@ -66,7 +66,7 @@ class Judge(NamedTuple):
 class Answered(NamedTuple):
     rows: int
     known: int
-    computed: int
+    asked: int
     coverage: float
     cost: str
     notes: tuple[str, ...]
@@ -74,6 +74,8 @@ class Answered(NamedTuple):
     fingerprint: str
     calls: str = ""
     outcomes: dict = {}  # noqa: RUF012
+    paid: float | None = None
+    currency: str = ""
 
 
 @cache

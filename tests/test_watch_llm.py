@@ -112,9 +112,7 @@ def test_pairs_are_paid_for_once_and_anchors_every_day_and_what_failed_is_no_zer
     said, later = facts(folder, 2), facts(folder, 3)
     assert said["labels"]["coverage"] == pytest.approx(outcomes["label"] / labels.num_rows)
     assert said["labels"]["known"] == 0
-    assert (
-        later["labels"]["known"] == sum(store.read_parquet(folder / "watch/2026-03-03/pairs.parquet")["known"].to_pylist()) > 0
-    )
+    assert later["labels"]["known"] == len(one & two) > 0
     assert said["labels"]["cost"].startswith("$0.")
     assert "answered" in said["labels"]["calls"]
     assert said["anchors"]["pairs"] == 29
@@ -130,9 +128,41 @@ def test_pairs_are_paid_for_once_and_anchors_every_day_and_what_failed_is_no_zer
     assert "asked anew" in page
 
 
+def paid(folder):
+    """What the replies in a folder cost, at 1 a million tokens of any kind."""
+    lines = [json.loads(line) for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+    return sum(each["usage"][0] + each["usage"][2] for each in lines) / 1e6
+
+
+def test_a_day_counts_what_it_asked_and_paid_itself(tmp_path, run):
+    port = free_port()
+    folder = watched_by_a_model(tmp_path / "p", port, more='prices = "prices.toml"\n')
+    text = (folder / "germane.toml").read_text()
+    (folder / "germane.toml").write_text(text.replace("[watch]", '[watch]\nmetrics = "m.prom"', 1))
+    seen: set = set()
+    total = 0.0
+    with nasty_server.server(nasty_server.good(grade), port=port) as (_, asked):
+        for day in (2, 3, 4):
+            before = len(asked)
+            run(folder, day - 1)
+            pairs, said = texts_of(folder, f"watch/2026-03-0{day}/pairs.parquet"), facts(folder, day)
+            labels, anchors = said["labels"], said["anchors"]
+            assert labels["asked"] + anchors["asked"] == len(asked) - before
+            assert (labels["known"], labels["asked"]) == (len(pairs & seen), len(pairs - seen))
+            assert (anchors["known"], anchors["asked"]) == (0, len(texts_of(folder, "anchors.parquet")))
+            seen |= pairs
+            total += labels["paid"]
+            assert total == pytest.approx(paid(folder / "watch/replies"))
+            assert anchors["paid"] == pytest.approx(paid(folder / f"watch/2026-03-0{day}/anchor-replies"))
+            lines = dict(line.split() for line in (folder / "m.prom").read_text().splitlines() if line.startswith("germane_w"))
+            assert float(lines["germane_watch_run_labels_asked"]) == labels["asked"]
+            assert float(lines["germane_watch_run_labels_known"]) == labels["known"]
+            assert float(lines["germane_watch_run_cost_dollars"]) == pytest.approx(labels["paid"] + anchors["paid"])
+
+
 def test_a_run_that_is_killed_while_it_asks_asks_nothing_twice(tmp_path, run):
     port = free_port()
-    folder = watched_by_a_model(tmp_path / "p", port, days=1, more="at_once = 1\n")
+    folder = watched_by_a_model(tmp_path / "p", port, days=1, more='at_once = 1\nprices = "prices.toml"\n')
     process: list = []
 
     def behaviour(request, number):
@@ -146,6 +176,9 @@ def test_a_run_that_is_killed_while_it_asks_asks_nothing_twice(tmp_path, run):
         run(folder, 1)
     anchors, pairs = (texts_of(folder, name) for name in ("anchors.parquet", "watch/2026-03-02/pairs.parquet"))
     assert len(anchors) + len(pairs) <= len(asked) <= len(anchors) + len(pairs) + 1  # the one in flight
+    said = facts(folder, 2)["labels"]
+    assert (said["known"], said["asked"]) == (0, len(pairs))
+    assert said["paid"] == pytest.approx(paid(folder / "watch/replies"))  # before the kill too
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -59,7 +59,8 @@ def test_a_run_leaves_a_file_that_says_how_it_went_and_how_watching_stands(tmp_p
     assert 0 < said["germane_watch_run_seconds"][""] < time.time() - began + 1
     assert said["germane_watch_run_days"] == said["germane_days"] == {"done": 1, "gap": 1}
     assert said["germane_watch_run_labels_asked"][""] > 50
-    assert said["germane_watch_run_labels_known"] == said["germane_watch_run_cost_dollars"] == {"": 0}
+    assert said["germane_watch_run_labels_known"] == {"": 0}
+    assert "germane_watch_run_cost_dollars" not in said  # a fake judge says no price, which is not 0
     assert said["germane_last_day_timestamp_seconds"][""] == datetime(2026, 3, 2, tzinfo=UTC).timestamp()
     assert said["germane_days_behind"] == {"": 0}
     registry = open_registry(folder / "registry.sqlite")
@@ -98,11 +99,18 @@ def test_a_file_that_cannot_be_written_is_one_clear_line_and_the_day_stands(tmp_
 
 
 @pytest.mark.parametrize(
-    ("cost", "paid"),
-    [("$2.0000 in all, $0.1 a label; $1,234.5000 of it now", 1234.5), ("", 0), ("not known: no price of this model", None)],
+    ("said", "paid"),
+    [
+        ({"asked": 3, "paid": 0.01234567, "currency": "USD"}, 0.01234567),
+        ({"asked": 0, "paid": None, "currency": ""}, 0.0),
+        ({"asked": 3, "paid": None, "currency": ""}, None),
+        ({"asked": 3, "paid": 5.0, "currency": "EUR"}, None),
+        ({"asked": 3, "paid": float("nan"), "currency": "USD"}, None),
+        ({"pairs": 3}, None),
+    ],
 )
-def test_costs_are_those_of_the_run(cost, paid):
-    assert dollars(cost) == paid
+def test_costs_are_those_of_the_run_and_what_is_not_known_is_no_zero(said, paid):
+    assert dollars(said) == paid
 
 
 # --- /metrics of the dashboards ------------------------------------------------------------------------------------------

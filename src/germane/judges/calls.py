@@ -223,6 +223,8 @@ class Caller:
         if known is not None:
             self.spent.known += 1
             self._answered(known.engine)
+            if self.replies.earlier(known):
+                return replace(known, usage=NONE)  # paid for by another day
             return self._once(key, known) if cut else known
         if self.offline:
             return Failure(Outcome.ABSTAINED, "not among the recorded replies")
@@ -239,6 +241,12 @@ class Caller:
             raise
         finally:
             del self._asking[key]
+
+    def now(self, said: Reply | Failure) -> bool:
+        """Whether the model was asked for this now, or before a kill of the same day."""
+        if self.offline or self.recording is not None:
+            return False
+        return isinstance(said, Failure) or not self.replies.earlier(said)
 
     def key(self, messages: Sequence[Mapping[str, Any]], *, marker: str, sample: int) -> str:
         """Under which a reply to these messages is kept."""
@@ -331,7 +339,7 @@ class Caller:
         refusal = (getattr(said, "additional_kwargs", None) or {}).get("refusal") or ""
         text, refusal = self._hidden(text), self._hidden(str(refusal))
         likeliest = {self._hidden(token): value for token, value in tops(told.get("logprobs")).items()}
-        return Reply(text, ended, refusal[:500], likeliest, usage, engine, round(seconds, 4))
+        return Reply(text, ended, refusal[:500], likeliest, usage, engine, round(seconds, 4), self.replies.day)
 
     def _hidden(self, text: str) -> str:
         return hidden(text, self.model, self.endpoint)

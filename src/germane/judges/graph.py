@@ -64,6 +64,7 @@ class Case:
     reads: dict[int, Read] = field(default_factory=dict)
     repaired: set[int] = field(default_factory=set)
     cost: float | None = 0.0
+    asked: bool = False  # now, or before a kill of the same day: not all is kept from before
     vote: voting.Vote | None = None
 
     @property
@@ -186,9 +187,10 @@ class Graph:
         return 1 if self.instructions.mode == "symbol" else self.voting.n
 
     async def _call(self, case: Case, messages: Sequence[Mapping[str, Any]], number: int) -> Reply | Failure:
-        return await self.callers[case.at].ask(
-            messages, marker=case.marker, sample=self.first + case.first + number, cut=bool(case.notes)
-        )
+        caller, sample = self.callers[case.at], self.first + case.first + number
+        said = await caller.ask(messages, marker=case.marker, sample=sample, cut=bool(case.notes))
+        case.asked |= caller.now(said)
+        return said
 
     def kept(self, case: Case, first: int) -> bool:
         """Whether a reply is kept of its first sample, counted from `first`."""

@@ -103,7 +103,8 @@ class LLM:
     replies: where what is said is kept. offline: nothing is asked; pairs that were never asked about have no answer. retry:
     asks once more about pairs whose kept replies are no answer; "cannot judge" is one, and stands.
     suspicious: what looks odd in an item (query, item) -> names; it goes into the note and changes nothing else.
-    `spent` says what it has cost since it was made, `gate` how many calls are in flight.
+    `spent` says what it has cost since it was made, `gate` how many calls are in flight, `now` which pairs (query_id, doc_id)
+    were not answered by replies of other days alone, where `replies` are of a day.
 
     Raises: InputError for a missing package or key.
     """
@@ -128,6 +129,7 @@ class LLM:
         self.images, self.spent, self.suspicious = images, Spent(), suspicious
         self.replies = Replies() if replies is None else replies
         self.prices = tuple(prices) or (None,) * len(asked.models)
+        self.now: set[tuple[str, str]] | None = set() if self.replies.day else None
         self._first = 0
         self.endpoints, self.offline, self.recording = tuple(endpoints), offline, recording
         self.retry = retry and not offline and recording is None
@@ -226,7 +228,7 @@ class LLM:
             if not going:
                 return
             for i, case in going.items():
-                cases[i] = Case(case.material, case.examples, case.notes, first=first, cost=case.cost)
+                cases[i] = Case(case.material, case.examples, case.notes, first=first, cost=case.cost, asked=case.asked)
             await graph.run([cases[i] for i in going])
             new |= going.keys() - kept
 
@@ -246,6 +248,8 @@ class LLM:
         if case is None:
             why = "the query is empty" if not texts[0] else "the document has no text"
             return Judgment(*ids, None, None, *said, Outcome.ABSTAINED, why)
+        if self.now is not None and case.asked:
+            self.now.add(ids)
         vote = case.vote
         assert vote is not None
         notes = [*case.notes]

@@ -44,7 +44,8 @@ class Reply:
     """What came back of one call. text: as the model wrote it. ended: "stop", "length", "content_filter", ...
 
     refusal: the model's own, if it is told apart. tops: at the first token, the likeliest with their log-probabilities.
-    engine: what the server said of itself. seconds: that the call took, waiting and tries left out.
+    engine: what the server said of itself. seconds: that the call took, waiting and tries left out. day: the watched day that
+    paid for it, "" for none.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Reply:
     usage: Usage = NONE
     engine: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    day: str = ""
 
     def to_json(self, key: str) -> bytes:
         said = {"key": key, **{k: v for k, v in self.__dict__.items() if v or k == "text"}}
@@ -74,11 +76,13 @@ def key_of(model: Sequence[Any], messages: Sequence[Mapping[str, Any]], marker: 
 class Replies:
     """The replies in a folder; without one, those of this process. `get` and `put` by the key of `key_of`.
 
+    day: of which the calls of now are, so that a killed day still knows later what it paid for; "" for none.
+
     Raises: InputError for a folder that cannot be read or written.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None = None, day: str = "") -> None:
+        self.folder, self.day = folder, day
         self._held: dict[str, Reply] = {}
         self._places: dict[bytes, int] = {}  # a file's number and the place in it, as one number: millions of them fit
         self._files: list[Path] = []
@@ -94,6 +98,10 @@ class Replies:
 
     def __contains__(self, key: str) -> bool:
         return key in self._held or bytes.fromhex(key) in self._places
+
+    def earlier(self, reply: Reply) -> bool:
+        """Whether another day than that of now paid for it."""
+        return bool(self.day) and reply.day != self.day
 
     def get(self, key: str) -> Reply | None:
         if self.folder is None:
@@ -190,7 +198,7 @@ def _sound(reply: Reply) -> bool:
     """Whether the parts of a reply are what they should be: a file may have been edited."""
     numbers = all(type(n) is int and n >= 0 for n in reply.usage) and isinstance(reply.seconds, int | float)
     tables = isinstance(reply.tops, Mapping) and isinstance(reply.engine, Mapping)
-    return numbers and tables and isinstance(reply.ended, str) and isinstance(reply.refusal, str)
+    return numbers and tables and all(isinstance(text, str) for text in (reply.ended, reply.refusal, reply.day))
 
 
 def _key(line: bytes) -> bytes | None:

@@ -55,7 +55,7 @@ class Annotator:
     temperature: None: the model's own with one sample, 1 with several, 0 in the mode "symbol". most: tokens of a reply; None:
     1,024, and 8,192 where the model is known to reason first. replies: the folder where replies are kept. card: of this
     annotator; cards: the folder where one may lie, by default the project's; golden: people's judgments, whose pairs it may
-    label without one. allow: overrides.
+    label without one. allow: overrides. day: the watched day that pays: what other days paid for is then no cost, and known.
     """
 
     judge: str
@@ -80,6 +80,7 @@ class Annotator:
     cards: Path | None = None
     golden: Path | None = None
     allow: tuple[str, ...] = ()
+    day: str = ""
 
     def asked(self) -> Asked:
         """What the annotator is. Raises: InputError for what cannot be, as a model of an unknown provider."""
@@ -150,7 +151,7 @@ class Annotator:
         return LLM(
             asked,
             self.endpoints(asked),
-            replies=Replies(None if recorded else kept),
+            replies=Replies(None if recorded else kept, self.day),
             recording=Recording(kept) if recorded else None,
             calling=self.calling,
             prices=self.priced(asked),

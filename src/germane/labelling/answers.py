@@ -39,12 +39,16 @@ class Written(NamedTuple):
 
 
 class Answers:
-    """The answers to a job's different pairs. seconds: that asking took. cost: of all of them, None where one is not known."""
+    """The answers to a job's different pairs. seconds: that asking took. cost: of all of them, None where one is not known.
+
+    now: how many of them a watched day asked, None where none is said to.
+    """
 
     def __init__(self, blocks: Blocks, work: Work) -> None:
         import pyarrow as pa
 
         self.seconds, self.cost = 0.0, 0.0 if work.different else None
+        self.now: int | None = None
         self._words: dict[str, dict[str, int]] = {name: {} for name in _CODED}
         self._path = blocks.folder / _FILE
         kinds = {field.name: field.type for field in store.SCHEMAS["judgments"].arrow()}
@@ -94,6 +98,8 @@ class Answers:
         for first in range(0, work.blocks, each):
             table, seconds = blocks.read(min(each, work.blocks - first), first)
             self.seconds += sum(seconds)
+            if "asked" in table.column_names:
+                self.now = (self.now or 0) + int(table["asked"].to_numpy().sum())
             order = np.argsort(table["number"].to_numpy())
             yield table.take(order)
 

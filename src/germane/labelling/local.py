@@ -18,7 +18,7 @@ from germane.labelling.speed import FEW
 from germane.types import Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     import pyarrow as pa
 
@@ -33,7 +33,7 @@ class Labelled(NamedTuple):
     different pairs that the judgment store knew. computed: those that the judge was asked, now or before a kill. stored: new
     labels in the store. outcomes: of rows. quarantined: rows that could not be labelled; failed: what FAILURES counts.
     rows_per_s: that the judge answered. latency_ms: of one pair alone, None if nothing was left to ask. cost: of all answers,
-    None where one of them is not known.
+    None where one of them is not known. now: of the computed, those that a watched day asked; None where no day is.
     """
 
     read: int
@@ -49,6 +49,7 @@ class Labelled(NamedTuple):
     rows_per_s: float
     latency_ms: float | None
     cost: float | None = None
+    now: int | None = None
 
 
 def label(
@@ -78,7 +79,7 @@ def label(
     told = Telling(work.count, judge)
     crew = crew or Here(judge, told.watched)  # type: ignore[arg-type]
     tasks = works.tasks(pairs, work, blocks, by_query=by_query)
-    some = _ask(crew, tasks, len(work.faults), blocks, told, known, most_failures)
+    some = _ask(crew, tasks, len(work.faults), blocks, told, known, most_failures, getattr(judge, "now", None))
     latency = None if some is None or not timed else crew.latency_ms(some)
     _LOG.info("writing the table")
     answers = Answers(blocks, work)
@@ -98,11 +99,19 @@ def label(
         rows_per_s=work.count / max(answers.seconds, 1e-9),
         latency_ms=latency,
         cost=answers.cost,
+        now=answers.now,
     )
 
 
 def _ask(
-    crew: Workers, tasks: Iterable[Task], faults: int, blocks: Blocks, told: Telling, known: Known | None, most: int
+    crew: Workers,
+    tasks: Iterable[Task],
+    faults: int,
+    blocks: Blocks,
+    told: Telling,
+    known: Known | None,
+    most: int,
+    now: Collection[tuple[str, str]] | None,
 ) -> pa.Table | None:
     """Finishes every block; a few pairs of different lengths, if there was a block to finish. faults: rows that fail anyway."""
     failed = allowed(faults, 0, most)
@@ -123,12 +132,12 @@ def _ask(
     for done in crew.answers(left()):
         broke = failures(done.said)
         failed = allowed(failed, broke, most)
-        _commit(done, blocks, known, broke)
+        _commit(done, blocks, known, broke, now)
         told.finished(len(done.task.rows), done.said["relevance"].null_count)
     return some[0] if some else None
 
 
-def _commit(done: Done, blocks: Blocks, known: Known | None, broke: int) -> None:
+def _commit(done: Done, blocks: Blocks, known: Known | None, broke: int, now: Collection[tuple[str, str]] | None) -> None:
     import pyarrow as pa
 
     kept = done.said
@@ -137,5 +146,8 @@ def _commit(done: Done, blocks: Blocks, known: Known | None, broke: int) -> None
     else:  # what the store finds a label by
         for name, column in keyed(done.task.table).to_pydict().items():
             kept = kept.append_column(name, pa.array(column, pa.string()))
+    if now is not None:
+        ids = zip(*(done.task.table[name].to_pylist() for name in ("query_id", "doc_id")), strict=True)
+        kept = kept.append_column("asked", pa.array([pair in now for pair in ids], pa.bool_()))
     kept = kept.append_column("number", pa.array(done.task.rows))
     blocks.commit(done.task.number, kept, seconds=done.seconds, failures=broke)

@@ -160,7 +160,7 @@ def agreement(
 
     >>> found = agreement(["2026-03-01"] * 4, ["v1"] * 4, ["a", "b", "c", "d"], [0, 1, 2, 3], [0, 1, 2, 2])
     >>> [(a.measure, a.estimate.value) for a in found]
-    [('exact', 0.75), ('within one', 1.0), ('kappa', 0.8947368421052632), ('lean', -0.25)]
+    [('exact', 0.75), ('within one', 1.0), ('kappa', 0.875), ('lean', -0.25)]
     """
     columns = {"guides": guides, "queries": queries, "people's grades": people, "the judge's grades": judge}
     if wrong := [name for name, column in columns.items() if len(column) != len(dates)]:

@@ -67,7 +67,8 @@ class Labelling(NamedTuple):
 
     known, asked: different pairs that the judgment store had, and that the judge was asked. outcomes: of rows. coverage:
     share of rows with a grade. quarantine: rows without a label. rows_per_s, latency_ms (of one alone): of those asked. paid:
-    what all of their answers cost, in `currency`; None where that is not known.
+    what all of their answers cost, in `currency`; None where that is not known. Of a watched day and a language model, pairs
+    that replies of other days answer are known, and cost nothing.
     """
 
     out: str
@@ -153,6 +154,7 @@ def label(
     by_query = annotator is not None or server is not None  # a server keeps how prompts begin
     told = {"sorted": work.SORTED, "pairs": store.sha256(pairs), "labels": str(known.resolve()) if known else ""}
     told |= {"order": "query"} if by_query else {}
+    told |= {"day": annotator.day} if annotator is not None and annotator.day else {}
     blocks = Blocks(out.with_name(f".{out.name}.parts"), told | parameters)
     if not retry and (extra := finished(out, made, failures)) is not None:
         blocks.left_over()
@@ -188,8 +190,9 @@ def _said(did: local.Labelled, facts: Mapping[str, Any], asked: Any, how: How, l
         told |= {
             "overrides": let.overrides,
             "admitted_by": dict(let.by),
-            "spent": spent(asked.spent, did.cost, did.computed, asked.prices),
+            "spent": spent(asked.spent, did.cost, did.computed if did.now is None else did.now, asked.prices),
         }
+        told |= {} if did.now is None else {"asked": did.now}
         told["notes"] += of_engines(asked)
     return {"judge": facts, "label": told}
 
@@ -378,7 +381,7 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
         judge["fingerprint"],
         int(did["rows"]),
         int(did["deduplicated"]),
-        int(did["known"]),
+        int(did["known"]) + int(did["computed"]) - _now(did),
         {str(outcome): did["outcomes"][outcome] for outcome in Outcome if outcome in did["outcomes"]},
         did["outcomes"].get("label", 0) / int(did["read"]),
         f"{aside:,} row{'s' if aside > 1 else ''} in {quarantine_of(out)}" if aside else "",
@@ -390,11 +393,16 @@ def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:
     )
 
 
+def _now(did: Mapping[str, Any]) -> int:
+    """Different pairs that the judge was asked: of a watched day, without those that only replies of other days answer."""
+    return int(did.get("asked", did["computed"]))
+
+
 def _money(did: Mapping[str, Any], judge: Mapping[str, Any]) -> tuple[str, str, int, float | None, str]:
     """What it cost and how many calls, in words; how many pairs were asked; what was paid, and in what."""
     cost, calls = did.get("spent") or ("", "")
     paid: float | None = judge.get("cost")
-    return cost, calls, int(did["computed"]), paid, "" if paid is None else CURRENCY
+    return cost, calls, _now(did), paid, "" if paid is None else CURRENCY
 
 
 # --- language models --------------------------------------------------------------------------------------------------

@@ -312,7 +312,7 @@ def _ask(plan: Plan, pairs: Path, out: Path, *, labels: Path | None) -> Any:
     if plan.asks_a_model:
         from germane.watching import asking
 
-        options["annotator"] = asking.annotator(plan, out.parent if labels is None else None)
+        options["annotator"] = asking.annotator(plan, out.parent if labels is None else None, day=out.parent.name)
     return label(plan.judge, pairs, out, **options)
 
 

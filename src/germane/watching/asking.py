@@ -12,9 +12,9 @@ from germane.watching.plan import Plan
 REPLIES, ANCHOR_REPLIES = "replies", "anchor-replies"
 
 
-def annotator(plan: Plan, folder: Path | None = None) -> Annotator:
+def annotator(plan: Plan, folder: Path | None = None, *, day: str = "") -> Annotator:
     """The annotator of the settings. folder: a day's, whose anchors are asked: only a run that was killed that day is gone on
-    with; None: replies of all days are one store, so that no pair is paid for twice.
+    with; None: replies of all days are one store, so that no pair is paid for twice. day: that pays for what is asked.
 
     Raises: InputError for what cannot be, as a vote of an unknown kind.
     """
@@ -34,4 +34,5 @@ def annotator(plan: Plan, folder: Path | None = None) -> Annotator:
         calling=calling,
         replies=plan.folder / REPLIES if folder is None else folder / ANCHOR_REPLIES,
         cards=plan.cards,
+        day=day,
     )

@@ -117,8 +117,6 @@ class Work:
             return None
         did = self._asked(files.folder(self.plan, day) / files.PAIRS, out, labels=self.plan.labels)
         facts["labels"] = _told_of(did)
-        if self.plan.asks_a_model:
-            facts["labels"]["known"] = len(files.known(self.plan, str(day)))
         facts["judge"] = {"judge": did.judge, "fingerprint": did.fingerprint}
         return store.read_parquet(out)
 
@@ -363,7 +361,8 @@ def _of(row: DayRow) -> dict[str, str]:
 
 
 def _told_of(did: Any) -> dict[str, Any]:
-    """What asking the judge came to. graded: pairs with a grade. paid: None where it is not known, which is not 0."""
+    """What asking the judge came to. graded: pairs with a grade. known, asked: different pairs that an earlier day asked, and
+    that this one did. paid: by this day; None where it is not known, which is not 0."""
     names = ("known", "asked", "coverage", "cost", "calls", "paid", "currency")
     graded = did.outcomes.get("label", 0)
     return {"pairs": did.rows, "graded": graded, **{name: getattr(did, name) for name in names}, "notes": list(did.notes)}

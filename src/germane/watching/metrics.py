@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from germane import store
+from germane.judges.prices import CURRENCY
 from germane.registry import alerting, days, looking
 from germane.types import InputError
 from germane.watching import calendar
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from germane.registry.database import Registry
 
 SUCCESS = "germane_watch_last_success_timestamp_seconds"
-_NOW = re.compile(r"\$([\d,]+(?:\.\d+)?) of it now")  # in the words of an annotator's costs
 
 
 class Standing:
@@ -140,22 +140,27 @@ class _Ran:
             did.add_metric([state], sum(row.state == state for row in rows))
         yield did
         labels = [row.facts["labels"] for row in rows if row.facts.get("labels")]
-        pairs, known = (sum(int(each.get(name) or 0) for each in labels) for name in ("pairs", "known"))
-        yield Gauge("germane_watch_run_labels_asked", "Labels that the last run asked of the judge.", pairs - known)
-        yield Gauge("germane_watch_run_labels_known", "Labels that the last run found in the judgment store.", known)
-        costs = [dollars(str(each.get("cost") or "")) for each in labels]
-        if labels and None not in costs:
-            yield Gauge("germane_watch_run_cost_dollars", "What the labels of the last run cost.", math.fsum(costs))  # type: ignore[arg-type]
+        asked, known = (sum(int(each.get(name) or 0) for each in labels) for name in ("asked", "known"))
+        yield Gauge("germane_watch_run_labels_asked", "Labels that the last run asked of the judge.", asked)
+        yield Gauge("germane_watch_run_labels_known", "Labels that the last run found from earlier days.", known)
+        costs = [dollars(part) for row in rows for name in ("labels", "anchors") if (part := row.facts.get(name))]
+        paid = [cost for cost in costs if cost is not None]
+        if labels and len(paid) == len(costs):
+            what = "What the labels and anchors of the last run cost."
+            yield Gauge("germane_watch_run_cost_dollars", what, math.fsum(paid))
 
 
-def dollars(cost: str) -> float | None:
-    """What a run paid, in dollars, by the words of a day; 0 for a judge that costs nothing, None where it is not known.
+def dollars(said: Mapping[str, Any]) -> float | None:
+    """What a day paid for labels or anchors, in dollars; 0 where nothing was asked, None where it is not known.
 
-    >>> dollars("$1.5000 in all, $0.000100 a label; $0.2500 of it now"), dollars(""), dollars("not known: no price")
+    >>> dollars({"asked": 9, "paid": 0.25, "currency": "USD"}), dollars({"asked": 0}), dollars({"asked": 9, "paid": None})
     (0.25, 0.0, None)
     """
-    found = _NOW.search(cost)
-    return float(found[1].replace(",", "")) if found else None if cost else 0.0
+    if said.get("asked") == 0 and not said.get("paid"):
+        return 0.0
+    value = said.get("paid")
+    known = type(value) in (int, float) and math.isfinite(value) and said.get("currency") == CURRENCY  # type: ignore[arg-type]
+    return float(value) if known and value is not None else None
 
 
 def _last_success(path: Path) -> float | None:

@@ -93,6 +93,9 @@ class Gate:
         except _TooLarge:
             if not started:
                 await PlainTextResponse("too large", 413)(scope, receive, sent)
+        except Exception:
+            told["status"] = told["status"] if started else 500  # which the server answers, outside of this
+            raise
         finally:
             self._tell(scope, time.perf_counter() - began, **told)
 

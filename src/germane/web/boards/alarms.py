@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from germane.registry import alerting, looking
@@ -27,12 +27,17 @@ def alerts(call: Call) -> views.Alerts:
     rows = looking.alerts_of(call.registry, **asked)
     following = rows[A_PAGE - 1].id if len(rows) > A_PAGE else None
     counts = looking.counted(call.registry)
-    return views.Alerts(state, [alert(row) for row in rows[:A_PAGE]], following, **counts)
+    return views.Alerts(state, [alert(row) for row in read_by(call, rows[:A_PAGE])], following, **counts)
 
 
 def one(call: Call) -> views.Alert:
     """One alert. Raises: InputError for an unknown number; Missing for none."""
-    return alert(looking.alert(call.registry, call.number("alert")))
+    return alert(*read_by(call, [looking.alert(call.registry, call.number("alert"))]))
+
+
+def read_by(call: Call, rows: Sequence[AlertRow]) -> list[AlertRow]:
+    """The alerts as who asks may read them: by a share link without notes, and without who wrote them."""
+    return [row._replace(by="", note="") for row in rows] if call.base else list(rows)
 
 
 def happened(call: Call) -> views.Alert:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -18,7 +19,8 @@ class LabelDay:
     """A day. state: done, gap or missing. pairs: shown with a text; known: of them, in the store; asked: of the judge,
     equal ones once; ungraded: without a grade. anchors: asked again, past the store. null: not known.
 
-    cost, anchors_cost: in `currency`, as the judge's price table has it. says: the cost in words.
+    cost, anchors_cost: in `currency`, as the judge's price table has it; anchors' in another currency are not known. says: the
+    cost in words.
     """
 
     date: str
@@ -35,11 +37,18 @@ class LabelDay:
     currency: str
     says: str
 
+    @property
+    def paid(self) -> float | None:
+        """What labels and anchors cost together; None where a part that was asked has no cost."""
+        if (self.cost is None and self.asked != 0) or (self.anchors_cost is None and self.anchors):
+            return None
+        return None if self.cost is None and self.anchors_cost is None else (self.cost or 0.0) + (self.anchors_cost or 0.0)
+
 
 @dataclass(frozen=True)
 class LabelTotal:
-    """Days together, of a month or of a judge. days: that are done; priced: of them, whose cost is known; cost: of these
-    alone. Other sums are of the days that say them; null: none does."""
+    """Days together, of a month or of a judge. days: that are done; priced: of them, whose cost is known, that of labels
+    and of anchors; cost: of these alone. Other sums are of the days that say them; null: none does."""
 
     of: str
     judge: str
@@ -80,7 +89,7 @@ def costs(registry: Registry, asked: Mapping[str, str]) -> Costs:
     done = [day for day in days if day.state == "done"]
     months = _totals(done, lambda day: (day.date[:7], ""))
     judges = _totals(done, lambda day: (day.judge, day.fingerprint))
-    free = sum(day.cost is None and (day.asked is None or day.asked > 0) for day in done)
+    free = sum(day.paid is None and (day.asked != 0 or bool(day.anchors)) for day in done)
     notes = (
         [f"the cost of {free:,} of {len(done):,} days is not known: only judges with a price of tokens say it"] if free else []
     )
@@ -107,7 +116,9 @@ def _day(row: spending.Asked) -> LabelDay:
     ungraded = None if pairs is None or graded is None else max(pairs - graded, 0)
     paid, anchors_paid = _money(said), _money(again)
     anchors = _count(again.get("asked"))
-    currency = str(said.get("currency") or again.get("currency") or "")
+    currency = next((str(part.get("currency")) for part, cost in ((said, paid), (again, anchors_paid)) if cost is not None), "")
+    if anchors_paid is not None and str(again.get("currency")) != currency:
+        anchors_paid = None  # two currencies never add up
     who = (row.judge, row.fingerprint)
     counts = (pairs, _count(said.get("known")), _count(said.get("asked")), ungraded, anchors)
     return LabelDay(row.date, row.state, *who, *counts, paid, anchors_paid, currency, str(said.get("cost") or ""))
@@ -120,8 +131,9 @@ def _count(value: Any) -> int | None:
 def _money(said: Mapping[str, Any]) -> float | None:
     """What was paid; None where no number with its currency is there."""
     value = said.get("paid")
-    known = isinstance(value, int | float) and not isinstance(value, bool) and said.get("currency")
-    return float(value) if known and value is not None else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or not said.get("currency"):
+        return None
+    return float(value)
 
 
 def _totals(days: Iterable[LabelDay], of: Callable[[LabelDay], tuple[str, str]]) -> list[LabelTotal]:
@@ -138,18 +150,16 @@ def _totals(days: Iterable[LabelDay], of: Callable[[LabelDay], tuple[str, str]])
 
 
 def _total(name: str, fingerprint: str, currency: str, days: list[LabelDay]) -> LabelTotal:
-    paid = [[x for x in (day.cost, day.anchors_cost) if x is not None] for day in days]
+    paid = [cost for day in days if (cost := day.paid) is not None]
     sums = {what: _sum(getattr(day, what) for day in days) for what in ("pairs", "known", "asked", "ungraded", "anchors")}
-    priced = sum(map(bool, paid))
-    cost = sum(map(sum, paid)) if priced else None
     return LabelTotal(
         of=name,
         judge=name if fingerprint else "",
         fingerprint=fingerprint,
         days=len(days),
         **sums,
-        priced=priced,
-        cost=cost,
+        priced=len(paid),
+        cost=math.fsum(paid) if paid else None,
         currency=currency,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from germane.registry import experimenting
 from germane.report import experiments as told
@@ -17,6 +18,8 @@ _NAME = re.compile(r"[a-z0-9-]{1,64}")
 def listed(call: Call) -> views.Experiments:
     """Every experiment as it stands, the latest first."""
     rows = [told.row(found) for found in experimenting.listed(call.registry)]
+    if call.base:
+        rows = [replace(row, owner="", decision=_unsigned(row.decision)) for row in rows]
     counts = {state: sum(row.state == state for row in rows) for state in ("running", "shipped", "stopped")}
     return views.Experiments(rows, **counts)
 
@@ -27,9 +30,21 @@ def one(call: Call) -> told.Experiment:
     if not _NAME.fullmatch(name):
         raise Missing
     try:
-        return told.view(experimenting.find(call.registry, name))
+        found = told.view(experimenting.find(call.registry, name))
     except experimenting.Unknown:
         raise Missing from None
+    return _by_a_link(found) if call.base else found
+
+
+def _by_a_link(found: told.Experiment) -> told.Experiment:
+    """The experiment without names, and without what people wrote to looks and decisions."""
+    looks = [replace(each, note="", actor="") for each in found.looks]
+    decisions = [bare for each in found.decisions if (bare := _unsigned(each))]
+    return replace(found, owner="", opened_by="", looks=looks, decisions=decisions)
+
+
+def _unsigned(decision: told.DecisionView | None) -> told.DecisionView | None:
+    return None if decision is None else replace(decision, by="", why="", actor="")
 
 
 def decided(call: Call) -> str:

@@ -146,7 +146,7 @@ def explained(registry: Registry, place: Place, asked: Mapping[str, str], *, nam
     label = seen.label
     scale = str(label.get("scale") or seen.scale)
     grade = partial(place.grade, scale)
-    outcome = outcome_of(label, seen.text is not None)
+    outcome = outcome_of(place, seen.date if seen.rows else "", label, seen.text is not None)
     people = of_pairs.peoples_pairs(registry, seen.query, seen.query_id, doc)
     stored = [] if seen.text is None else _stored(place, seen.query, seen.text, asked.get("store", ""), notes)
     return ExplainedPair(

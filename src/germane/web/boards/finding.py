@@ -36,6 +36,9 @@ NO_GRADE = "none"
 NO_TEXT = "no text"
 """The outcome of a document that was shown and is not in the file of documents: no judge was asked."""
 
+GONE = "files gone"
+"""The outcome where neither labels nor texts of the day are on disk: nothing is known of the pair."""
+
 WHY = {
     "": "no label of that day is on disk",
     str(Outcome.LABEL): "",
@@ -45,6 +48,7 @@ WHY = {
     str(Outcome.TIMEOUT): "the judge was asked, and did not answer in time",
     str(Outcome.FILTERED): "the server's content filter stopped the answer",
     str(Outcome.ERROR): "nobody answered: the pair cannot be read, or broke the judge",
+    GONE: "the labels and the texts of that day are not on disk any more",
     NO_TEXT: "it was shown, and has no text in the file of documents: no judge was asked",
 }
 """Why there is no grade, by outcome."""
@@ -173,7 +177,7 @@ def window_of(registry: Registry, place: Place, days: int, until: str, notes: li
     if (span := looking.span(registry)) is None or not span.last_done:
         notes.append("no day yet: `germane watch run` does the first")
         return Window("", "", [], {})
-    last = min(until or span.last_done, span.last_done)
+    last = max(min(until or span.last_done, span.last_done), span.first)
     first = max(str(date.fromisoformat(last) - timedelta(days=days - 1)), span.first)
     done = {row.date: row.scale for row in looking.found(registry, first, last) if row.state == DONE}
     there = [day for day in reversed(done) if (place.folder / day / files.SAMPLE).is_file()]
@@ -188,7 +192,7 @@ def _read(
     db: Any, place: Place, window: Window, sought: Sought, labels: Sequence[str], notes: list[str]
 ) -> tuple[dict[tuple[str, str], Row], int]:
     """(pairs by ids, how many days were read)."""
-    condition = _condition(place, window.days[0], sought, labels)
+    condition = _condition(place, window.days, sought, labels)
     each = 1 if condition.reads("p") or condition.reads("l") else TOGETHER
     began, read = time.monotonic(), 0
     rows: dict[tuple[str, str], Row] = {}
@@ -205,7 +209,7 @@ def _read(
     return rows, read
 
 
-def _condition(place: Place, day: str, sought: Sought, labels: Sequence[str]) -> Condition:
+def _condition(place: Place, days: Sequence[str], sought: Sought, labels: Sequence[str]) -> Condition:
     """What is asked for as SQL."""
     made = Condition(most=MOST + 1)
     if sought.query:
@@ -217,7 +221,8 @@ def _condition(place: Place, day: str, sought: Sought, labels: Sequence[str]) ->
         made.of_rows.append("r.doc_id = $doc")
     if sought.segment:
         column, _, made.values["segment"] = sought.segment.partition("=")
-        made.of_lists.append(f"{segment_column(place, day, column)} = $segment")
+        made.of_lists.append(f"{segment_column(place, days, column)} = $segment")
+        made.column = column
     if sought.text:
         made.values["text"] = sought.text.lower()
         made.of_rows.append("contains(lower(p.text), $text)")
@@ -236,7 +241,7 @@ def _told(db: Any, place: Place, page: Sequence[Row], scales: Mapping[str, str],
     begins = {doc: text for (_, _, doc), text in texts.items()}
     for row in page:
         label = said.get(row.key, {})
-        outcome = outcome_of(label, row.key in texts)
+        outcome = outcome_of(place, row.date, label, row.key in texts)
         relevance = label.get("relevance")
         made.append(
             FoundPair(
@@ -270,6 +275,10 @@ def _beginnings(
     return {key: str(value["text"] or "") for key, value in found.items()}
 
 
-def outcome_of(label: Mapping[str, object], has_text: bool) -> str:
-    """The outcome of a pair that was shown: its label's, no text, or "" where the day's labels do not say."""
-    return str(label["outcome"]) if label else "" if has_text else NO_TEXT
+def outcome_of(place: Place, date: str, label: Mapping[str, object], has_text: bool) -> str:
+    """The outcome of a pair that a day showed: its label's, no text, or why neither is known."""
+    if label or has_text:
+        return str(label["outcome"]) if label else ""
+    if date and not any((place.folder / date / name).is_file() for name in (files.LABELS, files.PAIRS)):
+        return GONE
+    return NO_TEXT

@@ -17,7 +17,7 @@ from germane.types import Estimate, InputError
 from germane.watching import calendar
 from germane.web.access import Call, Missing
 from germane.web.boards import views
-from germane.web.boards.alarms import alert
+from germane.web.boards.alarms import alert, read_by
 from germane.web.boards.sharing import board_of
 from germane.web.boards.spans import WINDOWS as WINDOWS
 from germane.web.boards.spans import window
@@ -112,8 +112,8 @@ def day(call: Call) -> views.Day:
     levels = [r for r in looking.levels_on(of, [row.date], metrics) if math.isfinite(r.estimate.value)]
     changes = looking.changes_on(of, row.date, metrics)
     lines = looking.drawn(of, row.date, row.date)
-    raised = looking.alerts_of(of, on=row.date)
-    older = looking.alerts_of(of, raised_before=row.date, open_only=True)
+    raised = read_by(call, looking.alerts_of(of, on=row.date))
+    older = read_by(call, looking.alerts_of(of, raised_before=row.date, open_only=True))
     before = changes[0].before if changes else ""
     told = report.DayReport(
         day=row,

@@ -194,8 +194,9 @@ def _hollow(call: Call, asked: Sequence[str], named: Sequence[str], personal: bo
         values |= {"name": call.session.account.name, "csrf": call.session.csrf}
         account = Account(0, _HOLES["name"], call.session.account.role, False, datetime(2000, 1, 1, tzinfo=UTC))
         session = Session(min(call.session.id, 1), account, _HOLES["csrf"])  # 0 is the guest, who cannot log out
-    if personal and call.base:
-        values["base"], base = call.base, _HOLES["base"]
+    if call.base:  # what a link does not show is left out by it
+        base = _HOLES["base"]
+        values |= {"base": call.base} if personal else {}
     query = {name: value for name in asked if (value := call.query.get(name, ""))}
     path = {name: call.path.get(name, "") for name in named}
     more: dict[str, Any] = {"form": {}, "cookies": {}, "headers": {}, "address": "", "origin": ""}

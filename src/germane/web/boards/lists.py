@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from germane.store.duck import connected
 from germane.types import InputError
 from germane.watching import files
+from germane.watching.plan import RESERVED
 from germane.watching.sources import literal, named, quoted
 from germane.web.boards.places import Place
 
 MEMORY = 256 << 20  # bytes that one search may hold
-_OWN = ("query", "query_id", "log_query_id", "shown", "stratum", "requests", "panel", "panel_probability", "probability")
+INTERNAL = RESERVED | {"listed", "day", "filename"}
+"""Columns of a sample, or of how it is read, that are no segments."""
 
 _MIXED = "union_by_name = true"  # columns of one day may be others than those of another
 _NOTHING = "(SELECT '' AS day, '' AS query_id, '' AS doc_id, NULL::VARCHAR AS text, NULL::SMALLINT AS relevance WHERE false)"
@@ -41,13 +43,15 @@ class Row(NamedTuple):
 @dataclass
 class Condition:
     """What rows must fit, as SQL with named values: of s, a day's sample; of r, a row of it (doc_id, rank); of l, its label; of
-    p, its pair with the text. most: rows at a time. by_day: one for each day of a pair, not one for all of them."""
+    p, its pair with the text. most: rows at a time. by_day: one for each day of a pair, not one for all of them. column: of
+    segments, without which a day has no row that fits."""
 
     of_lists: list[str] = field(default_factory=list)
     of_rows: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     most: int = 2_000
     by_day: bool = False
+    column: str = ""
 
     def reads(self, table: str) -> bool:
         """Whether labels (l) or texts (p) must be read."""
@@ -100,18 +104,27 @@ def beside(
     return found
 
 
-def segment_column(place: Place, day: str, column: str) -> str:
-    """SQL of a column of segments of a day's sample. Raises: InputError for another."""
+def segment_column(place: Place, days: Sequence[str], column: str) -> str:
+    """SQL of a column of segments that the sample of one of these days has. Raises: InputError for another."""
+    names: list[str] = []
+    for day in days:
+        names += [name for name in _segments(place, day) or () if name not in names]
+        if column in names:
+            break
+    else:
+        raise InputError(f"the segment {column[:60]!r} is not known: there are {', '.join(names) or 'none'}, as language=de")
+    return f"s.{named(column)}"
+
+
+def _segments(place: Place, day: str) -> list[str] | None:
+    """The columns of segments of a day's sample; None where it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        names = [name for name in pq.read_schema(place.folder / day / files.SAMPLE).names if name not in _OWN]
+        return [name for name in pq.read_schema(place.folder / day / files.SAMPLE).names if name not in INTERNAL]
     except (OSError, pa.ArrowException):
-        names = []
-    if column not in names:
-        raise InputError(f"the segment {column[:60]!r} is not known: there are {', '.join(names) or 'none'}, as language=de")
-    return f"s.{named(column)}"
+        return None
 
 
 def _one_day(db: Any, place: Place, day: str, asked: Condition, notes: list[str]) -> list[Row]:
@@ -125,6 +138,8 @@ def _one_day(db: Any, place: Place, day: str, asked: Condition, notes: list[str]
 
 
 def _rows(db: Any, place: Place, days: Sequence[str], asked: Condition) -> list[Row]:
+    if asked.column:  # a day without the column has no such segment; one that cannot be read says so below
+        days = [day for day in days if (has := _segments(place, day)) is None or asked.column in has]
     there, samples = _table(place, days, files.SAMPLE)
     if not there:
         return []

@@ -50,9 +50,8 @@ def _money(found: Costs) -> list[tuple[str, Bars]]:
     for currency in sorted({day.currency for day in found.days if day.currency}):
         days = {}
         for day in found.days:
-            paid = [x for x in (day.cost, day.anchors_cost) if x is not None]
-            if day.currency == currency and paid:
-                days[day.date] = (sum(paid),)
+            if day.currency == currency and day.paid is not None:
+                days[day.date] = (day.paid,)
         if (bars := _drawn(found, days)) is not None:
             made.append((currency, bars))
     return made
