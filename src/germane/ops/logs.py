@@ -49,6 +49,13 @@ _PATTERNS = (
     ),
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "event"}
+
+
+def _told(name: str) -> bool:
+    """Whether an attribute of a record is a field of a line: none of logging's own, and none that a library hides there."""
+    return name not in _STANDARD and not name.startswith("_")
+
+
 _LOG = logging.getLogger("germane")
 _secrets: set[str] = set()
 _form = Form.TEXT
@@ -131,7 +138,7 @@ class Json(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line: dict[str, Any] = {"time": at, "level": record.levelname.lower(), "event": str(getattr(record, "event", "step"))}
         line["message"] = clean(record.getMessage())
-        more = {**_about.get(), **{name: value for name, value in vars(record).items() if name not in _STANDARD}}
+        more = {**_about.get(), **{name: value for name, value in vars(record).items() if _told(name)}}
         line = {**{name: _plain(value) for name, value in more.items() if name not in line}, **line}
         line = {name: line[name] for name in ("time", "level", "event", "message")} | line
         if record.exc_info:

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 from germane import settings
 from germane.ops import urls
-from germane.pipeline import kept
-from germane.pipeline.kept import REGISTRY
 from germane.report.visible import visible
 from germane.settings import Settings
 from germane.store import archives
 from germane.types import InputError
+from germane.watching import kept
 from germane.watching import plan as plans
+from germane.watching.kept import REGISTRY
 
 VARIABLE = "GERMANE_REGISTRY"
 _SQLITE = b"SQLite format 3\0"
@@ -238,7 +238,7 @@ def _elsewhere(draft: Path, asked: str | None) -> list[str]:
     said = found.watch
     holds = os.environ.get(said.registry_env) if said.registry_env else said.registry
     if asked and asked != holds:
-        named = f"that of the variable {said.registry_env}" if said.registry_env else plans.shown(said.registry)
+        named = f"that of the variable {said.registry_env}" if said.registry_env else urls.place(said.registry)
         change = "name the variable that holds this URL as registry_env" if "://" in asked else f'write registry = "{asked}"'
         change += ", and remove registry_env" if said.registry_env and "://" not in asked else ""
         notes.append(f"{settings.FILE} still names another registry, {named}: under [watch], {change}")
