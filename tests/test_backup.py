@@ -406,7 +406,7 @@ def test_an_archive_whose_list_does_not_fit_is_refused(tmp_path):
     assert content(tmp_path / "p") == files
 
 
-@pytest.mark.parametrize("registry", ["../r.sqlite", "/tmp/r.sqlite", "postgresql://evil.example/x"])
+@pytest.mark.parametrize("registry", ["../r.sqlite", "/elsewhere/r.sqlite", "postgresql://evil.example/x"])
 def test_settings_of_an_archive_put_no_registry_outside(tmp_path, made, registry):
     verb.backup(tmp_path / "b.zip", made)
     with zipfile.ZipFile(tmp_path / "b.zip") as file:

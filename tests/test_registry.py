@@ -13,9 +13,9 @@ from alembic.migration import MigrationContext
 from registries import PASSWORD, Clock, a_task, new_database, postgres, some_pairs, team
 
 from germane.registry import accounts, assigning, backups, tasks, telling
+from germane.registry.columns import metadata
 from germane.registry.database import connect, open_registry
 from germane.registry.migrations import migrate, revision, scripts
-from germane.registry.tables import metadata
 from germane.registry.tasks import Asked, NewPair, TaskKind
 from germane.scales import get
 from germane.types import InputError, Refusal

@@ -20,8 +20,8 @@ from germane.judges.loading import load, locate
 from germane.judges.pictures import Pictures, digest
 from germane.judges.prices import CURRENCY
 from germane.judges.providers import host
-from germane.labelling import local, work
-from germane.labelling.annotators import REPLIES, Admitted, Annotator, admitted, is_annotator, of_engines, spent
+from germane.labelling import local, noted, work
+from germane.labelling.annotators import REPLIES, Admitted, Annotator, admitted, of_engines, spent
 from germane.labelling.answers import finished, quarantine_of
 from germane.labelling.blocks import Blocks
 from germane.labelling.known import Known, from_before
@@ -166,7 +166,7 @@ def label(
         options: dict[str, Any] = {"timed": annotator is None, "known": sure, "most_failures": failures, "by_query": by_query}
         options |= {} if annotator is None else {"block": ANNOTATED}
         extra = _said(local.label(whole, asked_of, out, blocks, **options), facts, asked, how, let)
-        extra["label"]["notes"] += _other_text(judge, pairs)
+        extra["label"]["notes"] += noted.other_text(judge, pairs)
         schema = f"judgments {store.SCHEMAS['judgments'].version}"
         store.write_manifest(out, **made, schema=schema, rows=extra["label"]["rows"], extra=extra)
         blocks.remove()
@@ -184,7 +184,7 @@ def _said(did: local.Labelled, facts: Mapping[str, Any], asked: Any, how: How, l
         facts["server"] = dict(getattr(asked, "engine", {}))  # what it said of itself
     counts = ("read", "rows", "deduplicated", "known", "computed", "outcomes", "quarantined", "failed")
     told: dict[str, Any] = {name: getattr(did, name) for name in counts}
-    told["notes"] = [*let.overrides, *let.notes, *_notes(facts), *from_before(did.known)]
+    told["notes"] = [*let.overrides, *let.notes, *noted.of_judge(facts), *from_before(did.known)]
     if isinstance(asked, LLM):
         facts |= {"cost": did.cost, "latency_ms": asked.latency_ms}
         told |= {
@@ -347,29 +347,6 @@ def _as_asked(facts: Mapping[str, Any], asked: Judge) -> dict[str, Any]:
     if asked.fingerprint == facts["fingerprint"]:
         return dict(facts)
     return {**facts, "fingerprint": asked.fingerprint, "lineage": [facts["fingerprint"], *facts["lineage"]]}
-
-
-def _other_text(judge: str | Path, pairs: Path) -> list[str]:
-    """What is to be said where the texts were not made by the plan of those that the judge learned from."""
-    learned = None if str(judge) == FAKE or is_annotator(judge) else folder.learned_text(locate(judge))
-    manifest = store.read_manifest(pairs)
-    said = (manifest.extra.get("text") if manifest else None) or {}
-    shown = said.get("digest") if isinstance(said, Mapping) else None
-    if not learned or not shown or learned == shown:
-        return []
-    return ["these texts have other fields or budgets than those that the judge learned from: check it on texts like these"]
-
-
-def _notes(facts: Mapping[str, Any]) -> list[str]:
-    if facts["kind"] == "llm" and facts["fingerprint"].startswith("fake:"):
-        return ["simulated: no model wrote these replies; they show the path, and say nothing about any model"]
-    if facts["kind"] == FAKE:
-        return ["fake: these grades are made up by hash, and say nothing but how fast labelling is"]
-    if facts["random_weights"]:
-        return ["random weights: this judge was never trained; its grades say nothing but how fast it is"]
-    if facts["blind"]:
-        return ["this judge learned from images, and was shown none: give --images and --docs"]
-    return []
 
 
 def _told(out: Path, made: bool, extra: Mapping[str, Any]) -> Labelling:

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from germane.registry.columns import Moment, metadata
 from germane.registry.database import Registry, connect, record
 from germane.registry.migrations import migrate, revision, scripts
-from germane.registry.tables import NOT_KEPT, Moment, metadata
+from germane.registry.tables import NOT_KEPT
 from germane.store.archives import DAMAGED, TIGHTEST, not_a_bomb
 from germane.store.files import replacing, unreadable
 from germane.types import InputError

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from germane.registry.database import Registry, lock, record
 from germane.registry.days import new_id, steady
-from germane.registry.tables import decisions, experiments, looked, looks
+from germane.registry.experiment_tables import decisions, experiments, looked, looks
 from germane.types import Estimate, InputError
 
 RUNNING, SHIPPED, STOPPED = "running", "shipped", "stopped"
